@@ -1,0 +1,1 @@
+"""The two programs: ``benchctl`` (ctl) and ``benchd`` (daemon)."""

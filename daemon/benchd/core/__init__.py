@@ -1,0 +1,1 @@
+"""The functional core: no await, clock, file, socket, randomness or logging."""

@@ -1,0 +1,155 @@
+"""What a user may write: the pydantic models of a recipe, and the resolved spec of one job.
+
+Strict and frozen; unknown keys are refused. The field types are in ``benchd.fields``.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from benchd.fields import Duration, EnvName, Line, Model, Name, Resources, Scalar
+
+
+class Container(Model):
+    """Where the software of a job comes from. Without it the job runs on the host."""
+
+    docker_source: Line | None = Field(None, description="image reference, e.g. docker://redis:7")
+    image_path: Line | None = Field(None, description="the .sif file on the cluster; $HOME works")
+    bind_mounts: tuple[Line, ...] = Field((), description="host:container[:ro]")
+
+
+class HealthCheck(Model):
+    """When a service counts as answering."""
+
+    type: Literal["tcp", "http", "command", "log", "redis"] = "tcp"
+    endpoint: Line | None = Field(
+        None,
+        description="http: path or URL; log: extended regular expression; command: shell command "
+        "run on the login node with BENCHD_HOST and BENCHD_PORT set; tcp, redis: unused",
+    )
+    interval: Duration = Field(5.0, description="seconds between two probes")
+    timeout: Duration = Field(5.0, description="seconds one probe may take")
+    retries: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        60, description="probes without success before the service is given up as NOT_READY"
+    )
+    start_period: Duration = Field(
+        0.0, description="seconds after start in which failures do not count"
+    )
+
+
+class RestartPolicy(Model):
+    """Whether a failed job is tried again, as a new attempt."""
+
+    policy: Literal["never", "on-failure"] = "on-failure"
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = Field(1, description="1 means no retry")
+    requeue: bool = Field(
+        False, description="let Slurm itself requeue the job after a node failure"
+    )
+
+
+class TargetRef(Model):
+    """The service a client measures, by its name."""
+
+    name: Name
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+
+
+class Part(Model):
+    """What a service and a client have in common."""
+
+    name: Name
+    kind: Name | None = Field(None, description="catalogue entry; default: the name")
+    description: Line | None = None
+    container: Container | None = None
+    command: Line | None = Field(None, description="program to run instead of the kind's own")
+    args: tuple[Line, ...] = ()
+    resources: Resources = Resources()
+    environment: dict[EnvName, Line] = {}
+    parameters: dict[str, Scalar] = {}
+    restart: RestartPolicy = RestartPolicy()
+
+
+class Service(Part):
+    """Something that answers; lives until its clients are done."""
+
+    replicas: Annotated[int, Field(ge=1, le=64)] = 1
+    ports: tuple[Annotated[int, Field(ge=1, le=65535)] | Literal["auto"], ...] = ()
+    health_check: HealthCheck | None = None
+    concurrent: bool = Field(False, description="several measurements may share it at once")
+
+
+class Client(Part):
+    """A measurement against one or more services."""
+
+    target_service: TargetRef | None = None
+    target_services: tuple[TargetRef, ...] = ()
+    duration: Annotated[int, Field(ge=1, le=86400 * 7)] | None = Field(
+        None, description="seconds of measurement where the kind supports it"
+    )
+
+
+class Limits(Model):
+    """How long the phases of a run may take before it is given up."""
+
+    pending: Duration | None = None
+    ready: Duration | None = None
+    run: Duration | None = None
+
+
+class Recipe(Model):
+    """One YAML file: services, clients, and how to vary them."""
+
+    name: Name | None = Field(None, description="default: the file's stem")
+    description: Line | None = None
+    cluster: Name | None = Field(None, description="default: default_cluster of the configuration")
+    service: Service | None = None
+    services: tuple[Service, ...] = ()
+    client: Client | None = None
+    clients: tuple[Client, ...] = ()
+    sweep: dict[str, tuple[Scalar, ...]] = Field(
+        {},
+        description="dotted path -> values, e.g. client.parameters.pipeline: [1, 16]; "
+        "every combination is a point",
+    )
+    repeat: Annotated[int, Field(ge=1, le=1000)] = 1
+    limits: Limits = Limits()
+
+
+class Role(StrEnum):
+    """What a job is for."""
+
+    SERVICE = "service"
+    CLIENT = "client"
+
+
+class Target(Model):
+    """Which service a client job measures. ``point`` is that service job's point in the same run;
+    None means a service of another run on the same cluster, found by name."""
+
+    name: Name
+    port: int | None = None
+    point: int | None = None
+
+
+class JobSpec(Model):
+    """Everything one job needs, resolved from recipe, sweep point, catalogue and configuration."""
+
+    role: Role
+    name: Name
+    kind: Name
+    container: Container | None = None
+    command: str | None = None
+    args: tuple[str, ...] = ()
+    resources: Resources = Resources()
+    environment: dict[str, str] = {}
+    parameters: dict[str, Scalar] = {}
+    ports: tuple[int | Literal["auto"], ...] = ()
+    health_check: HealthCheck | None = None
+    restart: RestartPolicy = RestartPolicy()
+    concurrent: bool = False
+    duration: int | None = None
+    targets: tuple[Target, ...] = ()
+    cell: dict[str, Scalar] = Field({}, description="the sweep values of this job's point")

@@ -1,0 +1,1 @@
+"""What is sent to compute nodes: standard library only, packed as zipapps."""
