@@ -1,7 +1,7 @@
 """Field types and the base model shared by recipes and configuration.
 
-Everything that reaches an ``#SBATCH`` line is matched against an allow-list here. pydantic's regular
-expressions are anchored at the end of the *text*, so a trailing newline does not pass ``$``.
+Everything that reaches an ``#SBATCH`` line is matched against an allow-list here. pydantic's
+regular expressions end at the end of the *text*, so a trailing newline does not pass ``$``.
 """
 
 from __future__ import annotations

@@ -127,7 +127,8 @@ class Role(StrEnum):
 
 class Target(Model):
     """Which service a client job measures. ``point`` is that service job's point in the same run;
-    None means a service of another run on the same cluster, found by name."""
+    None means a service of another run on the same cluster, found by name.
+    """
 
     name: Name
     port: int | None = None
