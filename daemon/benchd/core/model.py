@@ -222,6 +222,18 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """One row of a job's history, as stored. Readiness moves carry readiness words in old and new."""
+
+    token: str
+    at: float
+    trigger: str
+    old: str
+    new: str
+    evidence: Evidence = Evidence()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One thing that was learned about one job. Fields that the trigger does not use stay None."""
 

@@ -1,0 +1,1 @@
+"""HTTP over the Unix socket, and the read-only part of it on TCP."""

@@ -1,0 +1,103 @@
+"""What the HTTP interface needs from the rest: reads from the store, and acts by the daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol, TypedDict
+
+from benchd.core.model import Job, JobState, Run, Transition
+
+Stream = Literal["out", "err"]
+
+
+class ClusterStatus(TypedDict):
+    """How one cluster is doing, for ``benchctl status`` and ``benchctl cluster list``."""
+
+    name: str
+    link: str  # up, down, paused, local
+    detail: str  # a sentence when something is wrong, with what to do; else empty
+    paused: bool
+    circuit_open: bool
+    last_poll_at: float | None
+    next_poll_at: float | None
+    budget_tokens: float | None  # Slurm RPCs that could be sent now
+    logins: int | None  # SSH logins since the daemon started
+
+
+class DaemonStatus(TypedDict):
+    """What the daemon says about itself; counts come from the store."""
+
+    version: str
+    instance: str
+    pid: int
+    started_at: float
+    state_dir: str
+    inbox: str
+    store_writable: bool
+    clusters: Sequence[ClusterStatus]
+
+
+class Control(Protocol):
+    """What may be asked of the daemon.
+
+    Every method records what is wanted and returns at once; the engine does the work. A wish that
+    cannot be (an unknown cluster, retrying what has not failed) raises ``UserError`` with a
+    sentence. ``target`` is always a full run id or token; the interface has resolved prefixes.
+    """
+
+    async def submit(
+        self, name: str, data: bytes, uid: int, overrides: Mapping[str, str]
+    ) -> Sequence[str]:
+        """Take a recipe in, as the inbox does; return the run ids. Raises ``RecipeError``."""
+
+    async def cancel(self, target: str) -> Sequence[str]:
+        """Ask for the end of a job, or of all jobs of a run; return the tokens concerned."""
+
+    async def cancel_all(self) -> Sequence[str]:
+        """Ask for the end of everything that is not over; return the tokens concerned."""
+
+    async def retry(self, target: str) -> Sequence[str]:
+        """Make a new attempt of a failed job, or of every failed job of a run; return new tokens."""
+
+    def status(self) -> DaemonStatus:
+        """Return what the daemon knows about itself and its links."""
+
+    async def log(self, token: str, stream: Stream, offset: int, limit: int) -> bytes:
+        """Return up to ``limit`` bytes of a job's output from ``offset``; empty at its end."""
+
+    async def pause(self, cluster: str) -> None:
+        """Send nothing to this cluster until it is resumed."""
+
+    async def resume(self, cluster: str, take_over: bool) -> None:
+        """Go on; with ``take_over`` also when the epoch says that another daemon was there."""
+
+    async def waiting(self, token: str) -> str:
+        """Return the sentence that says what benchd waits for now; empty for a job that is over."""
+
+    def wake(self) -> None:
+        """Let the engine look at the world now rather than at its next turn."""
+
+
+class Reads(Protocol):
+    """The part of the store that the interface reads."""
+
+    async def run(self, run_id: str) -> Run | None:
+        """Return one run."""
+
+    async def runs(self, limit: int = 100) -> Sequence[Run]:
+        """Return the newest runs first."""
+
+    async def job(self, token: str) -> Job | None:
+        """Return one job."""
+
+    async def jobs(self, run: str | None = None, state: JobState | None = None) -> Sequence[Job]:
+        """Return jobs in the order of their creation."""
+
+    async def transitions(self, token: str) -> Sequence[Transition]:
+        """Return one job's history, oldest first."""
+
+    async def results(self, run_id: str | None = None) -> Sequence[str]:
+        """Return result documents (JSON text), oldest first."""
+
+    async def note_command(self, uid: int, line: str, ok: bool, answer: str, now: float) -> None:
+        """Append to the log of commands."""
