@@ -1,0 +1,272 @@
+"""Decide what to do next: ``decide(world, now) -> effects``. Pure, and repeated on every turn.
+
+Nothing here is remembered. An effect that was lost comes back by itself, because the state that
+asked for it is still there; an effect that was done is not asked for again, because the state has
+moved. The rules, in the order in which they are applied:
+
+* A job that should end before its time is cancelled; ``policy`` says when.
+* A slot that failed is tried again while its policy allows; a client that was cancelled because its
+  service died is tried again, and then waits for the replacement to answer.
+* A service is wanted while any client of any run targets it and is not over, or while its run has
+  no clients at all. A wanted service is submitted; one that nobody wants is cancelled as DONE.
+* A client is submitted when everything it targets is READY and free: one measurement at a time
+  per service, across runs, unless the service says ``concurrent``.
+* A run is finished when every slot is over and every result is home.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from benchd.core.model import (
+    Binding,
+    Cancel,
+    CancelWhy,
+    ClusterView,
+    Collect,
+    Effect,
+    Finish,
+    Job,
+    JobState,
+    Poll,
+    Probe,
+    Readiness,
+    Retry,
+    Run,
+    Submit,
+    World,
+)
+from benchd.core.policy import cancel_reason, is_followed, verdict
+from benchd.core.spec import Role, Target
+from benchd.core.view import Index, index, is_uncollected
+
+# Seconds after which the loop looks again although nothing is due: a safety net, not a clock.
+IDLE_WAKE = 30.0
+
+
+def decide(world: World, now: float) -> list[Effect]:
+    """Return everything that should be going on now, in order of urgency."""
+    seen = index(world, now)
+    ends = [*_cancellations(seen), *_releases(seen), *_orphans(seen)]
+    ending = {effect.token for effect in ends}
+    effects: list[Effect] = [*ends, *_retries(seen), *_submissions(seen, ending)]
+    for run in world.runs:
+        effects += _collections(run, seen)
+        effects += _finish(run, seen)
+    effects += [Probe(j.token) for j in world.jobs if _is_probe_due(j, now)]
+    effects += [Poll(name) for name, view in world.clusters.items() if _is_poll_due(view, seen)]
+    return [effect for effect in _once(effects) if not _is_paused(effect, seen)]
+
+
+def effect_key(effect: Effect) -> str:
+    """Return what at most one task may be busy with: a token, a run or a cluster."""
+    if isinstance(effect, Poll):
+        return f"cluster:{effect.cluster}"
+    if isinstance(effect, Finish):
+        return f"run:{effect.run_id}"
+    return effect.token
+
+
+def _once(effects: Iterable[Effect]) -> Iterator[Effect]:
+    """Yield one effect a kind and key: the first, whose reason is the most specific."""
+    seen: set[tuple[type, str]] = set()
+    for effect in effects:
+        key = (type(effect), effect_key(effect))
+        if key not in seen:
+            seen.add(key)
+            yield effect
+
+
+def _is_paused(effect: Effect, index: Index) -> bool:
+    if isinstance(effect, Finish | Retry):
+        return False
+    name = effect.cluster if isinstance(effect, Poll) else index.rows[effect.token].cluster
+    if isinstance(effect, Cancel) and index.rows[effect.token].cancel_requested_at is None:
+        return False  # the wish is recorded even when nobody can be told yet
+    view = index.world.clusters.get(name)
+    return view is None or view.paused
+
+
+# --- ending -------------------------------------------------------------------------------------
+
+
+def _cancellations(index: Index) -> Iterator[Cancel]:
+    for run in index.world.runs:
+        for job in index.slots[run.id]:
+            why = None if job.is_terminal else job.cancel_why or cancel_reason(run, job, index)
+            if why is not None:
+                yield Cancel(job.token, why)
+
+
+def _releases(index: Index) -> Iterator[Cancel]:
+    """End the services that no client of any run needs any more."""
+    clients = [c for c in _clients(index) if not c.is_terminal or is_followed(c, index)]
+    for run in index.world.runs:
+        if not any(job.role is Role.CLIENT for job in index.slots[run.id]):
+            continue
+        for job in index.slots[run.id]:
+            idle = job.role is Role.SERVICE and not job.is_terminal and job.cancel_why is None
+            if idle and not any(_wants(client, job) for client in clients):
+                yield Cancel(job.token, CancelWhy.DONE)
+
+
+def _orphans(index: Index) -> Iterator[Cancel]:
+    """End live rows of closed runs and of superseded attempts: nothing should be left behind."""
+    latest = {job.token for run_id in index.runs for job in index.slots[run_id]}
+    for job in index.world.jobs:
+        if not job.is_terminal and job.token not in latest:
+            yield Cancel(job.token, job.cancel_why or CancelWhy.DONE)
+
+
+def _clients(index: Index) -> Iterator[Job]:
+    for run in index.world.runs:
+        yield from (job for job in index.slots[run.id] if job.role is Role.CLIENT)
+
+
+def _wants(client: Job, service: Job) -> bool:
+    return client.cluster == service.cluster and any(
+        target.name == service.name
+        and (
+            target.point is None
+            or (client.run_id == service.run_id and target.point == service.point)
+        )
+        for target in client.spec.targets
+    )
+
+
+def _retries(index: Index) -> Iterator[Retry]:
+    for run in index.world.runs:
+        for job in index.slots[run.id]:
+            home = job.role is Role.SERVICE or not is_uncollected(job)
+            if home and is_followed(job, index):
+                yield Retry(job.token)
+
+
+# --- submitting ---------------------------------------------------------------------------------
+
+
+def _submissions(index: Index, ending: set[str]) -> Iterator[Submit]:
+    room = {name: view.max_jobs for name, view in index.world.clusters.items()}
+    for job in index.world.jobs:
+        if job.is_attempted and not job.is_terminal and job.cluster in room:
+            room[job.cluster] -= 1
+    taken = _busy_services(index)
+    for run in index.world.runs:
+        for job in sorted(index.slots[run.id], key=_order):
+            if job.state is not JobState.CREATED or job.token in ending:
+                continue
+            if job.cancel_requested_at is not None or job.not_before > index.now:
+                continue
+            if job.attempted_at is not None:  # sent once: settle that try, whatever else is true
+                yield Submit(job.token, job.bindings)
+                continue
+            if room.get(job.cluster, 0) <= 0 and not job.is_attempted:
+                continue
+            bindings = _bindings(job, index, taken) if job.role is Role.CLIENT else ()
+            if bindings is None:
+                continue
+            taken.update(b.token for b in bindings if not index.rows[b.token].spec.concurrent)
+            room[job.cluster] = room.get(job.cluster, 0) - (0 if job.is_attempted else 1)
+            yield Submit(job.token, bindings)
+
+
+def _order(job: Job) -> tuple[bool, int, int, str, int]:
+    """Services first, then clients repeat by repeat, so that repeats are interleaved A B A B."""
+    return (job.role is Role.CLIENT, job.repeat, job.point, job.name, job.replica)
+
+
+def _busy_services(index: Index) -> set[str]:
+    """Return the tokens of services in a measurement that does not allow company."""
+    bound = {
+        binding.token
+        for job in index.world.jobs
+        if job.role is Role.CLIENT and job.is_attempted and not job.is_terminal
+        for binding in job.bindings
+    }
+    return {t for t in bound if t in index.rows and not index.rows[t].spec.concurrent}
+
+
+def _bindings(job: Job, index: Index, taken: set[str]) -> tuple[Binding, ...] | None:
+    """Return what a client would measure now, or None while it has to wait."""
+    bindings: list[Binding] = []
+    for target in job.spec.targets:
+        services = _candidates(job, target, index, taken)
+        if not services:
+            return None
+        bindings += [_bound(target, service) for service in services]
+    return tuple(bindings)
+
+
+def _candidates(job: Job, target: Target, index: Index, taken: set[str]) -> list[Job]:
+    if target.point is not None:
+        replicas = index.services[job.run_id, target.name, target.point]
+        return replicas if all(_is_free(s, taken) for s in replicas) else []
+    services = index.external[job.cluster, target.name]
+    return [s for s in services if _is_free(s, taken)][:1]
+
+
+def _is_free(service: Job, taken: set[str]) -> bool:
+    if service.readiness is not Readiness.READY or service.endpoint is None:
+        return False
+    return service.cancel_requested_at is None and service.token not in taken
+
+
+def _bound(target: Target, service: Job) -> Binding:
+    ports = service.endpoint.ports if service.endpoint else ()
+    if target.port in ports:
+        ports = (target.port, *(p for p in ports if p != target.port))
+    return Binding(
+        name=target.name,
+        token=service.token,
+        generation=service.generation,
+        host=service.endpoint.host if service.endpoint else "",
+        ports=ports,
+    )
+
+
+# --- results, the end, and looking ----------------------------------------------------------------
+
+
+def _collections(run: Run, index: Index) -> Iterator[Collect]:
+    for job in index.world.jobs:
+        if job.run_id == run.id and job.role is Role.CLIENT and is_uncollected(job):
+            yield Collect(job.token)
+
+
+def _finish(run: Run, index: Index) -> Iterator[Finish]:
+    rows = [j for j in index.world.jobs if j.run_id == run.id]
+    slots = index.slots[run.id]
+    open_rows = any(
+        not j.is_terminal or (j.role is Role.CLIENT and is_uncollected(j)) for j in rows
+    )
+    if not open_rows and not any(is_followed(j, index) for j in slots):
+        outcome, why = verdict(run, slots, index)
+        yield Finish(run.id, outcome, why)
+
+
+def _is_probe_due(job: Job, now: float) -> bool:
+    return (
+        job.role is Role.SERVICE
+        and job.state is JobState.RUNNING
+        and job.cancel_requested_at is None
+        and (job.next_probe_at or 0.0) <= now
+    )
+
+
+def _is_poll_due(view: ClusterView, index: Index) -> bool:
+    return view.next_poll_at <= index.now and any(
+        j.cluster == view.name and j.is_attempted and not j.is_terminal for j in index.world.jobs
+    )
+
+
+def next_wake(world: World, now: float) -> float:
+    """Return when ``decide`` may answer differently although nothing was learned."""
+    times = [run.created_at + run.limits.run for run in world.runs if run.limits.run is not None]
+    busy = {job.cluster for job in world.jobs if job.is_attempted and not job.is_terminal}
+    for job in world.jobs:
+        if job.state is JobState.CREATED:
+            times.append(job.not_before)
+        if job.role is Role.SERVICE and job.state is JobState.RUNNING:
+            times.append(job.next_probe_at or now)
+    times += [view.next_poll_at for name, view in world.clusters.items() if name in busy]
+    return min((t for t in times if t > now), default=now + IDLE_WAKE)

@@ -1,0 +1,64 @@
+"""The world, arranged for the questions that planning asks. Pure.
+
+A *slot* is one thing the recipe wants: a service replica, or one client of one point and repeat.
+Its attempts are rows; only the latest counts.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from benchd.core.model import CancelWhy, Job, JobState, Run, World
+from benchd.core.spec import Role
+
+Slot = tuple[str, Role, str, int, int, int]
+
+
+def slot_of(job: Job) -> Slot:
+    """Return what the recipe wants that this row is an attempt at."""
+    return (job.run_id, job.role, job.name, job.point, job.repeat, job.replica)
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The world by slot, by service and by token; ``now`` in seconds since the epoch."""
+
+    world: World
+    now: float
+    slots: dict[str, list[Job]] = field(default_factory=lambda: defaultdict(list))
+    services: dict[tuple[str, str, int], list[Job]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    external: dict[tuple[str, str], list[Job]] = field(default_factory=lambda: defaultdict(list))
+    rows: dict[str, Job] = field(default_factory=dict)
+    runs: dict[str, Run] = field(default_factory=dict)
+
+
+def index(world: World, now: float) -> Index:
+    """Arrange the world; the latest attempt of every slot, in the order of the rows."""
+    arranged = Index(world, now)
+    arranged.runs.update((run.id, run) for run in world.runs)
+    latest: dict[Slot, Job] = {}
+    for job in world.jobs:
+        arranged.rows[job.token] = job
+        slot = slot_of(job)
+        if slot not in latest or latest[slot].attempt < job.attempt:
+            latest[slot] = job
+    for job in latest.values():
+        arranged.slots[job.run_id].append(job)
+        if job.role is Role.SERVICE:
+            arranged.services[job.run_id, job.name, job.point].append(job)
+            arranged.external[job.cluster, job.name].append(job)
+    return arranged
+
+
+def ended_well(job: Job) -> bool:
+    """Tell whether this row ended as benchd wanted it to."""
+    done = job.cancel_why is CancelWhy.DONE
+    return job.state is JobState.COMPLETED or (job.state is JobState.CANCELLED and done)
+
+
+def is_uncollected(job: Job) -> bool:
+    """Tell whether a client left something that is not home yet."""
+    return job.is_terminal and job.slurm_id is not None and job.collected_at is None
