@@ -1,0 +1,280 @@
+"""The loop: look at the world, decide, perform, feed back what was learned.
+
+The loop keeps nothing that matters. It starts at most one task per effect key; what a task learned
+becomes events, each written with its evidence in one transaction; then the world is looked at
+again. A task that failed learned nothing, so nothing moves, and the same effect comes back after a
+pause. Killing the process at any await is therefore a restart and not a repair.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Protocol
+
+import structlog
+
+from benchd.core.lifecycle import IllegalMove, Rules, advance
+from benchd.core.model import (
+    Binding,
+    Effect,
+    Event,
+    Job,
+    Readiness,
+    Run,
+    Submit,
+    Trigger,
+    World,
+)
+from benchd.core.plan import decide, effect_key, next_wake
+from benchd.core.spec import Role
+from benchd.errors import NeedsHuman, Stale, StoreFull, Unreachable
+from benchd.metrics import Metrics
+from benchd.pacing import Pacing
+
+log = structlog.get_logger()
+
+# Seconds before an effect that failed for a reason of our own (a bug) is tried again.
+BUG_PAUSE = 60.0
+# Seconds between two looks at a full disk.
+FULL_PAUSE = 5.0
+# The loop turns at least this often (seconds), so that the watchdog sees it alive.
+LONGEST_SLEEP = 15.0
+# Seconds that effects in flight get to end when the daemon stops.
+STOP_GRACE = 8.0
+
+
+class Records(Protocol):
+    """What the engine needs of the store."""
+
+    async def world(self) -> tuple[tuple[Run, ...], tuple[Job, ...], Mapping[str, bool]]:
+        """Return unfinished runs, their jobs and all live ones, and which results are valid."""
+
+    async def job(self, token: str) -> Job | None:
+        """Return one job."""
+
+    async def intend(self, job: Job, bindings: tuple[Binding, ...], now: float) -> Job:
+        """Write the mark that says: sbatch may have been sent for try k."""
+
+    async def apply(self, old: Job, new: Job, event: Event, now: float) -> Job:
+        """Write a move with its evidence; raise ``Stale`` if somebody else was first."""
+
+
+class Performer(Protocol):
+    """Carries out one effect; what it learns goes to ``Engine.learn``."""
+
+    async def perform(self, effect: Effect) -> float | None:
+        """Do it; return seconds to wait before the same effect may be wanted again, or None."""
+
+    def cluster_of(self, effect: Effect) -> str | None:
+        """Return the cluster that the effect talks to."""
+
+
+class Engine:
+    """Keeps the clusters as the recipes want them."""
+
+    def __init__(
+        self,
+        *,
+        store: Records,
+        pacings: Mapping[str, Pacing],
+        metrics: Metrics,
+        clock: Callable[[], float],
+        heartbeat: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.store = store
+        self.pacings = pacings
+        self.metrics = metrics
+        self.clock = clock
+        self.heartbeat = heartbeat
+        self.performer: Performer | None = None
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._not_before: dict[str, float] = {}
+        self._woken = asyncio.Event()
+        self._stopping = False
+
+    # --- the loop -------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Turn until ``stop`` is called; then let what is in flight end."""
+        try:
+            while not self._stopping:
+                self._woken.clear()  # before the world is read: what comes later must wake us
+                wake_at = await self.turn()
+                self.heartbeat()
+                await self._sleep(wake_at)
+        finally:
+            await self._settle()
+
+    async def turn(self) -> float:
+        """Look once, start what is wanted; return when to look again."""
+        now = self.clock()
+        try:
+            world = await self.look()
+            for effect in decide(world, now):
+                await self._start(effect, now)
+        except StoreFull as error:
+            log.warning("store.full", error=str(error))
+            return now + FULL_PAUSE
+        pauses = [t for t in self._not_before.values() if t > now]
+        return min([next_wake(world, now), *pauses])
+
+    async def look(self) -> World:
+        """Return everything ``decide`` sees."""
+        runs, jobs, valid = await self.store.world()
+        views = {name: pacing.view() for name, pacing in self.pacings.items()}
+        return World(runs=runs, jobs=jobs, valid=valid, clusters=views)
+
+    def wake(self) -> None:
+        """Look at the world now rather than at the next turn."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """Start nothing new, and end ``run`` soon."""
+        self._stopping = True
+        self._woken.set()
+
+    async def _sleep(self, until: float) -> None:
+        pause = min(max(until - self.clock(), 0.0), LONGEST_SLEEP)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self._woken.wait()
+
+    async def _settle(self) -> None:
+        tasks = list(self._tasks.values())
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=STOP_GRACE)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    # --- one effect -----------------------------------------------------------------------------
+
+    async def _start(self, effect: Effect, now: float) -> None:
+        key = effect_key(effect)
+        performer = self.performer
+        if performer is None or key in self._tasks or self._not_before.get(_kind(effect), 0) > now:
+            return
+        cluster = performer.cluster_of(effect)
+        if cluster is not None and self.pacings[cluster].quiet_until > now:
+            return
+        if isinstance(effect, Submit) and not await self._intend(effect, now):
+            return
+        task = asyncio.create_task(self._carry_out(performer, effect), name=_kind(effect))
+        self._tasks[key] = task
+        task.add_done_callback(lambda _: self._ended(key))
+
+    async def _intend(self, effect: Submit, now: float) -> bool:
+        """Write the mark before the task starts: the next decision must see the service taken."""
+        job = await self.store.job(effect.token)
+        if job is None or job.is_terminal:
+            return False
+        try:
+            await self.store.intend(job, effect.bindings, now)
+        except Stale:
+            return False
+        return True
+
+    def _ended(self, key: str) -> None:
+        self._tasks.pop(key, None)
+        self._woken.set()
+
+    async def _carry_out(self, performer: Performer, effect: Effect) -> None:
+        cluster, pause = performer.cluster_of(effect), None
+        pacing = self.pacings.get(cluster) if cluster is not None else None
+        try:
+            pause = await performer.perform(effect)
+            if pacing is not None:
+                pacing.reached()
+        except NeedsHuman as error:
+            if pacing is not None:
+                pacing.paused = str(error)
+            log.error("cluster.paused", cluster=cluster, error=str(error))
+        except Unreachable as error:  # nothing was learned, so nothing moves
+            if pacing is not None:
+                pacing.failed(self.clock())
+            log.warning("cluster.unreachable", cluster=cluster, error=str(error))
+        except StoreFull as error:
+            pause = FULL_PAUSE
+            log.warning("store.full", error=str(error))
+        except Exception:  # one broken effect must not take the others along
+            pause = BUG_PAUSE
+            log.exception("effect.failed", effect=_kind(effect))
+        if pause is not None:
+            self._not_before[_kind(effect)] = self.clock() + pause
+        else:
+            self._not_before.pop(_kind(effect), None)
+
+    # --- feeding back ---------------------------------------------------------------------------
+
+    async def learn(self, token: str, event: Event, rules: Rules) -> Job | None:
+        """Apply what was learned about a job to its row as it is now; return the row.
+
+        Losing the race for the row is normal (another task learned something first): read again
+        and try again. An event that the row no longer accepts is dropped and counted.
+        """
+        while True:
+            job = await self.store.job(token)
+            if job is None or job.is_terminal:
+                return job
+            now = self.clock()
+            try:
+                new = advance(job, event, now, rules)
+            except IllegalMove as error:
+                self.metrics.events_dropped.inc()
+                log.debug("event.dropped", error=str(error), **job.log_context())
+                return job
+            if new == job:
+                return job
+            with suppress(Stale):
+                saved = await self.store.apply(job, new, event, now)
+                self.announce(job, saved, event)
+                return saved
+
+    def announce(self, old: Job, new: Job, event: Event) -> None:
+        """Log and count one move: the only place that does."""
+        self._woken.set()
+        if new.state is old.state:
+            return
+        labels = {"cluster": new.cluster, "role": str(new.role)}
+        self.metrics.transitions.labels(**labels, to=str(new.state), why=new.why or "").inc()
+        if new.started_at is not None and new.submitted_at is not None and old.started_at is None:
+            waited = max(0.0, new.started_at - new.submitted_at)
+            self.metrics.queue_wait.labels(cluster=new.cluster).observe(waited)
+        name = "job." + new.state.lower()
+        log.info(
+            name,
+            **new.log_context(),
+            slurm_id=new.slurm_id,
+            why=new.why,
+            reason=event.reason or None,
+            detail=new.detail,
+        )
+
+    def announce_health(self, old: Job, new: Job, detail: str) -> None:
+        """Log and count one move of readiness."""
+        self._woken.set()
+        if new.readiness is old.readiness:
+            return
+        if new.readiness is Readiness.READY and new.started_at is not None:
+            seconds = max(0.0, self.clock() - new.started_at)
+            self.metrics.time_to_ready.labels(cluster=new.cluster, kind=new.kind).observe(seconds)
+        name = "service." + new.readiness.lower()
+        log.info(name, **new.log_context(), detail=detail)
+
+
+def _kind(effect: Effect) -> str:
+    """Return the name of an effect's task, and the key of its pauses."""
+    return f"{type(effect).__name__.lower()} {effect_key(effect)}"
+
+
+def rules_for(job: Job, *, patience: float, has_clients: bool) -> Rules:
+    """Return the guards' settings for this job."""
+    open_ended = job.role is Role.SERVICE and not has_clients
+    return Rules(patience=patience, open_ended=open_ended)
+
+
+def accepted(slurm_id: str, event: Event) -> Event:
+    """Return the event that says: this job was found in Slurm by its name."""
+    return Event(trigger=Trigger.SUBMIT_ACCEPTED, slurm_id=slurm_id, evidence=event.evidence)
