@@ -1,0 +1,170 @@
+"""Numbers that can be trusted: metrics, their statistics, and the flags that say otherwise.
+
+A number that was not measured is null or absent, never 0, NaN or Infinity.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+# Samples needed before a percentile is estimable at all: the smallest n with q**n <= 0.025, so
+# that an order-statistic interval of 95 % exists. Below it the tail is made up.
+SAMPLES_NEEDED: Mapping[str, int] = {"50": 6, "90": 36, "95": 72, "99": 368, "99.9": 3688}
+
+
+class Record(BaseModel):
+    """Frozen and closed, but tolerant of odd numbers: the gate finds and names those."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Severity(StrEnum):
+    """What a flag does to a result: nothing, a badge, or it makes the result invalid."""
+
+    INFO = "info"
+    WARN = "warn"
+    ERROR = "error"
+
+
+class Flag(Record):
+    """One reason to read a result with care, or not to use it."""
+
+    code: str
+    severity: Severity
+    value: float | None = None
+    limit: float | None = None
+    detail: str = ""
+
+
+class Metric(Record):
+    """One number (``value``) or one distribution (``n``, ``mean``, ``percentiles`` ...)."""
+
+    formula: str = Field(description="metric id and version of its formula, e.g. tpot/v1")
+    unit: str
+    better: Literal["lower", "higher"] | None = None
+    value: float | None = None
+    n: int | None = Field(None, description="samples behind the distribution")
+    mean: float | None = None
+    stdev: float | None = Field(None, description="of the sample, n - 1")
+    min: float | None = None
+    max: float | None = None
+    percentiles: dict[str, float | None] | None = Field(
+        None, description="null: too few samples to estimate it"
+    )
+    hist: dict[str, JsonValue] | None = None
+    windows: dict[str, float | None] | None = Field(
+        None, description="the same number over other windows: full, steady"
+    )
+
+
+def percentile(ordered: Sequence[float], q: float) -> float:
+    """Return the ``q``-th percentile of sorted samples by linear interpolation (numpy type 7)."""
+    place = (len(ordered) - 1) * q / 100
+    low = math.floor(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+
+
+def summarise(
+    samples: Sequence[float],
+    *,
+    formula: str,
+    unit: str = "ms",
+    better: Literal["lower", "higher"] = "lower",
+) -> Metric:
+    """Summarise raw samples; a percentile with too few samples behind it is None."""
+    n = len(samples)
+    if not n:
+        return Metric(formula=formula, unit=unit, better=better, n=0)
+    ordered = sorted(samples)
+    mean = math.fsum(ordered) / n
+    spread = math.fsum((x - mean) ** 2 for x in ordered)
+    return Metric(
+        formula=formula,
+        unit=unit,
+        better=better,
+        n=n,
+        mean=mean,
+        stdev=math.sqrt(spread / (n - 1)) if n > 1 else None,
+        min=ordered[0],
+        max=ordered[-1],
+        percentiles={
+            key: percentile(ordered, float(key)) if n >= needed else None
+            for key, needed in SAMPLES_NEEDED.items()
+        },
+    )
+
+
+def _numbers(metric: Metric) -> Iterator[tuple[str, float | None]]:
+    """Yield every number of a metric with its path."""
+    for name in ("value", "n", "mean", "stdev", "min", "max"):
+        yield name, getattr(metric, name)
+    for name in ("percentiles", "windows"):
+        for key, number in (getattr(metric, name) or {}).items():
+            yield f"{name}.{key}", number
+
+
+def bad_numbers(metric: Metric) -> list[str]:
+    """Return the paths of numbers that are NaN, infinite or negative."""
+    return [
+        path for path, x in _numbers(metric) if x is not None and not (math.isfinite(x) and x >= 0)
+    ]
+
+
+def _without(metric: Metric, paths: Sequence[str]) -> Metric:
+    """Return the metric with the numbers at ``paths`` set to None."""
+    changes: dict[str, object] = {p: None for p in paths if "." not in p}
+    for name in ("percentiles", "windows"):
+        inner = getattr(metric, name)
+        if inner:
+            changes[name] = {k: None if f"{name}.{k}" in paths else x for k, x in inner.items()}
+    return metric.model_copy(update=changes)
+
+
+def refuse_bad_numbers(metrics: Mapping[str, Metric]) -> tuple[dict[str, Metric], list[Flag]]:
+    """Return the metrics with every bad number as None, and the flag that names them."""
+    clean: dict[str, Metric] = {}
+    bad: list[str] = []
+    for name, metric in metrics.items():
+        paths = bad_numbers(metric)
+        clean[name] = _without(metric, paths)
+        bad += [f"{name}.{path}" for path in paths]
+    if not bad:
+        return clean, []
+    detail = f"NaN, infinite or negative, written as null: {', '.join(bad)}"
+    return clean, [flag("bad_number", Severity.ERROR, value=len(bad), limit=0, detail=detail)]
+
+
+def flag(
+    code: str,
+    severity: Severity,
+    *,
+    value: float | None = None,
+    limit: float | None = None,
+    detail: str = "",
+) -> Flag:
+    """Make a flag."""
+    return Flag(code=code, severity=severity, value=value, limit=limit, detail=detail)
+
+
+def thin_flags(metrics: Mapping[str, Metric]) -> Iterator[Flag]:
+    """Name the usual percentiles (up to p99) that could not be given for want of samples."""
+    for name, metric in sorted(metrics.items()):
+        for key in ("50", "90", "95", "99"):
+            absent = (metric.percentiles or {}).get(key, 0.0) is None
+            if absent and metric.n is not None and metric.n < SAMPLES_NEEDED[key]:
+                needed = SAMPLES_NEEDED[key]
+                detail = f"{name}: p{key} and above need {needed} samples or more"
+                yield flag(
+                    "insufficient_samples",
+                    Severity.INFO,
+                    value=metric.n,
+                    limit=needed,
+                    detail=detail,
+                )
+                break

@@ -1,0 +1,390 @@
+"""What a measurement becomes: the result document, its statistics, and the gate it must pass.
+
+A number that was not measured is null or absent, never 0, NaN or Infinity. Every reason for which
+a result cannot be trusted is a flag with its value and its limit; one flag of severity ``error``
+makes the result invalid, and it is kept all the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue, model_validator
+
+from benchd.core.model import Binding, Job, JobState, Run
+from benchd.core.numbers import (
+    SAMPLES_NEEDED,
+    Flag,
+    Metric,
+    Record,
+    Severity,
+    bad_numbers,
+    flag,
+    percentile,
+    refuse_bad_numbers,
+    summarise,
+    thin_flags,
+)
+
+__all__ = [
+    "ERROR_RATE_LIMIT",
+    "SAMPLES_NEEDED",
+    "SCHEMA",
+    "Artifact",
+    "Counts",
+    "Flag",
+    "Measured",
+    "Metric",
+    "Provenance",
+    "Result",
+    "Severity",
+    "Times",
+    "Validity",
+    "Window",
+    "assemble",
+    "count_flags",
+    "iso",
+    "json_schema",
+    "percentile",
+    "result_id",
+    "summarise",
+]
+
+SCHEMA: Literal["benchd.result/1"] = "benchd.result/1"
+# Errors among the requests issued (a share): above this the numbers describe another workload.
+ERROR_RATE_LIMIT = 0.05
+
+
+class Counts(Record):
+    """Where every scheduled unit of work went; ok + errors + dropped + cancelled = scheduled."""
+
+    scheduled: int | None = None
+    issued: int | None = None
+    ok: int | None = None
+    errors: int | None = None
+    dropped: int | None = None
+    cancelled: int | None = None
+    by_class: dict[str, int] = Field({})
+    first_errors: tuple[str, ...] = Field((), description="one line for each class of error")
+
+
+class Validity(Record):
+    """Whether the numbers may be used, and every reason."""
+
+    valid: bool
+    flags: tuple[Flag, ...] = ()
+
+
+class Times(Record):
+    """When things happened: UTC, ISO 8601; durations in seconds."""
+
+    queued: str | None = None
+    started: str | None = None
+    ready: str | None = Field(None, description="when the last of the services became ready")
+    measure_start: str | None = None
+    measure_end: str | None = None
+    finished: str | None = None
+    warmup_s: float | None = None
+    window_s: float | None = None
+
+
+class Provenance(Record):
+    """What was run, where, by which version of what."""
+
+    recipe: dict[str, JsonValue] = Field({})
+    benchd: dict[str, JsonValue] = Field({})
+    client: dict[str, JsonValue] = Field({})
+    service: dict[str, JsonValue] = Field({}, description="the first target service")
+    services: tuple[dict[str, JsonValue], ...] = Field((), description="all of them")
+    cluster: dict[str, JsonValue] = Field({})
+    hardware: tuple[dict[str, JsonValue], ...] = ()
+
+
+class Artifact(Record):
+    """A file that came home with the result."""
+
+    name: str
+    sha256: str
+    bytes: int
+
+
+class Result(Record):
+    """One measurement: one point, one repeat, one attempt. Written once, never changed."""
+
+    schema_: Annotated[Literal["benchd.result/1"], Field(alias="schema")] = SCHEMA
+    id: str
+    run: str
+    job: str
+    cell: dict[str, JsonValue] = Field({})
+    repeat: int = 0
+    status: Literal["ok", "failed", "cancelled"]
+    partial: bool = False
+    validity: Validity
+    times: Times = Times()
+    provenance: Provenance = Provenance()
+    workload: dict[str, JsonValue] = Field({})
+    counts: Counts = Counts()
+    metrics: dict[str, Metric] = Field({})
+    timeline: dict[str, JsonValue] = Field({})
+    artifacts: tuple[Artifact, ...] = ()
+
+    @model_validator(mode="after")
+    def _numbers_are_numbers(self) -> Result:
+        bad = sorted(
+            f"metrics.{name}.{path}"
+            for name, metric in self.metrics.items()
+            for path in bad_numbers(metric)
+        )
+        if bad:
+            raise ValueError(f"not a usable number: {', '.join(bad)}; write null instead")
+        return self
+
+    def document(self) -> str:
+        """Return the JSON text: nulls only where a number could have been."""
+        return self.model_dump_json(by_alias=True, exclude_none=True)
+
+
+def json_schema() -> dict[str, JsonValue]:
+    """Return the JSON Schema of the result document."""
+    schema: dict[str, JsonValue] = Result.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """When a client measured: seconds since the epoch by the client's clock, and durations."""
+
+    measure_start: float | None = None
+    measure_end: float | None = None
+    warmup_s: float | None = None
+    window_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What a client kind's ``parse`` makes of the files a job left: numbers, not yet a verdict."""
+
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    counts: Counts = field(default_factory=Counts)
+    workload: Mapping[str, JsonValue] = field(default_factory=dict)
+    times: Window = Window()
+    flags: tuple[Flag, ...] = ()
+    client: Mapping[str, JsonValue] = field(default_factory=dict)  # provenance.client
+    service: Mapping[str, JsonValue] = field(
+        default_factory=dict
+    )  # what the service said of itself
+    timeline: Mapping[str, JsonValue] = field(default_factory=dict)
+    partial: bool = False
+
+    @classmethod
+    def nothing(cls, code: str, detail: str) -> Measured:
+        """Nothing usable came home; the flag says why."""
+        return cls(flags=(Flag(code=code, severity=Severity.ERROR, detail=detail),))
+
+
+def _finite(value: JsonValue) -> JsonValue:
+    """Return free-form JSON with NaN and Infinity as null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite(inner) for inner in value]
+    return value
+
+
+def count_flags(counts: Counts) -> Iterator[Flag]:
+    """Judge the counts: do they add up, was work done, how many errors."""
+    parts = (counts.ok, counts.errors, counts.dropped, counts.cancelled)
+    known = [part for part in parts if part is not None]
+    total = sum(known)
+    wrong = [part for part in (*known, counts.issued or 0) if part < 0]
+    counted = bool(known) or counts.scheduled is not None
+    if counted and (len(known) < len(parts) or wrong or total != counts.scheduled):
+        said = " + ".join("?" if part is None else str(part) for part in parts)
+        detail = f"ok + errors + dropped + cancelled = {said}, scheduled {counts.scheduled}"
+        yield flag(
+            "counts_mismatch", Severity.ERROR, value=total, limit=counts.scheduled, detail=detail
+        )
+    if not counts.ok:
+        yield flag("no_work", Severity.ERROR, value=counts.ok, limit=1, detail="nothing succeeded")
+    if counts.errors:
+        rate = counts.errors / (counts.issued or counts.errors)
+        severity = Severity.ERROR if rate > ERROR_RATE_LIMIT else Severity.WARN
+        classes = ", ".join(f"{n} {name}" for name, n in sorted(counts.by_class.items()))
+        detail = f"{counts.errors} of {counts.issued or counts.errors} failed" + (
+            f": {classes}" if classes else ""
+        )
+        yield flag("error_rate", severity, value=rate, limit=ERROR_RATE_LIMIT, detail=detail)
+    if counts.dropped:
+        detail = "arrivals that were never sent"
+        yield flag("dropped", Severity.WARN, value=counts.dropped, limit=0, detail=detail)
+
+
+def _job_flags(job: Job) -> Iterator[Flag]:
+    if job.state is JobState.COMPLETED and not job.exit_code and not job.signal:
+        return
+    ended = f"the client job ended {job.state}"
+    if job.why:
+        ended += f" ({job.why})"
+    if job.exit_code:
+        ended += f" with exit status {job.exit_code}"
+    if job.signal:
+        ended += f" by signal {job.signal}"
+    yield flag("job_failed", Severity.ERROR, value=job.exit_code, limit=0, detail=ended)
+
+
+def iso(at: float | None) -> str | None:
+    """Return a time as ISO 8601 in UTC with milliseconds."""
+    if at is None or not math.isfinite(at):
+        return None
+    text = datetime.fromtimestamp(at, timezone.utc).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def _seconds(span: float | None) -> float | None:
+    """Return a duration, or None when it is no duration."""
+    return span if span is not None and math.isfinite(span) and span >= 0 else None
+
+
+def result_id(token: str) -> str:
+    """Return the id of a job's result: the same on every attempt to store it."""
+    return hashlib.sha256(f"{SCHEMA}:{token}".encode()).hexdigest()[:26]
+
+
+def _service_facts(job: Job, bindings: Sequence[Binding]) -> dict[str, JsonValue]:
+    bound = next((b for b in bindings if b.token == job.token), None)
+    container = job.spec.container
+    image = (container.docker_source or container.image_path) if container else None
+    return {
+        "name": job.name,
+        "kind": job.kind,
+        "token": job.token,
+        "slurm_id": job.slurm_id,
+        "nodes": job.nodes,
+        "generation": bound.generation if bound else job.generation,
+        "endpoint": f"{bound.host}:{bound.ports[0]}" if bound and bound.ports else None,
+        "image": image,
+        "parameters": dict(job.spec.parameters),
+    }
+
+
+def _client_facts(job: Job, measured: Measured) -> dict[str, JsonValue]:
+    facts: dict[str, JsonValue] = {
+        "name": job.name,
+        "kind": job.kind,
+        "slurm_id": job.slurm_id,
+        "nodes": job.nodes,
+        "exit_status": job.exit_code,
+        "parameters": dict(job.spec.parameters),
+    }
+    return facts | dict(measured.client)
+
+
+def _provenance(
+    *,
+    run: Run,
+    job: Job,
+    bindings: Sequence[Binding],
+    services: Sequence[Job],
+    measured: Measured,
+    cluster: Mapping[str, JsonValue],
+    versions: Mapping[str, str],
+) -> Provenance:
+    facts = [_service_facts(service, bindings) for service in services]
+    if facts:
+        facts[0] |= dict(measured.service)
+    return Provenance(
+        recipe={"name": run.name, "path": run.recipe_path, "sha256": run.recipe_sha256},
+        benchd=dict(versions),
+        client=_client_facts(job, measured),
+        service=facts[0] if facts else {},
+        services=tuple(facts),
+        cluster={"name": job.cluster, **cluster},
+    )
+
+
+def _status(job: Job) -> Literal["ok", "failed", "cancelled"]:
+    if job.state is JobState.CANCELLED:
+        return "cancelled"
+    return "failed" if any(_job_flags(job)) else "ok"
+
+
+def _json(value: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    return {key: _finite(inner) for key, inner in value.items()}
+
+
+def assemble(
+    *,
+    run: Run,
+    job: Job,
+    bindings: Sequence[Binding],
+    services: Sequence[Job],
+    measured: Measured,
+    service_steady: bool,
+    service_detail: str = "",
+    cluster: Mapping[str, JsonValue],
+    versions: Mapping[str, str],
+    files: Mapping[str, bytes],
+    now: float,
+) -> Result:
+    """Make the result document of a finished client job, with its verdict.
+
+    ``service_steady``: every bound service stayed READY, in the bound generation, for the whole
+    measurement. ``files`` is what came home (name -> content); it is listed, not stored here.
+    """
+    metrics, bad = refuse_bad_numbers(measured.metrics)
+    flags = [*measured.flags, *bad, *count_flags(measured.counts), *thin_flags(metrics)]
+    flags += _job_flags(job)
+    if not service_steady:
+        detail = service_detail or "a service left READY or restarted during the measurement"
+        flags.append(flag("service_not_steady", Severity.ERROR, detail=detail))
+    if measured.partial:
+        detail = "the client was stopped before it was done"
+        flags.append(flag("partial", Severity.ERROR, detail=detail))
+    times = measured.times
+    ready = [s.ready_at for s in services if s.ready_at is not None]
+    return Result(
+        id=result_id(job.token),
+        run=run.id,
+        job=job.token,
+        cell=dict(job.spec.cell),
+        repeat=job.repeat,
+        status=_status(job),
+        partial=measured.partial,
+        validity=Validity(
+            valid=all(each.severity is not Severity.ERROR for each in flags), flags=tuple(flags)
+        ),
+        times=Times(
+            queued=iso(job.submitted_at),
+            started=iso(job.started_at),
+            ready=iso(max(ready, default=None)),
+            measure_start=iso(times.measure_start),
+            measure_end=iso(times.measure_end),
+            finished=iso(job.ended_at if job.ended_at is not None else now),
+            warmup_s=_seconds(times.warmup_s),
+            window_s=_seconds(times.window_s),
+        ),
+        provenance=_provenance(
+            run=run,
+            job=job,
+            bindings=bindings,
+            services=services,
+            measured=measured,
+            cluster=cluster,
+            versions=versions,
+        ),
+        workload=_json(measured.workload),
+        counts=measured.counts,
+        metrics=metrics,
+        timeline=_json(measured.timeline),
+        artifacts=tuple(
+            Artifact(name=name, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
+            for name, data in sorted(files.items())
+        ),
+    )
