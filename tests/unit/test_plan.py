@@ -1,0 +1,318 @@
+"""What decide() wants in each situation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from benchd.core.model import (
+    Binding,
+    Cancel,
+    CancelWhy,
+    ClusterView,
+    Collect,
+    Effect,
+    Endpoint,
+    Finish,
+    Job,
+    JobState,
+    Poll,
+    Probe,
+    Readiness,
+    Retry,
+    Run,
+    RunOutcome,
+    Submit,
+    World,
+)
+from benchd.core.plan import decide, next_wake
+from benchd.core.spec import Limits, RestartPolicy, Target
+from support.builders import CREATED_AT as T0
+from support.builders import client, run, service
+
+NOW = T0 + 1000.0
+ENDPOINT = Endpoint(host="n1", ports=(6379,), slurm_id="7", generation=0)
+LATER = ClusterView(name="alpha", next_poll_at=NOW + 60)
+
+
+def world(*jobs: Job, runs: tuple[Run, ...] | None = None, **over: object) -> World:
+    """Return a world of one run (or the given ones) on one cluster that needs no poll now."""
+    facts: dict[str, object] = {"valid": {}, "clusters": {"alpha": LATER}, **over}
+    return World(runs=(run(),) if runs is None else runs, jobs=jobs, **facts)
+
+
+def ready(**over: object) -> Job:
+    """Return a service that answers."""
+    facts = {
+        "state": JobState.RUNNING,
+        "slurm_id": "7",
+        "tries": 1,
+        "attempted_at": T0,
+        "submitted_at": T0,
+        "started_at": T0 + 1,
+        "readiness": Readiness.READY,
+        "readiness_since": T0 + 2,
+        "ready_at": T0 + 2,
+        "next_probe_at": NOW + 5,
+        "endpoint": ENDPOINT,
+    }
+    return service(**{**facts, **over})
+
+
+def measuring(target: Job, **over: object) -> Job:
+    """Return a client that runs against the service."""
+    facts = {
+        "state": JobState.RUNNING,
+        "slurm_id": "8",
+        "tries": 1,
+        "attempted_at": T0,
+        "submitted_at": T0,
+        "started_at": T0 + 5,
+        "bindings": (bound(target),),
+    }
+    return client(**{**facts, **over})
+
+
+def over(job: Job, state: JobState, **fields: object) -> Job:
+    """Return the job as it ended, results home unless said otherwise."""
+    facts = {"state": state, "ended_at": NOW, "slurm_id": "9", "collected_at": NOW}
+    return replace(job, **{**facts, **fields})
+
+
+def bound(target: Job) -> Binding:
+    """Return the binding to a service."""
+    generation = target.generation
+    return Binding(
+        name="redis", token=target.token, generation=generation, host="n1", ports=(6379,)
+    )
+
+
+def of(kind: type[Effect], effects: list[Effect]) -> list[Effect]:
+    """Return the effects of one kind."""
+    return [e for e in effects if isinstance(e, kind)]
+
+
+def test_a_new_run_submits_its_service_and_not_its_client() -> None:
+    """The client waits until the service answers."""
+    redis = service()
+    assert [Submit(redis.token)] == decide(world(redis, client()), NOW)
+
+
+def test_a_client_is_submitted_with_the_endpoint_once_its_service_is_ready() -> None:
+    """The binding carries token, generation, host and ports."""
+    redis, bench = ready(), client()
+    assert [Submit(bench.token, (bound(redis),))] == decide(world(redis, bench), NOW)
+
+
+def test_a_ready_service_without_an_endpoint_is_not_measured() -> None:
+    """Nobody knows where it answers."""
+    assert [] == of(Submit, decide(world(ready(endpoint=None), client()), NOW))
+
+
+def test_one_measurement_at_a_time_per_service() -> None:
+    """Of two waiting clients the first of the order goes; while one measures, the other waits."""
+    redis, first, second = ready(), client(repeat=0), client(repeat=1)
+    submitted = [e.token for e in decide(world(redis, second, first), NOW)]
+    assert [first.token] == submitted
+    busy = world(redis, measuring(redis, repeat=0), second)
+    assert [] == decide(busy, NOW)
+
+
+def test_a_concurrent_service_is_shared() -> None:
+    """``concurrent: true`` lets both clients go."""
+    redis = ready(concurrent=True)
+    effects = decide(world(redis, client(repeat=0), client(repeat=1)), NOW)
+    assert 2 == len(of(Submit, effects))
+
+
+def test_one_measurement_at_a_time_holds_across_runs() -> None:
+    """A client of another run waits while ours measures the same service."""
+    redis, other = ready(), run(id="other", recipe_path="b.yaml")
+    foreign = client(run_id="other", targets=(Target(name="redis"),))
+    busy = world(redis, measuring(redis), foreign, runs=(run(), other))
+    assert [] == decide(busy, NOW)
+    free = world(redis, client(name="b"), foreign, runs=(other, run()))
+    assert [foreign.token] == [e.token for e in of(Submit, decide(free, NOW))]
+
+
+def test_a_service_is_kept_while_a_client_of_another_run_wants_it() -> None:
+    """The run's own client is done, but somebody else still waits for the service."""
+    redis, other = ready(), run(id="other", recipe_path="b.yaml")
+    done = over(client(), JobState.COMPLETED)
+    foreign = client(run_id="other", targets=(Target(name="redis"),))
+    shared = world(redis, done, foreign, runs=(run(), other))
+    assert [] == of(Cancel, decide(shared, NOW))
+
+
+def test_a_service_is_released_when_its_clients_are_over() -> None:
+    """DONE is success, not a fault."""
+    redis = ready()
+    effects = decide(world(redis, over(client(), JobState.COMPLETED)), NOW)
+    assert [Cancel(redis.token, CancelWhy.DONE)] == effects
+
+
+def test_a_service_without_clients_is_kept_up() -> None:
+    """A recipe with services only keeps them until somebody cancels or their time ends."""
+    assert [] == decide(world(ready()), NOW)
+
+
+def test_points_with_their_own_service_are_measured_independently() -> None:
+    """A client of point 1 does not take the service of point 0."""
+    zero, one = ready(point=0), service(point=1)
+    waiting = client(point=1, targets=(Target(name="redis", point=1),))
+    effects = decide(world(zero, one, waiting, client(point=0)), NOW)
+    clients = [e.token for e in of(Submit, effects) if e.bindings]
+    assert [client(point=0).token] == clients
+
+
+def test_a_dying_service_takes_its_client_along_and_both_come_back() -> None:
+    """The client is cancelled as SIBLING, its traces are collected, then it is tried again."""
+    again = RestartPolicy(max_attempts=2)
+    dead = over(ready(restart=again), JobState.FAILED, why="NODE_FAIL", readiness=Readiness.UNKNOWN)
+    hit = measuring(dead)
+    assert [Cancel(hit.token, CancelWhy.SIBLING), Retry(dead.token)] == decide(
+        world(dead, hit), NOW
+    )
+    ended = over(hit, JobState.CANCELLED, cancel_why=CancelWhy.SIBLING, collected_at=None)
+    replacement = service(attempt=2, restart=again)
+    assert [Collect(ended.token)] == of(Collect, decide(world(dead, replacement, ended), NOW))
+    home = replace(ended, collected_at=NOW)
+    assert [Retry(home.token)] == of(Retry, decide(world(dead, replacement, home), NOW))
+
+
+def test_a_client_is_cancelled_when_its_service_restarted() -> None:
+    """Another generation is another service: the numbers would describe both."""
+    redis = ready()
+    hit = measuring(redis)
+    effects = decide(world(replace(redis, generation=1), hit), NOW)
+    assert [Cancel(hit.token, CancelWhy.SIBLING)] == of(Cancel, effects)
+
+
+def test_a_service_beyond_hope_ends_its_clients_and_the_run() -> None:
+    """Nothing waits for what will not come."""
+    dead = over(service(), JobState.FAILED, why="REFUSED", detail="invalid partition")
+    waiting = client()
+    assert [Cancel(waiting.token, CancelWhy.SIBLING)] == decide(world(dead, waiting), NOW)
+    ended = over(waiting, JobState.CANCELLED, cancel_why=CancelWhy.SIBLING, slurm_id=None)
+    why = "service redis FAILED REFUSED: invalid partition"
+    assert [Finish(run().id, RunOutcome.FAILED, why)] == decide(world(dead, ended), NOW)
+
+
+def test_a_run_passes_when_every_result_is_home_and_valid() -> None:
+    """Finish comes only after the last result was collected."""
+    redis = over(service(), JobState.CANCELLED, cancel_why=CancelWhy.DONE)
+    bench = over(client(), JobState.COMPLETED)
+    waiting = replace(bench, collected_at=None)
+    assert [Collect(bench.token)] == decide(world(redis, waiting), NOW)
+    valid = world(redis, bench, valid={bench.token: True})
+    assert [Finish(run().id, RunOutcome.PASSED)] == decide(valid, NOW)
+    assert RunOutcome.INVALID == decide(world(redis, bench), NOW)[0].outcome
+
+
+def test_a_cancelled_run_cancels_all_its_jobs_and_is_not_retried() -> None:
+    """What has ended stays as it is."""
+    stopped = run(cancel_requested_at=NOW)
+    redis = ready(restart=RestartPolicy(max_attempts=3))
+    failed = over(client(restart=RestartPolicy(max_attempts=3)), JobState.FAILED, why="FAILED")
+    effects = decide(world(redis, failed, runs=(stopped,)), NOW)
+    assert [Cancel(redis.token, CancelWhy.ASKED)] == effects
+
+
+def test_a_failed_job_is_retried_only_as_often_as_its_policy_says() -> None:
+    """The second attempt is the last of two."""
+    policy = RestartPolicy(max_attempts=2)
+    first = over(client(restart=policy), JobState.FAILED, why="FAILED")
+    second = replace(first, attempt=2, token="second")
+    assert [Retry(first.token)] == of(Retry, decide(world(ready(), first), NOW))
+    assert [] == of(Retry, decide(world(ready(), first, second), NOW))
+
+
+def test_a_job_that_a_human_cancelled_is_not_retried() -> None:
+    """Neither is one that Slurm refused for good."""
+    policy = RestartPolicy(max_attempts=9)
+    for why in ("CANCELLED_BY_OTHER", "REFUSED", "LOST"):
+        failed = over(client(restart=policy), JobState.FAILED, why=why)
+        assert [] == of(Retry, decide(world(ready(), failed), NOW))
+
+
+def test_an_unsettled_submission_is_settled_whatever_else_is_true() -> None:
+    """The same try is asked about again, with the bindings it was sent with."""
+    redis = ready()
+    sent = client(tries=1, attempted_at=T0, bindings=(bound(redis),))
+    assert [Submit(sent.token, sent.bindings)] == of(Submit, decide(world(redis, sent), NOW))
+
+
+def test_back_off_and_the_job_limit_hold_submissions() -> None:
+    """Neither a job whose pause runs nor one beyond max_jobs is sent."""
+    assert [] == of(Submit, decide(world(service(not_before=NOW + 1)), NOW))
+    full = {"alpha": replace(LATER, max_jobs=1)}
+    two = world(service(name="a"), service(name="b"), clusters=full)
+    assert 1 == len(of(Submit, decide(two, NOW)))
+
+
+def test_a_paused_cluster_is_left_alone_but_wishes_are_recorded() -> None:
+    """Nothing is sent; a cancellation is still written down."""
+    paused = {"alpha": replace(LATER, paused=True, next_poll_at=0.0)}
+    redis = ready(next_probe_at=T0)
+    assert [] == decide(world(redis, client(), clusters=paused), NOW)
+    stopped = world(redis, runs=(run(cancel_requested_at=NOW),), clusters=paused)
+    assert [Cancel(redis.token, CancelWhy.ASKED)] == decide(stopped, NOW)
+
+
+def test_limits_of_a_run_end_what_takes_too_long() -> None:
+    """Pending, ready and run limits each name their reason."""
+    limited = run(limits=Limits(pending=60.0, ready=60.0))
+    queued = replace(
+        service(), state=JobState.PENDING, slurm_id="7", submitted_at=T0, attempted_at=T0, tries=1
+    )
+    starting = ready(name="b", readiness=Readiness.STARTING)
+    effects = of(Cancel, decide(world(queued, starting, runs=(limited,)), NOW))
+    expected = {(queued.token, CancelWhy.LIMIT), (starting.token, CancelWhy.NOT_READY)}
+    assert expected == {(e.token, e.why) for e in effects}
+
+
+def test_a_job_that_can_never_start_is_given_up_after_a_while() -> None:
+    """The reason must stand for two minutes, because some also show while nodes are down."""
+    queued = replace(
+        service(),
+        state=JobState.PENDING,
+        slurm_id="7",
+        attempted_at=T0,
+        tries=1,
+        reason="InvalidQOS",
+    )
+    early = replace(queued, submitted_at=NOW - 60)
+    late = replace(queued, submitted_at=NOW - 300)
+    assert [] == of(Cancel, decide(world(early), NOW))
+    assert [Cancel(late.token, CancelWhy.HOPELESS)] == of(Cancel, decide(world(late), NOW))
+
+
+def test_polls_and_probes_come_when_they_are_due() -> None:
+    """One poll for the cluster, one probe for each running service."""
+    redis = ready(next_probe_at=NOW)
+    due = world(redis, clusters={"alpha": replace(LATER, next_poll_at=NOW)})
+    assert [Probe(redis.token), Poll("alpha")] == decide(due, NOW)
+
+
+def test_a_cluster_without_jobs_is_not_polled() -> None:
+    """An idle daemon sends nothing."""
+    idle = world(runs=(), clusters={"alpha": replace(LATER, next_poll_at=0.0)})
+    assert [] == decide(idle, NOW)
+
+
+def test_a_live_row_of_a_closed_run_is_ended() -> None:
+    """Nothing is left behind on the cluster."""
+    left = ready()
+    assert [Cancel(left.token, CancelWhy.DONE)] == decide(world(left, runs=()), NOW)
+
+
+def test_deciding_again_without_news_wants_the_same() -> None:
+    """Effects are recomputed, never remembered."""
+    now = world(ready(), client())
+    assert decide(now, NOW) == decide(now, NOW)
+
+
+def test_the_next_look_comes_with_the_next_thing_due() -> None:
+    """The loop sleeps until the earliest probe, poll or end of a pause."""
+    redis = ready(next_probe_at=NOW + 5)
+    assert NOW + 5 == next_wake(world(redis), NOW)
+    assert NOW + 3 == next_wake(world(redis, client(not_before=NOW + 3)), NOW)
