@@ -1,0 +1,86 @@
+"""What must be in order on this machine before a login node hears of us, and how to mend it.
+
+A wrong key or an unknown host key tried again and again gets an account blocked; so each of these
+is one message with the very command to run, and then the cluster waits for a human.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import stat
+from pathlib import Path
+
+from benchd.config import SSHSettings
+
+
+class Unusable(Exception):
+    """A file that logging in needs is not usable; the message says which, and what to do."""
+
+
+def path(text: str) -> str:
+    """Return a path of the configuration with ``~`` and variables replaced."""
+    return str(Path(os.path.expandvars(text)).expanduser())
+
+
+def identity(settings: SSHSettings) -> str:
+    """Return the path of the one key that is offered."""
+    return path(settings.identity or "~/.ssh/id_ed25519")
+
+
+def known_hosts(settings: SSHSettings) -> str:
+    """Return the path of the host keys that are believed."""
+    return path(settings.known_hosts or "~/.ssh/known_hosts")
+
+
+def user(settings: SSHSettings) -> str:
+    """Return the name to log in with."""
+    return settings.user or getpass.getuser()
+
+
+def check_files(settings: SSHSettings) -> None:
+    """Raise ``Unusable`` for a key or known_hosts file that cannot be used."""
+    key, hosts = Path(identity(settings)), Path(known_hosts(settings))
+    if settings.identity or not settings.config:
+        try:
+            mode = key.stat().st_mode
+            key.read_bytes()
+        except OSError as error:
+            raise Unusable(
+                f"the SSH key {key} cannot be read ({error.strerror}): set ssh.identity to a key "
+                "this daemon may read, or make one with `ssh-keygen -t ed25519`"
+            ) from error
+        if stat.S_IMODE(mode) & 0o077:
+            raise Unusable(f"the SSH key {key} is open to others: run `chmod 600 {key}`")
+    if (settings.known_hosts or not settings.config) and not hosts.is_file():
+        raise Unusable(f"{hosts} does not exist, so no host key can be checked: {scan(settings)}")
+
+
+def scan(settings: SSHSettings) -> str:
+    """Return the advice that makes a host key known."""
+    return (
+        f"run `ssh-keyscan -p {settings.port} {settings.host} >> {known_hosts(settings)}` and "
+        "compare the key with the one your site publishes"
+    )
+
+
+def denied(settings: SSHSettings) -> str:
+    """Return what to do after the login node refused the key."""
+    return (
+        f"{settings.host}:{settings.port} refuses the key {identity(settings)} for user "
+        f"{user(settings)}: put {identity(settings)}.pub into ~/.ssh/authorized_keys there, or "
+        "set ssh.user and ssh.identity to a pair it accepts"
+    )
+
+
+def distrusted(settings: SSHSettings, *, known: bool) -> str:
+    """Return what to do about a host key that is not known, or not the known one."""
+    where, file = f"{settings.host}:{settings.port}", known_hosts(settings)
+    if not known:
+        return f"the host key of {where} is not in {file}: {scan(settings)}"
+    name = settings.host if settings.port == 22 else f"[{settings.host}]:{settings.port}"
+    return (
+        f"the host key of {where} has changed: it is not the one in {file}. Somebody may stand in "
+        f"between; ask your site. Only if they changed it, run `ssh-keygen -R '{name}' -f {file}`, "
+        f"then {scan(settings)}"
+    )
