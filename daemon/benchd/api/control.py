@@ -57,7 +57,7 @@ class Control(Protocol):
         """Ask for the end of everything that is not over; return the tokens concerned."""
 
     async def retry(self, target: str) -> Sequence[str]:
-        """Make a new attempt of a failed job, or of every failed job of a run; return new tokens."""
+        """Make a new attempt of a failed job, or of all failed jobs of a run; return new tokens."""
 
     def status(self) -> DaemonStatus:
         """Return what the daemon knows about itself and its links."""
@@ -92,6 +92,9 @@ class Reads(Protocol):
 
     async def jobs(self, run: str | None = None, state: JobState | None = None) -> Sequence[Job]:
         """Return jobs in the order of their creation."""
+
+    async def counts(self) -> Sequence[tuple[str, str, str, int]]:
+        """Return how many jobs there are by (cluster, role, state)."""
 
     async def transitions(self, token: str) -> Sequence[Transition]:
         """Return one job's history, oldest first."""

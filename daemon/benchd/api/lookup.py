@@ -1,0 +1,91 @@
+"""From what a user typed to a run or a job: any unique prefix, a Slurm id, and near matches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from benchd.api.answers import Problem
+from benchd.api.control import Reads
+from benchd.api.views import job_id
+from benchd.core.model import Job, Run
+
+RECENT_RUNS = 1000  # runs among which a shortened id is looked for
+SHOWN = 5  # candidates named in an answer
+SIMILAR = 0.5  # ratio from which difflib's guess is worth showing
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Finds runs and jobs by what a user may call them."""
+
+    reads: Reads
+
+    async def run(self, word: str) -> Run:
+        """Return the run of this id, or of this unique beginning of an id or name."""
+        exact = await self.reads.run(word)
+        if exact is not None:
+            return exact
+        runs = await self.reads.runs(RECENT_RUNS)
+        hits = [r for r in runs if r.id.startswith(word)] or [r for r in runs if r.name == word][:1]
+        if len(hits) == 1:
+            return hits[0]
+        names = [r.id for r in hits or runs]
+        raise _ambiguous("run", word, names) if hits else _missing("run", word, names)
+
+    async def job(self, word: str) -> Job:
+        """Return the job of this token, unique beginning (with or without instance) or Slurm id."""
+        exact = await self.reads.job(word)
+        if exact is not None:
+            return exact
+        jobs = await self.reads.jobs()
+        hits = match_jobs(word, jobs)
+        if len(hits) == 1:
+            return hits[0]
+        names = [job_id(j.token) for j in hits or jobs]
+        raise _ambiguous("job", word, names) if hits else _missing("job", word, names)
+
+    async def either(self, word: str) -> Run | Job:
+        """Return a run, or a job when no run is called so."""
+        try:
+            return await self.run(word)
+        except Problem as problem:
+            if problem.status != 404:
+                raise
+            try:
+                return await self.job(word)
+            except Problem as second:
+                if second.status != 404 or second.fix.startswith("did you mean"):
+                    raise second from None
+                raise problem from None
+
+
+def match_jobs(word: str, jobs: Iterable[Job]) -> list[Job]:
+    """Return the jobs that a word may mean; a name means its newest live job."""
+    known = list(jobs)
+    for hits in (
+        [j for j in known if job_id(j.token) == word],
+        [j for j in known if job_id(j.token).startswith(word) or j.token.startswith(word)],
+        [j for j in known if j.slurm_id == word][-1:],
+        [j for j in known if j.name == word and not j.is_terminal],
+    ):
+        if hits:
+            return hits
+    return []
+
+
+def _ambiguous(thing: str, word: str, names: Sequence[str]) -> Problem:
+    shown = ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
+    return Problem(
+        409,
+        f"{word!r} means {len(names)} {thing}s: {shown}",
+        "give more of its id",
+        {"candidates": list(names[:SHOWN]), "ambiguous": True},
+    )
+
+
+def _missing(thing: str, word: str, names: Sequence[str]) -> Problem:
+    near = get_close_matches(word, names, n=3, cutoff=SIMILAR)
+    fix = f"did you mean {', '.join(near)}?" if near else f"see: benchctl {thing}s"
+    return Problem(404, f"there is no {thing} {word!r}", fix, {"candidates": near})

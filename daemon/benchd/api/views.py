@@ -1,0 +1,170 @@
+"""Records as users see them: plain dictionaries, ready for JSON. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from benchd.core.model import LIVE, Endpoint, Job, JobState, Readiness, Run, Transition
+from benchd.core.spec import Role
+
+View = dict[str, object]
+
+
+def job_id(token: str) -> str:
+    """Return the token without the instance, which is the same for every job of a daemon."""
+    return token.partition("-")[2] or token
+
+
+def _endpoint(endpoint: Endpoint | None) -> View | None:
+    if endpoint is None:
+        return None
+    return {"host": endpoint.host, "ports": list(endpoint.ports)}
+
+
+def job_view(job: Job) -> View:
+    """Return one job as a row of a table."""
+    return {
+        "token": job.token,
+        "id": job_id(job.token),
+        "run": job.run_id,
+        "cluster": job.cluster,
+        "role": str(job.role),
+        "name": job.name,
+        "kind": job.kind,
+        "point": job.point,
+        "repeat": job.repeat,
+        "replica": job.replica,
+        "attempt": job.attempt,
+        "cell": dict(job.spec.cell),
+        "state": str(job.state),
+        "substate": str(job.substate),
+        "readiness": str(job.readiness) if job.role is Role.SERVICE else None,
+        "slurm_id": job.slurm_id,
+        "slurm_state": job.slurm_state,
+        "reason": job.reason,
+        "nodes": job.nodes,
+        "endpoint": _endpoint(job.endpoint),
+        "why": job.why,
+        "detail": job.detail,
+        "exit_code": job.exit_code,
+        "signal": job.signal,
+        "cancel_why": str(job.cancel_why) if job.cancel_why else None,
+        "collected": job.collected_at is not None,
+        "times": _times(job),
+    }
+
+
+def _times(job: Job) -> View:
+    """Return the moments of a job's life, in seconds since the epoch; null for what was not."""
+    return {
+        "created": job.created_at,
+        "submitted": job.submitted_at,
+        "started": job.started_at,
+        "ready": job.ready_at,
+        "ended": job.ended_at,
+        "missing_since": job.missing_since,
+        "not_before": job.not_before or None,
+    }
+
+
+def job_detail(job: Job) -> View:
+    """Return everything about one job."""
+    return {
+        **job_view(job),
+        "generation": job.generation,
+        "tries": job.tries,
+        "submit_failures": job.submit_failures,
+        "resources": job.spec.resources.model_dump(exclude_none=True),
+        "parameters": dict(job.spec.parameters),
+        "targets": [b.token for b in job.bindings] or [t.name for t in job.spec.targets],
+        "script": job.script,
+    }
+
+
+def transition_view(row: Transition) -> View:
+    """Return one row of a job's history with its evidence."""
+    return {
+        "at": row.at,
+        "trigger": row.trigger,
+        "old": row.old,
+        "new": row.new,
+        "evidence": {
+            "source": row.evidence.source,
+            "exit_status": row.evidence.exit_status,
+            "raw": row.evidence.raw,
+        },
+    }
+
+
+def run_view(run: Run, jobs: Sequence[Job]) -> View:
+    """Return one run as a row of a table."""
+    latest = latest_attempts(jobs)
+    clients = [j for j in latest if j.role is Role.CLIENT]
+    return {
+        "id": run.id,
+        "name": run.name,
+        "cluster": run.cluster,
+        "phase": run_phase(run, latest),
+        "outcome": str(run.outcome) if run.outcome else None,
+        "why": run.why,
+        "created": run.created_at,
+        "finished": run.finished_at,
+        "cancel_requested": run.cancel_requested_at is not None,
+        "jobs": len(latest),
+        "states": dict(Counter(str(j.state) for j in latest)),
+        "measurements": {"done": sum(j.is_terminal for j in clients), "total": len(clients)},
+    }
+
+
+def run_detail(run: Run, jobs: Sequence[Job]) -> View:
+    """Return everything about one run, with the rows of all its jobs."""
+    return {
+        **run_view(run, jobs),
+        "recipe": run.recipe,
+        "recipe_path": run.recipe_path,
+        "recipe_sha256": run.recipe_sha256,
+        "owner_uid": run.owner_uid,
+        "limits": run.limits.model_dump(exclude_none=True),
+        "job_list": [job_view(j) for j in jobs],
+    }
+
+
+def latest_attempts(jobs: Iterable[Job]) -> list[Job]:
+    """Return the newest attempt of everything the recipe wants, in the order of the rows."""
+    newest: dict[tuple[object, ...], Job] = {}
+    for job in jobs:
+        slot = (job.run_id, job.role, job.name, job.point, job.repeat, job.replica)
+        if slot not in newest or newest[slot].attempt < job.attempt:
+            newest[slot] = job
+    return list(newest.values())
+
+
+def run_phase(run: Run, jobs: Sequence[Job]) -> str:
+    """Return in one word how far a run is: derived from its jobs, never stored."""
+    if run.outcome is not None:
+        return "finished"
+    if run.cancel_requested_at is not None:
+        return "cancelling"
+    clients = [j for j in jobs if j.role is Role.CLIENT]
+    if clients and all(j.is_terminal for j in clients):
+        home = all(j.collected_at is not None or j.slurm_id is None for j in clients)
+        return "stopping" if home else "collecting"
+    services = [j for j in jobs if j.role is Role.SERVICE]
+    ready = any(j.readiness is Readiness.READY for j in services)
+    signs = {
+        "measuring": any(j.state is JobState.RUNNING for j in clients),
+        "ready": ready and bool(clients),
+        "serving": ready,
+        "starting": any(j.state is JobState.RUNNING for j in services),
+        "queued": any(j.state in LIVE for j in jobs),
+    }
+    return next((phase for phase, holds in signs.items() if holds), "created")
+
+
+def state_counts(rows: Iterable[tuple[str, str, str, int]]) -> View:
+    """Return the number of jobs by state, every state present."""
+    total = {str(state): 0 for state in JobState}
+    for _cluster, _role, state, number in rows:
+        total[state] = total.get(state, 0) + number
+    return dict(total)

@@ -1,0 +1,189 @@
+"""``benchctl why``: how a job came to where it is, and what benchd waits for. Pure.
+
+Every sentence rests on something stored: a transition with its evidence, or a field of the job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from benchd.core.model import CancelWhy, Job, JobState, Readiness, Transition
+from benchd.core.spec import Role
+
+EVIDENCE_LIMIT = 160  # characters of raw evidence in a sentence; --json carries all of it
+
+_HAPPENED = {
+    "created": "recorded from the recipe",
+    "submit_accepted": "Slurm accepted it",
+    "submit_refused": "Slurm refused it",
+    "try_expired": "that submission never became a job; another try may be made",
+    "seen_pending": "Slurm has it in the queue",
+    "seen_running": "its allocation is active",
+    "seen_completed": "it ended with exit status 0",
+    "seen_failed": "it ended without success",
+    "seen_cancelled": "Slurm says that it was cancelled",
+    "seen_twin": "a second submission of it ended without running; the first one is followed",
+    "not_seen": "neither squeue nor a second witness knows it",
+    "cancel_requested": "its end was asked for",
+    "proved_absent": "it is proved that it never ran and never will",
+}
+
+_HEALTH = {
+    ("STARTING", "READY"): "the service answers",
+    ("READY", "UNREADY"): "the service no longer answers",
+    ("UNREADY", "READY"): "the service answers again",
+    ("UNKNOWN", "STARTING"): "the service was started; its first answer is awaited",
+}
+
+_ASKED = {
+    CancelWhy.ASKED: "somebody asked for its end",
+    CancelWhy.DONE: "nothing needs it any more",
+    CancelWhy.SIBLING: "a job that it depends on ended or stopped answering",
+    CancelWhy.NOT_READY: "it did not answer in time after its start",
+    CancelWhy.UNHEALTHY: "it stopped answering and did not recover",
+    CancelWhy.HOPELESS: "Slurm's reason for holding it back cannot go away by itself",
+    CancelWhy.LIMIT: "it reached a limit of the recipe",
+}
+
+_ADVICE = {
+    "TIMEOUT": "its time limit was reached: raise resources.time, or do less in one job",
+    "OUT_OF_MEMORY": "it used more memory than it had asked for: raise resources.mem",
+    "NODE_FAIL": "the node failed, not the job: run `benchctl retry`",
+    "BOOT_FAIL": "the node did not boot, not the job's fault: run `benchctl retry`",
+    "PREEMPTED": "a job of higher priority took its place: retry it, or use another qos",
+    "DEADLINE": "Slurm's deadline for it passed before it ended",
+    "LOST": "Slurm does not know it and it left no exit.json: see whether it ran, then "
+    "`benchctl retry`",
+    "REFUSED": "correct what Slurm refused and submit the recipe again",
+    "EXITED": "the service ended by itself although it was still needed: see `benchctl logs`",
+    "CANCELLED_BY_OTHER": "somebody cancelled it with scancel, not benchd: run `benchctl retry` "
+    "if that was a mistake",
+    "WORKDIR_NOT_VISIBLE": "the compute node does not see `workdir`: set it to a directory on the "
+    "shared file system, then run `benchd check`",
+    "NOT_READY": "see `benchctl logs` for why it does not answer; a slow start needs a larger "
+    "health_check.start_period or retries",
+    "UNHEALTHY": "see `benchctl logs` and `benchctl logs --stderr` around the time it fell silent",
+    "HOPELESS": "change the resources, partition, qos or account in the recipe",
+    "LIMIT": "raise `limits` in the recipe, or ask for less",
+}
+
+
+def explain(job: Job, transitions: Sequence[Transition], now: float, waiting: str) -> list[str]:
+    """Return the job's story in sentences: what it is, each move with evidence, and what is next.
+
+    ``waiting`` is the daemon's own word on what it waits for; it is empty when the job is over.
+    """
+    lines = [_headline(job, now), f"Recorded at {_clock(job.created_at)} from run {job.run_id}."]
+    lines += [_move(row, job.created_at) for row in transitions]
+    if job.missing_since is not None and not job.is_terminal:
+        missing = _span(now - job.missing_since)
+        lines.append(f"Slurm has not known it for {missing}; that alone moves nothing yet.")
+    if job.is_terminal:
+        return lines + _ending(job)
+    if job.cancel_why is not None:
+        lines.append(f"Its end is wanted: {_ASKED[job.cancel_why]}.")
+    if job.state is JobState.PENDING and job.reason:
+        lines.append(f"Slurm's reason for not starting it: {job.reason}.")
+    lines.append(f"Now: {_sentence(waiting or 'the next answer of the cluster is awaited')}")
+    return lines
+
+
+def _headline(job: Job, now: float) -> str:
+    what = f"{job.role} {job.name}"
+    if job.spec.cell:
+        what += " at " + ", ".join(f"{k}={v}" for k, v in job.spec.cell.items())
+    place = f", Slurm job {job.slurm_id}" if job.slurm_id else ""
+    place += f" on {job.nodes}" if job.nodes else ""
+    state = f"{job.state} ({job.why})" if job.why else str(job.state)
+    if job.role is Role.SERVICE and job.state is JobState.RUNNING:
+        state += f" and {_readiness(job)}"
+    since = "" if job.is_terminal else f", {_span(now - job.created_at)} after it was recorded"
+    return f"{what}, attempt {job.attempt}, is {state}{place}{since}."
+
+
+def _readiness(job: Job) -> str:
+    words = {
+        Readiness.READY: "ready",
+        Readiness.STARTING: "not answering yet",
+        Readiness.UNREADY: "no longer answering",
+        Readiness.UNKNOWN: "of unknown health",
+    }
+    return words[job.readiness]
+
+
+def _move(row: Transition, start: float) -> str:
+    happened = _HEALTH.get((row.old, row.new)) or _HAPPENED.get(
+        row.trigger, row.trigger.replace("_", " ")
+    )
+    move = f"{row.old} → {row.new}" if row.old != row.new else f"still {row.new}"
+    return f"+{_span(max(row.at - start, 0.0))}  {move}: {happened}{_evidence(row)}."
+
+
+def _evidence(row: Transition) -> str:
+    evidence = row.evidence
+    parts = []
+    if evidence.source:
+        parts.append(_printable(evidence.source, 40))
+    if evidence.exit_status is not None:
+        parts.append(f"exit {evidence.exit_status}")
+    if evidence.raw.strip():
+        parts.append(f"“{_printable(evidence.raw, EVIDENCE_LIMIT)}”")
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def _ending(job: Job) -> list[str]:
+    if job.state is JobState.COMPLETED:
+        taken = ""
+        if job.started_at is not None and job.ended_at is not None:
+            taken = f" after {_span(job.ended_at - job.started_at)} of running"
+        lines = [f"It completed{taken}; nothing is awaited."]
+        if job.role is Role.CLIENT:
+            home = "is home" if job.collected_at is not None else "is still to be brought home"
+            lines.append(f"What it measured {home}.")
+        return lines
+    if job.state is JobState.CANCELLED:
+        why = _ASKED.get(job.cancel_why) if job.cancel_why else None
+        return [f"It was cancelled by benchd: {why or 'its end was asked for'}."]
+    return _failure(job)
+
+
+def _failure(job: Job) -> list[str]:
+    lines = [f"It failed: {_sentence(job.detail or _cause(job))}"]
+    advice = _ADVICE.get(job.why or "", "see `benchctl logs` and `benchctl logs --stderr`")
+    return [*lines, f"What to do: {advice}."]
+
+
+def _cause(job: Job) -> str:
+    word = job.why or job.slurm_state or "no word for it"
+    if job.signal:
+        return f"{word}, killed by signal {job.signal}"
+    if job.exit_code:
+        return f"{word}, exit status {job.exit_code}"
+    if job.cancel_why is not None:
+        return f"{word}: {_ASKED[job.cancel_why]}"
+    return word
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _printable(text: str, limit: int) -> str:
+    """Return one line without control characters: evidence comes from outside."""
+    line = "".join(c if c.isprintable() else " " for c in text.strip().replace("\x1f", " | "))
+    line = " ".join(line.split()).removesuffix(" |")
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def _clock(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def _span(seconds: float) -> str:
+    if seconds < 100:  # below this, tenths still tell something
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m{rest:02d}s" if hours else f"{minutes}m{rest:02d}s"
