@@ -1,0 +1,77 @@
+"""What users extend: kinds of services, clients and checks. Data and pure functions only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from benchd.catalog import checks, clients, services
+from benchd.catalog.kinds import (
+    ClientKind,
+    Complaint,
+    Kind,
+    Parameter,
+    ServiceKind,
+    did_you_mean,
+)
+from benchd.core.spec import Client, Part, Service
+
+__all__ = ["CATALOG", "Catalog", "ClientKind", "Complaint", "Kind", "Parameter", "ServiceKind"]
+
+
+_K = TypeVar("_K", bound=Kind)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalog:
+    """Every kind there is, by name."""
+
+    services: Mapping[str, ServiceKind]
+    clients: Mapping[str, ClientKind]
+
+    def service(self, name: str) -> ServiceKind | None:
+        """Return a kind of service."""
+        return self.services.get(name)
+
+    def client(self, name: str) -> ClientKind | None:
+        """Return a kind of client."""
+        return self.clients.get(name)
+
+    def check(self, part: Part) -> list[Complaint]:
+        """Return everything that is wrong with a service or client, as far as its kind can tell."""
+        return list(self._complaints(part))
+
+    def _complaints(self, part: Part) -> Iterator[Complaint]:
+        name = part.kind or part.name
+        own: Mapping[str, Kind] = self.clients if isinstance(part, Client) else self.services
+        kind = own.get(name)
+        if kind is None:
+            yield (("kind",) if part.kind else ("name",), self._no_such_kind(part, name, own))
+        else:
+            yield from kind.complaints(part)
+        if isinstance(part, Service) and part.health_check is not None:
+            yield from checks.complaints(part.health_check)
+        needs_target = isinstance(kind, ClientKind) and kind.needs_target
+        if (
+            needs_target
+            and isinstance(part, Client)
+            and not (part.target_service or part.target_services)
+        ):
+            what = f"missing: a client of kind {name!r} measures a service; name it here"
+            yield (("target_service",), what)
+
+    def _no_such_kind(self, part: Part, name: str, own: Mapping[str, Kind]) -> str:
+        role, other = ("client", "service") if isinstance(part, Client) else ("service", "client")
+        if name in self.clients or name in self.services:
+            return f"{name!r} is a kind of {other}: write it under `{other}:`"
+        said = f"no kind of {role} is called {name!r}{did_you_mean(name, list(own))}"
+        hint = "" if part.kind else "; set `kind` when the name is not a kind"
+        return f"{said}{hint}; there are: {', '.join(own)}"
+
+
+def _by_name(kinds: Sequence[_K]) -> dict[str, _K]:
+    return {kind.name: kind for kind in kinds}
+
+
+CATALOG = Catalog(services=_by_name(services.KINDS), clients=_by_name(clients.KINDS))

@@ -1,0 +1,301 @@
+"""The kinds of clients: how each one is started. ``readings`` makes numbers of what they leave."""
+
+from __future__ import annotations
+
+from benchd.catalog import readings
+from benchd.catalog.kinds import ClientKind, Parameter, arguments, program, setting
+from benchd.catalog.services import command_check, command_payload
+from benchd.core.script import Payload, Sh
+from benchd.core.spec import JobSpec
+
+_RESULT = Sh('"$BENCHD_RESULT_DIR"')
+
+# --- redis-benchmark --------------------------------------------------------------------------
+
+REDIS_BENCHMARK = (
+    Parameter(
+        name="clients", type="int", default=50, minimum=1, maximum=10_000, doc="connections at once"
+    ),
+    Parameter(
+        name="requests",
+        type="int",
+        default=100_000,
+        minimum=1,
+        maximum=10_000_000_000,
+        doc="requests of each test",
+    ),
+    Parameter(
+        name="tests",
+        type="str",
+        default="set,get",
+        pattern=r"[a-z0-9_]+(,[a-z0-9_]+)*",
+        doc="tests to run, as redis-benchmark names them, separated by commas",
+    ),
+    Parameter(
+        name="data_size",
+        type="int",
+        default=3,
+        minimum=1,
+        maximum=1024**3,
+        unit="bytes",
+        doc="size of a value",
+    ),
+    Parameter(
+        name="pipeline",
+        type="int",
+        default=1,
+        minimum=1,
+        maximum=100_000,
+        doc="requests sent together on a connection",
+    ),
+    Parameter(
+        name="keyspace",
+        type="int",
+        default=1_000_000,
+        minimum=1,
+        maximum=10**12,
+        unit="keys",
+        doc="number of random keys; redis-benchmark's own default is one single hot key",
+    ),
+    Parameter(
+        name="threads",
+        type="int",
+        default=None,
+        minimum=1,
+        maximum=500,
+        doc="threads of the client; default: one",
+    ),
+    Parameter(
+        name="timeout",
+        type="int",
+        default=600,
+        minimum=1,
+        maximum=604_800,
+        unit="s",
+        doc="it is stopped after this time, and the measurement is not valid",
+    ),
+)
+
+# POSIX sh: it also runs in images that have no bash (redis:7-alpine). The target is asked first,
+# because redis-benchmark 7.0 spins for ever on a connection that is refused; and it has a hard
+# limit, because it waits for ever for a server that has stopped answering.
+_REDIS_WRAPPER = r"""#!/bin/sh
+# usage: redis-benchmark.sh HOST PORT RESULT_DIR SECONDS PROGRAM [OPTION ...]
+set -u
+host=$1 port=$2 dir=$3 limit=$4
+shift 4
+child=''
+stopped=''
+
+say() { printf 'benchd: %s\n' "$*" >&2; }
+
+# With redis-cli where it is, else through bash, always within five seconds.
+ping_target() {
+  if command -v redis-cli >/dev/null 2>&1; then
+    timeout 5 redis-cli -h "$host" -p "$port" PING 2>&1
+  else
+    # shellcheck disable=SC2016
+    timeout 5 bash -c 'exec 3<>"/dev/tcp/$1/$2" && printf "PING\r\n" >&3 &&
+      IFS= read -r line <&3 && printf "%s\n" "${line%?}"' ping "$host" "$port" 2>&1
+  fi
+}
+
+note_info() {
+  command -v redis-cli >/dev/null 2>&1 || return 0
+  for section in server stats commandstats; do
+    timeout 5 redis-cli -h "$host" -p "$port" INFO "$section" 2>/dev/null
+  done > "$dir/$1"
+}
+
+stop() {
+  stopped=yes
+  if [ -n "$child" ]; then kill -TERM "$child" 2>/dev/null; fi
+}
+trap stop TERM INT
+
+answer=$(ping_target)
+case $answer in
+  PONG | +PONG) ;;
+  *NOAUTH*) say "$host:$port wants a password; passwords are not supported yet"; exit 69 ;;
+  *) say "no PONG from $host:$port within 5 s: ${answer:-no answer}"; exit 69 ;;
+esac
+if ! command -v "$1" >/dev/null 2>&1; then
+  say "$1 is not installed here; use an image that has it (docker://redis:7-alpine)"
+  exit 127
+fi
+
+note_info info-before.txt
+date +%s.%N > "$dir/started.txt"
+timeout "$limit" "$@" > "$dir/redis-benchmark.csv" 2> "$dir/redis-benchmark.err" &
+child=$!
+wait "$child"
+status=$?
+# A trapped signal ends the first wait early.
+if [ -n "$stopped" ]; then wait "$child"; status=143; fi
+date +%s.%N > "$dir/ended.txt"
+cat "$dir/redis-benchmark.err" >&2
+note_info info-after.txt
+
+if [ "$status" -eq 124 ] || { [ "$status" -eq 143 ] && [ -z "$stopped" ]; }; then
+  say "redis-benchmark was stopped after $limit s: raise parameters.timeout or lower requests"
+  exit 124
+fi
+if [ "$status" -eq 0 ] && [ "$(wc -l < "$dir/redis-benchmark.csv")" -lt 2 ]; then
+  say "redis-benchmark ended well but measured nothing"
+  exit 65
+fi
+exit "$status"
+"""
+
+
+def _redis_benchmark_payload(spec: JobSpec) -> Payload:
+    def of(name: str) -> str:
+        return str(setting(REDIS_BENCHMARK, spec, name))
+
+    threads = setting(REDIS_BENCHMARK, spec, "threads")
+    host, port = Sh('"$BENCHD_TARGET_HOST"'), Sh('"$BENCHD_TARGET_PORT"')
+    return Payload(
+        argv=(
+            *("sh", Sh('"$JOB/redis-benchmark.sh"'), host, port, _RESULT, of("timeout")),
+            *program(spec, "redis-benchmark"),
+            *("-h", host, "-p", port, "--csv"),
+            *("-n", of("requests"), "-c", of("clients"), "-d", of("data_size")),
+            *("-P", of("pipeline"), "-r", of("keyspace"), "-t", of("tests")),
+            *(("--threads", str(threads)) if threads else ()),
+            *arguments(spec),
+        ),
+        files={"redis-benchmark.sh": _REDIS_WRAPPER},
+    )
+
+
+# --- llm-load ---------------------------------------------------------------------------------
+
+LLM_LOAD = (
+    Parameter(
+        name="api",
+        type="str",
+        default="openai-completions",
+        choices=("openai-completions", "openai-chat", "ollama-generate", "ollama-chat"),
+        doc="which streaming interface of the server is used",
+    ),
+    Parameter(
+        name="model",
+        type="str",
+        default=None,
+        pattern=r"[!-~]{1,300}",
+        doc="model name; default: the one that the server lists",
+    ),
+    Parameter(
+        name="prompt_tokens",
+        type="int",
+        default=128,
+        minimum=1,
+        maximum=1_000_000,
+        unit="tokens",
+        doc="length of a prompt; every prompt is different",
+    ),
+    Parameter(
+        name="output_tokens",
+        type="int",
+        default=64,
+        minimum=1,
+        maximum=100_000,
+        unit="tokens",
+        doc="length of an answer, at most",
+    ),
+    Parameter(
+        name="concurrency",
+        type="int",
+        default=1,
+        minimum=1,
+        maximum=10_000,
+        unit="users",
+        doc="users that each send the next request when the last one is answered (closed loop)",
+    ),
+    Parameter(
+        name="requests",
+        type="int",
+        default=None,
+        minimum=1,
+        maximum=100_000_000,
+        doc="requests to measure; default: 100 where the client has no `duration`",
+    ),
+    Parameter(
+        name="warmup",
+        type="int",
+        default=None,
+        minimum=0,
+        maximum=1_000_000,
+        unit="requests",
+        doc="requests before the measurement; default: two for each user, at least ten",
+    ),
+    Parameter(name="seed", type="int", default=0, minimum=0, doc="of the prompts"),
+    Parameter(
+        name="timeout",
+        type="float",
+        default=300.0,
+        minimum=0.001,
+        maximum=86_400,
+        unit="s",
+        doc="a request that takes longer is an error",
+    ),
+    Parameter(
+        name="ignore_eos",
+        type="bool",
+        default=False,
+        doc="ask for answers of full length (vLLM, llama.cpp); a shorter one is then an error",
+    ),
+)
+
+
+def _llm_load_payload(spec: JobSpec) -> Payload:
+    options: list[str] = []
+    for parameter in LLM_LOAD:
+        value = setting(LLM_LOAD, spec, parameter.name)
+        flag = f"--{parameter.name.replace('_', '-')}"
+        if isinstance(value, bool):
+            options += [flag] if value else []
+        elif value is not None:
+            options += [flag, str(value)]
+    if spec.duration is not None:
+        options += ["--duration", str(spec.duration)]
+    return Payload(
+        argv=(
+            *program(spec, "python3"),
+            *(Sh('"$BENCHD_SHIP_LOAD"'), "llm", "--url", Sh('"$BENCHD_TARGET_URL"')),
+            # The job directory is named by its token: prompts differ from job to job.
+            *("--out", _RESULT, "--run-id", Sh('"$(basename "$JOB")"')),
+            *options,
+            *arguments(spec),
+        ),
+        ship=("load",),
+    )
+
+
+KINDS: tuple[ClientKind, ...] = (
+    ClientKind(
+        name="redis-benchmark",
+        summary="Redis's own load generator: throughput and latency in a closed loop",
+        image="docker://redis:7-alpine",
+        payload=_redis_benchmark_payload,
+        parse=readings.redis_benchmark,
+        parameters=REDIS_BENCHMARK,
+        default_for=("redis",),
+    ),
+    ClientKind(
+        name="llm-load",
+        summary="streaming load on an LLM server: TTFT, TPOT, end-to-end latency; part of benchd",
+        payload=_llm_load_payload,
+        parse=readings.load,
+        parameters=LLM_LOAD,
+        default_for=("sim-llm",),
+    ),
+    ClientKind(
+        name="generic",
+        summary="any command, on the host or in an image; may leave its own metrics.json",
+        payload=command_payload,
+        parse=readings.command,
+        extra_check=command_check,
+        needs_target=False,
+    ),
+)

@@ -1,0 +1,179 @@
+"""What a kind is: the few facts and pure functions that make a service or client usable by name."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Literal
+
+from benchd.core.results import Measured
+from benchd.core.script import Payload, Sh
+from benchd.core.spec import HealthCheck, JobSpec, Part
+from benchd.fields import Scalar
+
+# Where in a part of a recipe something is wrong (keys and indexes, relative to it), and what.
+Complaint = tuple[tuple[str | int, ...], str]
+
+# The variables a user may write in ``command`` and ``args``. They are set by the batch script or
+# by Slurm; anything else stays literal text.
+_VARIABLE = re.compile(
+    r"\$(?:\{(?P<braced>[A-Za-z_][A-Za-z0-9_]*)\}|(?P<bare>[A-Za-z_][A-Za-z0-9_]*))"
+)
+_KNOWN_VARIABLE = re.compile(r"(?:BENCHD|SLURM)_[A-Z0-9_]+|HOME|USER|TMPDIR|SCRATCH|JOB")
+
+
+def word(text: str) -> str | Sh:
+    """Return one argument of a command, with the known variables left for the shell to fill in.
+
+    Everything else is quoted, so that ``$(rm -rf /)`` is an argument and not a command.
+    """
+    pieces: list[str] = []
+    end = 0
+    for match in _VARIABLE.finditer(text):
+        name = match["braced"] or match["bare"]
+        if not _KNOWN_VARIABLE.fullmatch(name):
+            continue
+        if match.start() > end:
+            pieces.append(shlex.quote(text[end : match.start()]))
+        pieces.append(f'"${{{name}}}"')
+        end = match.end()
+    if not pieces:
+        return text
+    if end < len(text):
+        pieces.append(shlex.quote(text[end:]))
+    return Sh("".join(pieces))
+
+
+def program(spec: JobSpec, default: str) -> tuple[str | Sh, ...]:
+    """Return the program of a job, the user's ``command`` split into words, or the kind's."""
+    return tuple(word(w) for w in shlex.split(spec.command)) if spec.command else (default,)
+
+
+def arguments(spec: JobSpec) -> tuple[str | Sh, ...]:
+    """Return the user's ``args``."""
+    return tuple(word(text) for text in spec.args)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """One thing a user may set under ``parameters:``."""
+
+    name: str
+    type: Literal["int", "float", "str", "bool"]
+    default: Scalar | None
+    doc: str
+    unit: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[Scalar, ...] = ()
+    pattern: str = ""
+
+    def complaint(self, value: Scalar) -> str | None:
+        """Return what is wrong with a value, with what would be right; None when it is fine."""
+        wanted = {
+            "int": "a whole number",
+            "float": "a number",
+            "str": "text",
+            "bool": "true or false",
+        }
+        fits = {
+            "int": isinstance(value, int) and not isinstance(value, bool),
+            "float": isinstance(value, int | float) and not isinstance(value, bool),
+            "str": isinstance(value, str),
+            "bool": isinstance(value, bool),
+        }
+        if not fits[self.type]:
+            hint = f' (quote it: "{value}")' if self.type == "str" else ""
+            return f"{value!r} is not {wanted[self.type]}{hint}"
+        if self.choices and value not in self.choices:
+            close = did_you_mean(str(value), [str(c) for c in self.choices])
+            return f"{value!r} is not one of {', '.join(map(str, self.choices))}{close}"
+        if isinstance(value, str):
+            if self.pattern and not re.fullmatch(self.pattern, value):
+                return f"{value!r} does not look right: {self.doc}"
+            return None
+        return self._outside(value)
+
+    def _outside(self, value: float) -> str | None:
+        # ``not (>=)`` also refuses NaN, which YAML can say
+        unit = f" {self.unit}" if self.unit else ""
+        if self.minimum is not None and not value >= self.minimum:
+            return f"{value} is too small: at least {self.minimum:g}{unit}"
+        if self.maximum is not None and not value <= self.maximum:
+            return f"{value} is too large: at most {self.maximum:g}{unit}"
+        return None
+
+
+def did_you_mean(name: str, names: Sequence[str]) -> str:
+    """Return ``; did you mean 'x'?`` for the closest of the names, or nothing."""
+    close = get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _no_complaints(_part: Part) -> Sequence[Complaint]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What service and client kinds have in common."""
+
+    name: str
+    summary: str
+    payload: Callable[[JobSpec], Payload]
+    image: str | None = None  # what the recipe's ``container.docker_source`` usually says
+    parameters: tuple[Parameter, ...] = ()
+    extra_check: Callable[[Part], Sequence[Complaint]] = _no_complaints
+
+    def defaults(self) -> dict[str, Scalar]:
+        """Return the default of every parameter that has one."""
+        return {p.name: p.default for p in self.parameters if p.default is not None}
+
+    def complaints(self, part: Part) -> Iterator[Complaint]:
+        """Yield what is wrong with a part's parameters, and what only this kind can know."""
+        known = {p.name: p for p in self.parameters}
+        for name, value in part.parameters.items():
+            if name not in known:
+                accepted = ", ".join(known) or "none at all"
+                close = did_you_mean(name, list(known))
+                what = f"kind {self.name!r} has no such parameter{close}; it has: {accepted}"
+                yield ("parameters", name), what
+            elif wrong := known[name].complaint(value):
+                yield ("parameters", name), wrong
+        if part.command is not None:
+            try:
+                empty = not shlex.split(part.command)
+            except ValueError as error:
+                yield (("command",), f"cannot be split into words: {str(error).lower()}")
+            else:
+                if empty:
+                    yield (("command",), "is empty; leave it out or name a program")
+        yield from self.extra_check(part)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceKind(Kind):
+    """Something that answers."""
+
+    ports: tuple[int | Literal["auto"], ...] = ("auto",)
+    check: HealthCheck = field(default_factory=HealthCheck)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientKind(Kind):
+    """A measurement. ``parse`` turns the files a job left into numbers and never raises."""
+
+    parse: Callable[[Mapping[str, bytes], JobSpec], Measured]
+    default_for: tuple[str, ...] = ()  # service kinds it is the usual client of
+    needs_target: bool = True
+    # Whether its latencies hold when the server stalls (safe against coordinated omission).
+    co_safe: bool = False
+
+
+def setting(kind_parameters: Sequence[Parameter], spec: JobSpec, name: str) -> Scalar | None:
+    """Return a parameter of a job: what the recipe says, else the kind's default."""
+    default = next(p.default for p in kind_parameters if p.name == name)
+    return spec.parameters.get(name, default)

@@ -1,0 +1,13 @@
+"""What clients leave -> ``Measured``. Total functions: garbage becomes a flag, never an exception.
+
+Each takes what came home from the job directory (``exit.json``, ``out``, ``err``, ``result/...``)
+and the job's spec.
+"""
+
+from __future__ import annotations
+
+from benchd.catalog.readings.command import command
+from benchd.catalog.readings.load import load
+from benchd.catalog.readings.redis_benchmark import redis_benchmark
+
+__all__ = ["command", "load", "redis_benchmark"]

@@ -1,0 +1,149 @@
+"""The document of our own load generator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from benchd.catalog.readings.text import last_line, text
+from benchd.core.numbers import flag
+from benchd.core.results import Counts, Flag, Measured, Metric, Severity, Window
+from benchd.core.spec import JobSpec
+
+
+class _Raw(BaseModel):
+    """Numbers as the load generator wrote them; what a newer one adds is kept out of the way."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class _RawTimes(_Raw):
+    measure_start: float | None = None
+    measure_end: float | None = None
+    warmup_s: float | None = None
+    window_s: float | None = None
+
+
+class _RawFacts(_Raw):
+    """What the generator noticed about itself and about the answers."""
+
+    cpu_share: float | None = None
+    loop_lag_p99_ms: float | None = None
+    tokens_estimated: int = 0
+    short_outputs: int = 0
+    warmup_errors: int = 0
+    model_listed: bool | None = None
+    prompt_tokens_mean: float | None = None
+
+
+class _RawLoad(_Raw):
+    schema_: str = Field(alias="schema")
+    error: str | None = None
+    partial: bool = False
+    workload: dict[str, JsonValue] = Field({})
+    client: dict[str, JsonValue] = Field({})
+    server: dict[str, JsonValue] = Field({})
+    times: _RawTimes = _RawTimes()
+    counts: Counts = Counts()
+    metrics: dict[str, Metric] = Field({})
+    facts: _RawFacts = _RawFacts()
+    timeline: dict[str, JsonValue] = Field({})
+
+
+def load(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
+    """Read the ``benchd.load/1`` document of our own load generator."""
+    name = "result/result.json"
+    if name not in files:
+        said = last_line(text(files, "err"))
+        detail = f"the load generator left no result.json{f': {said}' if said else ''}"
+        return Measured.nothing("no_result", detail)
+    try:
+        raw = _RawLoad.model_validate_json(files[name])
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(step) for step in first["loc"])
+        detail = f"result.json cannot be read: {where}: {first['msg']}".replace(": :", ":")
+        return Measured.nothing("bad_result", detail)
+    if raw.schema_ != "benchd.load/1":
+        detail = f"result.json is {raw.schema_!r}, not 'benchd.load/1': client and benchd differ"
+        return Measured.nothing("bad_result", detail)
+    return Measured(
+        metrics=raw.metrics,
+        counts=raw.counts,
+        workload=raw.workload,
+        times=Window(**raw.times.model_dump()),
+        flags=tuple(_load_flags(raw, spec)),
+        client=raw.client,
+        service=raw.server,
+        timeline=raw.timeline,
+        partial=raw.partial,
+    )
+
+
+# Share of one core above which the client itself may be what was measured.
+_CPU_LIMIT = 0.8
+# Share of answers that may be shorter than asked, or of a prompt length that may be missed,
+# before throughput and latency describe another workload.
+_SHORT_LIMIT = 0.05
+_PROMPT_LIMIT = 0.10
+
+
+def _lag_limit(metrics: Mapping[str, Metric]) -> float:
+    """Return how late the client's event loop may be, in ms: 5 ms, or 5 % of the median latency."""
+    e2e = metrics.get("e2e_service")
+    median = (e2e.percentiles or {}).get("50") if e2e else None
+    return max(5.0, 0.05 * median) if median is not None else 5.0
+
+
+def _load_flags(raw: _RawLoad, spec: JobSpec) -> Iterator[Flag]:
+    facts, ok = raw.facts, raw.counts.ok or 0
+    if raw.error:
+        yield flag("client_error", Severity.ERROR, detail=raw.error)
+    if facts.cpu_share is not None and facts.cpu_share > _CPU_LIMIT:
+        yield flag(
+            "client_cpu",
+            Severity.ERROR,
+            value=facts.cpu_share,
+            limit=_CPU_LIMIT,
+            detail="the load generator was busy itself: it may be what was measured",
+        )
+    lag, limit = facts.loop_lag_p99_ms, _lag_limit(raw.metrics)
+    if lag is not None and lag > limit:
+        detail = "the load generator noticed some answers late (p99, ms): a busy node?"
+        yield flag("loop_lag_p99", Severity.WARN, value=lag, limit=limit, detail=detail)
+    short = facts.short_outputs / ok if ok else 0.0
+    if short > 0:
+        severity = Severity.WARN if short > _SHORT_LIMIT else Severity.INFO
+        detail = f"{facts.short_outputs} of {ok} answers ended before the length asked for"
+        yield flag("short_output", severity, value=short, limit=_SHORT_LIMIT, detail=detail)
+    if facts.tokens_estimated:
+        detail = f"{facts.tokens_estimated} answers came without usage: tokens are counted chunks"
+        yield flag(
+            "tokens_estimated",
+            Severity.WARN,
+            value=facts.tokens_estimated,
+            detail=detail,
+        )
+    if facts.warmup_errors:
+        detail = "requests of the warm-up that failed"
+        yield flag(
+            "warmup_errors",
+            Severity.WARN,
+            value=facts.warmup_errors,
+            limit=0,
+            detail=detail,
+        )
+    if facts.model_listed is False:
+        detail = "the server answers to this model name but does not list it"
+        yield flag("model_not_listed", Severity.INFO, detail=detail)
+    wanted, got = spec.parameters.get("prompt_tokens", 128), facts.prompt_tokens_mean
+    if got is not None and abs(got - float(wanted)) > _PROMPT_LIMIT * float(wanted):
+        detail = f"prompts had {got:.1f} tokens on average, {wanted} were asked for"
+        yield flag(
+            "prompt_len_mismatch",
+            Severity.WARN,
+            value=got,
+            limit=float(wanted),
+            detail=detail,
+        )

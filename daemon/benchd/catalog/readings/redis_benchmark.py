@@ -1,0 +1,201 @@
+"""redis-benchmark's CSV, compared with the server's own counters."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from pydantic import JsonValue
+
+from benchd.catalog.readings.text import last_line, number, text
+from benchd.core.numbers import flag
+from benchd.core.results import (
+    SAMPLES_NEEDED,
+    Counts,
+    Flag,
+    Measured,
+    Metric,
+    Severity,
+    Window,
+)
+from benchd.core.spec import JobSpec
+
+# redis-benchmark's histogram ends here, in ms: a longer wait is reported as this (CONFIG in its
+# source), so a maximum at the ceiling means "3 s or more".
+_REDIS_CEILING_MS = 3000.0
+# Commands on the server that nobody counted: PINGs of the health check, INFO, CONFIG GET.
+_REDIS_SLACK = 100
+# Share by which the server's count may differ from the client's before it is a contradiction.
+_COUNT_TOLERANCE = 0.01
+
+
+def _window(files: Mapping[str, bytes]) -> Window:
+    start = number(text(files, "result/started.txt"))
+    end = number(text(files, "result/ended.txt"))
+    took = end - start if start is not None and end is not None else None
+    return Window(measure_start=start, measure_end=end, window_s=took)
+
+
+def _slug(title: str) -> str:
+    """``LRANGE_100 (first 100 elements)`` -> ``lrange_100``, ``MSET (10 keys)`` -> ``mset``."""
+    return re.sub(r"[^a-z0-9]+", "_", title.split("(", maxsplit=1)[0].strip().lower()).strip("_")
+
+
+def _rows(text: str) -> dict[str, dict[str, float | None]]:
+    """Return slug of the test -> column -> number, for rows with a rate."""
+    rows: dict[str, dict[str, float | None]] = {}
+    for row in csv.DictReader(io.StringIO(text)):
+        numbers = {key: number(value) for key, value in row.items() if isinstance(value, str)}
+        title = row.get("test")
+        if isinstance(title, str) and _slug(title) and numbers.get("rps"):
+            rows[_slug(title)] = numbers
+    return rows
+
+
+def _latency(row: Mapping[str, float | None], requests: int) -> Metric:
+    def of(column: str) -> float | None:
+        return row.get(f"{column}_latency_ms")
+
+    return Metric(
+        formula="latency_service/v1",
+        unit="ms",
+        better="lower",
+        n=requests,
+        mean=of("avg"),
+        min=of("min"),
+        max=of("max"),
+        percentiles={
+            q: of(f"p{q}") if requests >= SAMPLES_NEEDED[q] else None for q in ("50", "95", "99")
+        },
+    )
+
+
+def _rate(value: float | None) -> Metric:
+    return Metric(formula="req_s/v1", unit="1/s", better="higher", value=value)
+
+
+def _redis_metrics(
+    rows: Mapping[str, Mapping[str, float | None]], requests: int
+) -> dict[str, Metric]:
+    if len(rows) == 1:
+        (row,) = rows.values()
+        return {"req_s": _rate(row["rps"]), "latency_service": _latency(row, requests)}
+    metrics: dict[str, Metric] = {}
+    for name, row in rows.items():
+        metrics[f"req_s.{name}"] = _rate(row["rps"])
+        metrics[f"latency_service.{name}"] = _latency(row, requests)
+    seconds = math.fsum(requests / row["rps"] for row in rows.values() if row["rps"])
+    metrics["req_s"] = _rate(requests * len(rows) / seconds if seconds else None)
+    return metrics
+
+
+def _info(text: str) -> dict[str, str]:
+    pairs = (line.strip().split(":", 1) for line in text.splitlines() if ":" in line)
+    return {key: value for key, value in pairs if not key.startswith("#")}
+
+
+def _server_flags(files: Mapping[str, bytes], reported: int) -> Iterator[Flag]:
+    """Compare what the client says it did with what the server says it processed."""
+    counter = "total_commands_processed"
+    before = number(_info(text(files, "result/info-before.txt")).get(counter))
+    after = number(_info(text(files, "result/info-after.txt")).get(counter))
+    if before is None or after is None:
+        detail = "the server's own count is not known (no redis-cli beside the client)"
+        yield flag("not_cross_checked", Severity.INFO, detail=detail)
+        return
+    processed = after - before
+    slack = max(_COUNT_TOLERANCE * reported, _REDIS_SLACK)
+    off = (processed - reported) / reported if reported else 0.0
+    said = f"the client reports {reported} requests, the server processed {processed:.0f}"
+    if processed < reported - _COUNT_TOLERANCE * reported:
+        yield flag(
+            "server_count_mismatch",
+            Severity.ERROR,
+            value=off,
+            limit=_COUNT_TOLERANCE,
+            detail=said,
+        )
+    elif processed > reported + slack:
+        yield flag(
+            "foreign_load",
+            Severity.WARN,
+            value=off,
+            limit=_COUNT_TOLERANCE,
+            detail=f"{said}: somebody else used it too",
+        )
+
+
+def _redis_flags(
+    spec: JobSpec, rows: Mapping[str, Mapping[str, float | None]], missing: Sequence[str]
+) -> Iterator[Flag]:
+    detail = (
+        "closed loop: when the server stalls the client stops sending, so the tail of the "
+        "latencies is too good (coordinated omission)"
+    )
+    yield flag("closed_loop", Severity.INFO, detail=detail)
+    if missing:
+        detail = f"no numbers for: {', '.join(missing)}"
+        yield flag("incomplete", Severity.ERROR, value=len(missing), detail=detail)
+    for name, row in rows.items():
+        longest = row.get("max_latency_ms")
+        if longest is not None and longest >= _REDIS_CEILING_MS:
+            yield flag(
+                "latency_clipped",
+                Severity.WARN,
+                value=longest,
+                limit=_REDIS_CEILING_MS,
+                detail=f"{name}: redis-benchmark counts every wait above 3 s as 3 s",
+            )
+    if spec.duration is not None:
+        detail = "redis-benchmark runs a number of requests: `duration` changed nothing"
+        yield flag("duration_unused", Severity.INFO, value=spec.duration, detail=detail)
+
+
+def redis_benchmark(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
+    """Read ``--csv`` output and compare it with the server's own counters."""
+
+    def of(name: str, default: int) -> int:
+        return int(spec.parameters.get(name, default))
+
+    requests, tests = of("requests", 100_000), str(spec.parameters.get("tests", "set,get"))
+    wanted = tests.split(",")
+    rows = _rows(text(files, "result/redis-benchmark.csv"))
+    missing = [t for t in wanted if not any(name.startswith(t) for name in rows)]
+    errors = last_line(text(files, "result/redis-benchmark.err")) or last_line(text(files, "err"))
+    flags = [*_redis_flags(spec, rows, missing)]
+    if rows:
+        flags += _server_flags(files, requests * len(rows))
+    else:
+        detail = f"redis-benchmark measured nothing: {errors or 'it left no output'}"
+        flags.append(flag("no_result", Severity.ERROR, detail=detail))
+    info = _info(text(files, "result/info-before.txt"))
+    workload: dict[str, JsonValue] = {
+        "kind": "redis",
+        "load": {"model": "closed", "concurrency": of("clients", 50)},
+        "tests": [*wanted],
+        "requests": requests,
+        "data_size": of("data_size", 3),
+        "pipeline": of("pipeline", 1),
+        "keyspace": of("keyspace", 1_000_000),
+        "seed": None,
+    }
+    return Measured(
+        metrics=_redis_metrics(rows, requests) if rows else {},
+        counts=Counts(
+            scheduled=requests * (len(rows) + len(missing)),
+            issued=requests * len(rows),
+            ok=requests * len(rows),
+            errors=0,
+            dropped=0,
+            cancelled=requests * len(missing),
+            first_errors=(errors,) if errors else (),
+        ),
+        workload=workload,
+        times=_window(files),
+        flags=tuple(flags),
+        client={"tool": "redis-benchmark", "co_safe": False},
+        service={"version": info["redis_version"]} if "redis_version" in info else {},
+    )

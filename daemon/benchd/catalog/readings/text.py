@@ -1,0 +1,23 @@
+"""Small readers of what programs print: never an exception, None for what is not there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+
+def text(files: Mapping[str, bytes], name: str) -> str:
+    """Return a file as text; empty when it did not come home."""
+    return files.get(name, b"").decode("utf-8", "replace")
+
+
+def number(text: str | None) -> float | None:
+    """Return a number, or None for what is none (``-nan``, empty, words)."""
+    match = re.match(r"\s*(\d+(?:\.\d+)?)", text or "")
+    return float(match[1]) if match else None
+
+
+def last_line(text: str) -> str:
+    """Return the last line that says something."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:300] if lines else ""
