@@ -20,15 +20,17 @@ from benchd.core.model import (
     Binding,
     Effect,
     Event,
+    Finish,
     Job,
+    Poll,
     Readiness,
+    Retry,
     Run,
     Submit,
     Trigger,
     World,
 )
 from benchd.core.plan import decide, effect_key, next_wake
-from benchd.core.spec import Role
 from benchd.errors import NeedsHuman, Stale, StoreFull, Unreachable
 from benchd.metrics import Metrics
 from benchd.pacing import Pacing
@@ -66,9 +68,6 @@ class Performer(Protocol):
 
     async def perform(self, effect: Effect) -> float | None:
         """Do it; return seconds to wait before the same effect may be wanted again, or None."""
-
-    def cluster_of(self, effect: Effect) -> str | None:
-        """Return the cluster that the effect talks to."""
 
 
 class Engine:
@@ -112,8 +111,9 @@ class Engine:
         now = self.clock()
         try:
             world = await self.look()
+            clusters = {job.token: job.cluster for job in world.jobs}
             for effect in decide(world, now):
-                await self._start(effect, now)
+                await self._start(effect, cluster_of(effect, clusters), now)
         except StoreFull as error:
             log.warning("store.full", error=str(error))
             return now + FULL_PAUSE
@@ -151,17 +151,16 @@ class Engine:
 
     # --- one effect -----------------------------------------------------------------------------
 
-    async def _start(self, effect: Effect, now: float) -> None:
+    async def _start(self, effect: Effect, cluster: str | None, now: float) -> None:
         key = effect_key(effect)
         performer = self.performer
         if performer is None or key in self._tasks or self._not_before.get(_kind(effect), 0) > now:
             return
-        cluster = performer.cluster_of(effect)
         if cluster is not None and self.pacings[cluster].quiet_until > now:
             return
         if isinstance(effect, Submit) and not await self._intend(effect, now):
             return
-        task = asyncio.create_task(self._carry_out(performer, effect), name=_kind(effect))
+        task = asyncio.create_task(self._carry_out(performer, effect, cluster), name=_kind(effect))
         self._tasks[key] = task
         task.add_done_callback(lambda _: self._ended(key))
 
@@ -180,8 +179,8 @@ class Engine:
         self._tasks.pop(key, None)
         self._woken.set()
 
-    async def _carry_out(self, performer: Performer, effect: Effect) -> None:
-        cluster, pause = performer.cluster_of(effect), None
+    async def _carry_out(self, performer: Performer, effect: Effect, cluster: str | None) -> None:
+        pause = None
         pacing = self.pacings.get(cluster) if cluster is not None else None
         try:
             pause = await performer.perform(effect)
@@ -222,7 +221,7 @@ class Engine:
             try:
                 new = advance(job, event, now, rules)
             except IllegalMove as error:
-                self.metrics.events_dropped.inc()
+                self.metrics.events_dropped.labels(trigger=str(event.trigger)).inc()
                 log.debug("event.dropped", error=str(error), **job.log_context())
                 return job
             if new == job:
@@ -241,7 +240,7 @@ class Engine:
         self.metrics.transitions.labels(**labels, to=str(new.state), why=new.why or "").inc()
         if new.started_at is not None and new.submitted_at is not None and old.started_at is None:
             waited = max(0.0, new.started_at - new.submitted_at)
-            self.metrics.queue_wait.labels(cluster=new.cluster).observe(waited)
+            self.metrics.queue_wait_seconds.labels(cluster=new.cluster).observe(waited)
         name = "job." + new.state.lower()
         log.info(
             name,
@@ -259,7 +258,8 @@ class Engine:
             return
         if new.readiness is Readiness.READY and new.started_at is not None:
             seconds = max(0.0, self.clock() - new.started_at)
-            self.metrics.time_to_ready.labels(cluster=new.cluster, kind=new.kind).observe(seconds)
+            ready = self.metrics.time_to_ready_seconds
+            ready.labels(cluster=new.cluster, kind=new.kind).observe(seconds)
         name = "service." + new.readiness.lower()
         log.info(name, **new.log_context(), detail=detail)
 
@@ -269,10 +269,13 @@ def _kind(effect: Effect) -> str:
     return f"{type(effect).__name__.lower()} {effect_key(effect)}"
 
 
-def rules_for(job: Job, *, patience: float, has_clients: bool) -> Rules:
-    """Return the guards' settings for this job."""
-    open_ended = job.role is Role.SERVICE and not has_clients
-    return Rules(patience=patience, open_ended=open_ended)
+def cluster_of(effect: Effect, clusters: Mapping[str, str]) -> str | None:
+    """Return the cluster an effect talks to, given token -> cluster; None for work at home."""
+    if isinstance(effect, Poll):
+        return effect.cluster
+    if isinstance(effect, Finish | Retry):
+        return None
+    return clusters[effect.token]
 
 
 def accepted(slurm_id: str, event: Event) -> Event:

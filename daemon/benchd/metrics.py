@@ -73,6 +73,12 @@ class Metrics:
             ("cluster", "role", "to", "why"),
             registry=r,
         )
+        self.events_dropped = Counter(
+            "benchd_events_dropped_total",
+            "News about jobs that came too late to matter.",
+            ("trigger",),
+            registry=r,
+        )
         self.runs = Gauge("benchd_runs", "Runs by phase.", ("phase",), registry=r)
         self.recipes = Counter(
             "benchd_recipes_total", "Recipes taken in.", ("outcome",), registry=r

@@ -1,0 +1,130 @@
+"""From what came home to results, and from results to the report that closes a run."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import structlog
+
+from benchd import __version__
+from benchd.catalog import Catalog
+from benchd.core.html import render_html
+from benchd.core.markdown import render_markdown
+from benchd.core.model import Fetched, Finish, Job, Run, RunOutcome, Transition
+from benchd.core.report import build
+from benchd.core.results import Measured, Result, assemble
+from benchd.core.steadiness import span, unsteady
+from benchd.edge.archive import Archive
+from benchd.metrics import Metrics
+
+log = structlog.get_logger()
+
+
+class Books(Protocol):
+    """What is needed of the store."""
+
+    async def job(self, token: str) -> Job | None:
+        """Return one job."""
+
+    async def jobs(self, run: str | None = None) -> Sequence[Job]:
+        """Return the jobs of a run."""
+
+    async def transitions(self, token: str) -> Sequence[Transition]:
+        """Return one job's history, oldest first."""
+
+    async def results(self, run_id: str | None = None) -> Sequence[str]:
+        """Return result documents, oldest first."""
+
+    async def add_result(self, token: str, document: str, valid: bool, now: float) -> bool:
+        """Keep a result; False when there is one already."""
+
+    async def finish_run(
+        self, run_id: str, outcome: RunOutcome, why: str | None, now: float
+    ) -> None:
+        """Close a run."""
+
+
+class Closing:
+    """Makes results and reports, keeps them in the store and on disk."""
+
+    def __init__(
+        self,
+        *,
+        store: Books,
+        archive: Archive,
+        catalog: Catalog,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        facts: Callable[[str], Mapping[str, str]],
+    ) -> None:
+        self.store = store
+        self.archive = archive
+        self.catalog = catalog
+        self.metrics = metrics
+        self.clock = clock
+        self.facts = facts  # cluster -> what is known about it
+
+    async def collect(self, run: Run, job: Job, fetched: Fetched) -> None:
+        """Make the result of an ended client from the files it left; keep both."""
+        await asyncio.to_thread(self.archive.keep_files, job, fetched.files)
+        result = await self._result(run, job, fetched)
+        document = result.document()
+        await asyncio.to_thread(self.archive.keep_result, job, document)
+        if await self.store.add_result(job.token, document, result.validity.valid, self.clock()):
+            valid = str(result.validity.valid).lower()
+            self.metrics.results.labels(kind=job.kind, valid=valid).inc()
+            flags = [flag.code for flag in result.validity.flags]
+            log.info("result.kept", valid=valid, flags=flags, **job.log_context())
+
+    async def _result(self, run: Run, job: Job, fetched: Fetched) -> Result:
+        services = [s for b in job.bindings if (s := await self.store.job(b.token)) is not None]
+        histories = {b.token: await self.store.transitions(b.token) for b in job.bindings}
+        since, until = span(job, await self.store.transitions(job.token))
+        unsteadiness = unsteady(job.bindings, histories, since, until)
+        return assemble(
+            run=run,
+            job=job,
+            bindings=job.bindings,
+            services=services,
+            measured=self._measured(job, fetched),
+            service_steady=unsteadiness is None,
+            service_detail=unsteadiness or "",
+            cluster=dict(self.facts(job.cluster)),
+            versions={"version": __version__, "python": platform.python_version()},
+            files=fetched.files,
+            now=self.clock(),
+        )
+
+    def _measured(self, job: Job, fetched: Fetched) -> Measured:
+        kind = self.catalog.client(job.kind)
+        if kind is None:
+            return Measured.nothing("unknown_kind", f"no client kind {job.kind!r} to read it with")
+        try:
+            measured = kind.parse(fetched.files, job.spec)
+        except Exception as error:  # a parser's mistake costs this result its validity, no more
+            log.exception("result.unreadable", **job.log_context())
+            return Measured.nothing("unreadable", f"{type(error).__name__}: {error}")
+        if fetched.truncated:
+            return replace(measured, partial=True)
+        return measured
+
+    async def finish(self, run: Run, effect: Finish) -> None:
+        """Write the report of a run, then close it."""
+        now = self.clock()
+        closed = replace(run, finished_at=now, outcome=effect.outcome, why=effect.why)
+        await self.write_report(closed, now)
+        await self.store.finish_run(run.id, effect.outcome, effect.why, now)
+        log.info("run.finished", run=run.id, name=run.name, outcome=effect.outcome, why=effect.why)
+
+    async def write_report(self, run: Run, now: float) -> None:
+        """Write both forms of a run's report from what is stored."""
+        jobs = await self.store.jobs(run=run.id)
+        results = [Result.model_validate_json(text) for text in await self.store.results(run.id)]
+        histories = {job.token: await self.store.transitions(job.token) for job in jobs}
+        report = build(run, jobs, results, histories, now=now)
+        html, markdown = render_html(report), render_markdown(report)
+        await asyncio.to_thread(self.archive.keep_report, run, html, markdown)

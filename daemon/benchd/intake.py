@@ -1,0 +1,146 @@
+"""From a dropped file to a recorded run: stable, validated, expanded, stored, and only then moved.
+
+The order makes a crash harmless at any point: the run id follows from the drop itself, so looking
+at the same file again finds the run that is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import structlog
+
+from benchd.catalog import Catalog
+from benchd.config import ClusterSettings, Settings
+from benchd.core.expand import expand
+from benchd.core.model import Job, Run
+from benchd.core.recipe import parse
+from benchd.core.spec import Recipe
+from benchd.edge.archive import Archive
+from benchd.edge.inbox import Drop, Inbox, run_id
+from benchd.errors import Mistake, RecipeError, StoreError, UserError
+from benchd.metrics import Metrics
+
+log = structlog.get_logger()
+
+
+class Register(Protocol):
+    """What is needed of the store."""
+
+    instance: str
+
+    async def create_run(self, run: Run, jobs: tuple[Job, ...]) -> bool:
+        """Record a run and all its jobs; False when this drop is recorded already."""
+
+
+class Intake:
+    """Takes recipes in."""
+
+    def __init__(
+        self,
+        *,
+        inbox: Inbox,
+        store: Register,
+        settings: Settings,
+        catalog: Catalog,
+        ship: Mapping[str, str],
+        archive: Archive,
+        metrics: Metrics,
+        clock: Callable[[], float],
+    ) -> None:
+        self.inbox = inbox
+        self.store = store
+        self.settings = settings
+        self.catalog = catalog
+        self.ship = ship
+        self.archive = archive
+        self.metrics = metrics
+        self.clock = clock
+        self._lock = asyncio.Lock()  # the inbox and a submission may offer the same file
+
+    async def scan(self) -> int:
+        """Take in every file that is complete; return how many runs came of it."""
+        taken = 0
+        for drop in await self.inbox.scan():
+            try:
+                taken += len(await self.take(drop))
+            except UserError:
+                continue  # said beside the file, where its owner looks
+            except StoreError as error:
+                log.warning("recipe.waits", file=drop.name, error=str(error))
+                return taken  # the file stays where it is: nothing accepted is lost
+        return taken
+
+    async def submit(
+        self, name: str, data: bytes, uid: int, overrides: Mapping[str, str]
+    ) -> list[str]:
+        """Take in a recipe that was sent over the socket, as if it had been dropped."""
+        recipe = self._parsed(data, name, overrides)  # a mistake is told at once, nothing spooled
+        drop = await self.inbox.spool(name, data, uid)
+        return await self._record(drop, recipe)
+
+    async def take(self, drop: Drop) -> list[str]:
+        """Record the run of a drop and move the file; a bad one is rejected with its mistakes."""
+        try:
+            if drop.problem is not None:
+                raise UserError(drop.problem)
+            recipe = self._parsed(drop.data, drop.name, {})
+        except UserError as error:
+            self.metrics.recipes.labels(outcome="rejected").inc()
+            log.warning("recipe.rejected", file=drop.name, error=str(error))
+            await self.inbox.reject(drop, str(error))
+            raise
+        return await self._record(drop, recipe)
+
+    def _parsed(self, data: bytes, name: str, overrides: Mapping[str, str]) -> Recipe:
+        recipe = parse(data, name, self.catalog, overrides=overrides)
+        self._cluster(recipe, name)
+        return recipe
+
+    def _cluster(self, recipe: Recipe, file: str) -> tuple[str, ClusterSettings]:
+        known = self.settings.clusters
+        name = recipe.cluster or self.settings.default_cluster or next(iter(known), None)
+        if name is None or name not in known:
+            there = ", ".join(known) or "none"
+            what = f"no cluster {name!r} in the configuration; there are: {there}"
+            raise RecipeError(file, [Mistake(0, 0, "cluster", what)])
+        return name, known[name]
+
+    async def _record(self, drop: Drop, recipe: Recipe) -> list[str]:
+        name, cluster = self._cluster(recipe, drop.name)
+        identity = run_id(self.store.instance, drop)
+        now = self.clock()
+        run = Run(
+            id=identity,
+            name=recipe.name or "run",
+            cluster=name,
+            recipe=drop.data.decode(),
+            recipe_path=drop.name,
+            recipe_sha256=drop.sha256,
+            recipe_mtime_ns=drop.mtime_ns,
+            created_at=now,
+            owner_uid=drop.uid,
+            limits=recipe.limits,
+        )
+        jobs = expand(
+            recipe,
+            run_id=identity,
+            instance=self.store.instance,
+            cluster=name,
+            defaults=cluster.defaults,
+            runtime=cluster.runtime,
+            catalog=self.catalog,
+            ship=self.ship,
+            now=now,
+        )
+        async with self._lock:
+            new = await self.store.create_run(run, jobs)
+            if new:
+                await asyncio.to_thread(self.archive.keep_recipe, run, jobs)
+            await self.inbox.accept(drop, [identity])
+        self.metrics.recipes.labels(outcome="accepted" if new else "duplicate").inc()
+        if new:
+            log.info("run.accepted", run=identity, name=run.name, cluster=name, jobs=len(jobs))
+        return [identity]

@@ -1,0 +1,390 @@
+"""Carrying out effects: talk to a cluster, and tell the engine what was learned.
+
+Each method does one thing the core asked for. It may be killed at any await: what was done remotely
+is found again by the next poll or by the same submission command, and what was not is asked for
+again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import structlog
+
+from benchd.core.lifecycle import Rules
+from benchd.core.model import (
+    Accepted,
+    Cancel,
+    CancelWhy,
+    Collect,
+    Effect,
+    Event,
+    Evidence,
+    Expired,
+    Fetched,
+    Finish,
+    Job,
+    JobState,
+    Observation,
+    Poll,
+    PollAnswer,
+    Probe,
+    ProbeAnswer,
+    Refused,
+    Retry,
+    Run,
+    Submission,
+    Submit,
+    Trigger,
+    Unknown,
+)
+from benchd.core.readiness import observe
+from benchd.core.slurm import event as event_of
+from benchd.core.spec import Role
+from benchd.edge.submission import SubmitOrder
+from benchd.engine import Engine, accepted
+from benchd.errors import Stale
+from benchd.metrics import Metrics
+from benchd.pacing import Pacing
+
+log = structlog.get_logger()
+
+# Seconds before a submission whose outcome is unknown is looked at again, and before a job that was
+# told to end is told again. Both are answered by polls in the meantime.
+SETTLE_PAUSE = 10.0
+CANCEL_PAUSE = 30.0
+# The same on a test installation, where waiting helps nobody.
+TESTBED_PAUSE = 1.0
+
+
+class ClusterPort(Protocol):
+    """Six verbs for Slurm, in our words."""
+
+    async def submit(self, order: SubmitOrder) -> Submission:
+        """Send one try, or settle it."""
+
+    async def poll(self, jobs: Sequence[Job]) -> PollAnswer:
+        """Ask about all our jobs at once."""
+
+    async def cancel(self, job: Job) -> Event | None:
+        """Tell Slurm to end a job; for one that was never known, prove its absence."""
+
+    async def prune(self, slurm_ids: Sequence[str]) -> None:
+        """End twins by their ids."""
+
+    async def probe(self, job: Job) -> ProbeAnswer:
+        """Look whether a service answers."""
+
+    async def fetch(self, job: Job) -> Fetched:
+        """Bring home what a job left."""
+
+
+class Ledger(Protocol):
+    """What is needed of the store beside what the engine uses."""
+
+    async def world(self) -> tuple[tuple[Run, ...], tuple[Job, ...], Mapping[str, bool]]:
+        """Return unfinished runs, their jobs and all live ones, and which results are valid."""
+
+    async def run(self, run_id: str) -> Run | None:
+        """Return one run."""
+
+    async def job(self, token: str) -> Job | None:
+        """Return one job."""
+
+    async def mark_run_dir(self, run_id: str, now: float) -> None:
+        """Note that the run's directory was made on the cluster."""
+
+    async def add_job(self, job: Job) -> bool:
+        """Add another attempt; False when it is there already."""
+
+    async def save_health(self, old: Job, new: Job, now: float, detail: str) -> Job:
+        """Write a look at a service; raise ``Stale`` if the row moved."""
+
+
+class Closing(Protocol):
+    """Turns what came home into results, and results into a report."""
+
+    async def collect(self, run: Run, job: Job, fetched: Fetched) -> None:
+        """Make and keep the result of a client."""
+
+    async def finish(self, run: Run, effect: Finish) -> None:
+        """Write the report and close the run."""
+
+
+class Performing:
+    """The one that does what ``decide`` wants."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        store: Ledger,
+        clusters: Mapping[str, ClusterPort],
+        pacings: Mapping[str, Pacing],
+        closing: Closing,
+        next_attempt: Callable[[Job, float], Job],
+        ship_of: Callable[[Job], tuple[str, ...]],
+        patience: Mapping[str, float],
+        metrics: Metrics,
+        clock: Callable[[], float],
+    ) -> None:
+        self.engine = engine
+        self.store = store
+        self.clusters = clusters
+        self.pacings = pacings
+        self.closing = closing
+        self.next_attempt = next_attempt
+        self.ship_of = ship_of
+        self.patience = patience
+        self.metrics = metrics
+        self.clock = clock
+
+    async def perform(self, effect: Effect) -> float | None:
+        """Do it; return seconds to wait before the same may be wanted again."""
+        match effect:
+            case Submit():
+                deed = self._submit(effect)
+            case Poll():
+                deed = self._poll(effect)
+            case Probe():
+                deed = self._probe(effect)
+            case Cancel():
+                deed = self._cancel(effect)
+            case Collect():
+                deed = self._collect(effect)
+            case Retry():
+                deed = self._retry(effect)
+            case Finish():
+                deed = self._finish(effect)
+        return await deed
+
+    async def learn(self, job: Job, event: Event) -> Job | None:
+        """Feed an event to the engine with the guards' settings for this job."""
+        # Only a time limit is judged by whether the run measures anything (lifecycle row 11b).
+        limited = job.role is Role.SERVICE and event.word == "TIMEOUT"
+        open_ended = limited and not await self._is_measured(job)
+        rules = Rules(patience=self.patience[job.cluster], open_ended=open_ended)
+        return await self.engine.learn(job.token, event, rules)
+
+    async def _is_measured(self, job: Job) -> bool:
+        """Tell whether the service's own run has clients."""
+        _, jobs, _ = await self.store.world()
+        return any(j.run_id == job.run_id and j.role is Role.CLIENT for j in jobs)
+
+    # --- submitting and ending --------------------------------------------------------------------
+
+    async def _submit(self, effect: Submit) -> float | None:
+        job = await self.store.job(effect.token)
+        if job is None or job.attempted_at is None:
+            return None
+        run = await self.store.run(job.run_id)
+        if run is None:
+            return None
+        order = SubmitOrder(
+            token=job.token,
+            run_id=job.run_id,
+            k=job.tries,
+            attempted_at=job.attempted_at,
+            script=job.script,
+            targets=job.bindings,
+            make_run_dir=run.dir_made_at is None,
+            ship=self.ship_of(job),
+        )
+        answer = await self.clusters[job.cluster].submit(order)
+        if run.dir_made_at is None and isinstance(answer, Accepted | Expired):
+            await self.store.mark_run_dir(run.id, self.clock())
+        pacing = self.pacings[job.cluster]
+        event = submission_event(answer)
+        self.metrics.submissions.labels(
+            cluster=job.cluster, outcome=type(answer).__name__.lower()
+        ).inc()
+        if event is None:
+            return self._pause(pacing, SETTLE_PAUSE)
+        pacing.soon(self.clock())
+        await self.learn(job, event)
+        return None
+
+    async def _cancel(self, effect: Cancel) -> float | None:
+        job = await self.store.job(effect.token)
+        if job is None or job.is_terminal:
+            return None
+        if job.cancel_requested_at is None:
+            wish = Event(
+                trigger=Trigger.CANCEL_REQUESTED,
+                cancel_why=effect.why,
+                why=_hopeless_detail(job) if effect.why is CancelWhy.HOPELESS else None,
+                evidence=Evidence(source="benchd", raw=f"wants {effect.why}", at=self.clock()),
+            )
+            job = await self.learn(job, wish)
+            if job is None or job.is_terminal:
+                return None
+        pacing = self.pacings[job.cluster]
+        if pacing.paused is not None:
+            return None
+        event = await self.clusters[job.cluster].cancel(job)
+        if event is not None:
+            await self.learn(job, event)
+        pacing.soon(self.clock())
+        return self._pause(pacing, CANCEL_PAUSE)
+
+    async def _retry(self, effect: Retry) -> float | None:
+        job = await self.store.job(effect.token)
+        if job is not None:
+            new = self.next_attempt(job, self.clock())
+            if await self.store.add_job(new):
+                log.info("job.retried", attempt=new.attempt, **new.log_context())
+        return None
+
+    # --- looking ----------------------------------------------------------------------------------
+
+    async def _poll(self, effect: Poll) -> float | None:
+        pacing = self.pacings[effect.cluster]
+        _, jobs, _ = await self.store.world()
+        asked = [
+            j for j in jobs if j.cluster == effect.cluster and j.is_attempted and not j.is_terminal
+        ]
+        answer = await self.clusters[effect.cluster].poll(asked)
+        changed = False
+        for job in asked:
+            changed |= await self._learn_from_poll(job, answer)
+        pacing.answered(self.clock(), changed=changed)
+        for stray in answer.strays:
+            log.warning("job.stray", slurm_id=stray.slurm_id, name=stray.token, word=stray.word)
+        return None
+
+    async def _learn_from_poll(self, job: Job, answer: PollAnswer) -> bool:
+        """Apply what a poll said about one job; return whether anything moved."""
+        rows = answer.seen.get(job.token, ())
+        claim = answer.claims.get(job.token)
+        if len(rows) > 1 and claim is not None:
+            await self._prune(job, rows, claim)
+        row = chosen(job, rows, claim)
+        after: Job | None = job
+        if row is not None:
+            for event in events_of(job, row, claim):
+                after = await self.learn(job, event)
+        elif not rows and job.is_live and job.token in answer.absent:
+            gone = Event(trigger=Trigger.NOT_SEEN, evidence=answer.absent[job.token])
+            after = await self.learn(job, gone)
+        return after is not None and after.rev != job.rev
+
+    async def _prune(self, job: Job, rows: Sequence[Observation], claim: str) -> None:
+        """Keep the holder of the claim and end its twins."""
+        twins = [r.slurm_id for r in rows if r.slurm_id != claim and r.word in _WAITING]
+        if twins and any(r.slurm_id == claim for r in rows):
+            log.warning("job.twins", twins=twins, holder=claim, **job.log_context())
+            self.metrics.invariant_violations.labels(kind="twin").inc()
+            await self.clusters[job.cluster].prune(twins)
+
+    async def _probe(self, effect: Probe) -> float | None:
+        job = await self.store.job(effect.token)
+        if job is None or job.state is not JobState.RUNNING:
+            return None
+        answer = await self.clusters[job.cluster].probe(job)
+        labels = {"cluster": job.cluster, "verdict": str(answer.verdict)}
+        self.metrics.probe_seconds.labels(**labels).observe(answer.seconds)
+        for _ in range(3):  # a poll may move the row in between; its news come first
+            try:
+                new = observe(job, answer, self.clock())
+                saved = await self.store.save_health(job, new, self.clock(), answer.detail)
+            except Stale:
+                fresh = await self.store.job(effect.token)
+                if fresh is None or fresh.state is not JobState.RUNNING:
+                    return None
+                job = fresh
+            else:
+                self.engine.announce_health(job, saved, answer.detail)
+                return None
+        return None
+
+    # --- results ----------------------------------------------------------------------------------
+
+    async def _collect(self, effect: Collect) -> float | None:
+        job = await self.store.job(effect.token)
+        run = await self.store.run(job.run_id) if job is not None else None
+        if job is None or run is None or job.collected_at is not None:
+            return None
+        fetched = await self.clusters[job.cluster].fetch(job)
+        await self.closing.collect(run, job, fetched)
+        return None
+
+    async def _finish(self, effect: Finish) -> float | None:
+        run = await self.store.run(effect.run_id)
+        if run is not None and run.finished_at is None:
+            await self.closing.finish(run, effect)
+        return None
+
+    @staticmethod
+    def _pause(pacing: Pacing, seconds: float) -> float:
+        return min(seconds, TESTBED_PAUSE) if pacing.testbed else seconds
+
+
+# Words of jobs that still wait or run: only those are worth a scancel.
+_WAITING = frozenset({"PENDING", "RUNNING", "CONFIGURING", "SUSPENDED"})
+
+
+def submission_event(answer: Submission) -> Event | None:
+    """Return the event of a submission's answer; None while nothing is known."""
+    match answer:
+        case Accepted():
+            return Event(
+                trigger=Trigger.SUBMIT_ACCEPTED,
+                slurm_id=answer.slurm_id,
+                evidence=answer.evidence,
+            )
+        case Refused():
+            return Event(
+                trigger=Trigger.SUBMIT_REFUSED,
+                why=answer.why,
+                final=answer.final,
+                evidence=answer.evidence,
+            )
+        case Expired():
+            return Event(trigger=Trigger.TRY_EXPIRED, evidence=answer.evidence)
+        case Unknown():
+            return None
+
+
+def chosen(job: Job, rows: Sequence[Observation], claim: str | None) -> Observation | None:
+    """Return the row that speaks for the job: the claim's holder, else its own id, else the first.
+
+    A row with another id than ours and without the claim says nothing about the job.
+    """
+    by_id = {row.slurm_id: row for row in rows}
+    for slurm_id in (claim, job.slurm_id):
+        if slurm_id is not None and slurm_id in by_id:
+            return by_id[slurm_id]
+    if job.slurm_id is None and rows:
+        return min(rows, key=lambda row: (len(row.slurm_id), row.slurm_id))
+    return None
+
+
+def events_of(job: Job, row: Observation, claim: str | None) -> list[Event]:
+    """Return what one row means for a job: found by name, another holder, and its state."""
+    events: list[Event] = []
+    said = event_of(row)
+    source = said or Event(trigger=Trigger.SEEN_PENDING, evidence=row.evidence)
+    if job.state is JobState.CREATED:
+        events.append(accepted(row.slurm_id, source))
+    elif job.slurm_id != row.slurm_id:
+        events.append(
+            Event(trigger=Trigger.SEEN_TWIN, slurm_id=row.slurm_id, evidence=row.evidence)
+        )
+    if claim is not None and claim not in (row.slurm_id, "sealed"):
+        events.append(Event(trigger=Trigger.SEEN_TWIN, slurm_id=claim, evidence=row.evidence))
+    elif said is not None:
+        events.append(
+            replace(said, why="WORKDIR_NOT_VISIBLE") if _saw_no_workdir(row, claim) else said
+        )
+    return events
+
+
+def _saw_no_workdir(row: Observation, claim: str | None) -> bool:
+    """Tell whether the job could not see its directory: the script's 78, or Slurm's own 0:53."""
+    return claim is None and (row.exit_code == 78 or (row.exit_code == 0 and row.signal == 53))
+
+
+def _hopeless_detail(job: Job) -> str:
+    return f"Slurm says it can never start: {job.reason}"
