@@ -79,6 +79,12 @@ class Metrics:
             ("trigger",),
             registry=r,
         )
+        self.events_dropped = Counter(
+            "benchd_events_dropped_total",
+            "Things learned that no row of the lifecycle accepts.",
+            ("trigger",),
+            registry=r,
+        )
         self.runs = Gauge("benchd_runs", "Runs by phase.", ("phase",), registry=r)
         self.recipes = Counter(
             "benchd_recipes_total", "Recipes taken in.", ("outcome",), registry=r
