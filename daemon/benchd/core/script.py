@@ -50,7 +50,7 @@ _SHIPPED = re.compile(r"[A-Za-z0-9_.-]+")
 # Names in the job directory that carry the protocol: a kind's file may not replace them.
 _OURS = re.compile(r"claim|exit\.json|endpoint\.json|(try|twin|unseen)-.*|.*\.(out|err)")
 _LEADING = re.compile(
-    r"(?:~|\$(?P<bare>[A-Za-z_]\w*)|\$\{(?P<braced>[A-Za-z_]\w*)\})(?=/|\Z)", re.ASCII
+    r"(?:~|\$(?P<bare>[A-Za-z_]\w*)|\$\{(?P<braced>[A-Za-z_]\w*)\})(?=[/:]|\Z)", re.ASCII
 )
 _SCHEME = re.compile(r"[a-z][a-z-]*://")
 # --cleanenv drops these as well, and without them a job sees the GPUs and cores of its neighbours.

@@ -112,7 +112,7 @@ export BENCHD_HOST BENCHD_HOST_IP
 # A batch shell is no login shell: where `module` is missing, the site's profile defines it.
 MODULES = r"""benchd_modules() {
     set +u
-    # shellcheck disable=SC1091 # the site's file, not ours
+    # shellcheck disable=SC1090,SC1091 # the site's file, not ours
     type module >/dev/null 2>&1 || . /etc/profile >/dev/null
     type module >/dev/null 2>&1 ||
         benchd_stop "no 'module' command on $BENCHD_HOST, but runtime.module is set"
@@ -186,7 +186,7 @@ mkdir -p "$BENCHD_RESULT_DIR" || benchd_stop "$BENCHD_RESULT_DIR cannot be made"
 TARGETS = (
     r"""[ -r "$JOB/try-$TRY/targets.env" ] || benchd_stop "$JOB/try-$TRY/targets.env cannot be read"
 set -a
-# shellcheck disable=SC1091 # written at submission
+# shellcheck disable=SC1090,SC1091 # written at submission
 . "$JOB/try-$TRY/targets.env"
 set +a
 """

@@ -1,0 +1,143 @@
+#!/bin/bash
+#SBATCH --requeue
+# Job bq7x2m-k5wz3tqa2f-s-redis-p0r0-0-a1, written by benchd. Arguments: the job's directory, the number of the try.
+# shellcheck disable=SC2016,SC2317,SC2329 # quotes are meant; traps call
+set -u
+JOB=${1:-} TRY=${2:-}
+ID=${SLURM_JOB_ID:-} GENERATION=${SLURM_RESTART_COUNT:-0}
+
+benchd_say() { printf 'benchd: %s\n' "$*" >&2; }
+benchd_stop() { benchd_say "$@"; exit 1; }
+benchd_unseen() {
+    benchd_say "$@"
+    [ -z "$JOB" ] || { : >"$JOB/unseen-$ID" || : >"$JOB.unseen-$ID"; } 2>/dev/null
+    exit 78
+}
+[ -n "$ID" ] || benchd_unseen 'SLURM_JOB_ID is not set: this script is for sbatch, not for a shell'
+[ -d "$JOB/try-$TRY" ] || benchd_unseen "the job directory '$JOB' (try '$TRY') is not seen" \
+    "from $(uname -n): workdir must be on a file system that compute nodes mount"
+
+ln -sT "$ID" "$JOB/claim" 2>/dev/null
+for benchd_look in 1 2 3; do
+    benchd_owner=$(readlink "$JOB/claim") && break
+    [ "$benchd_look" = 3 ] || sleep 1
+done
+[ -n "$benchd_owner" ] || benchd_unseen "no claim can be made in '$JOB' from $(uname -n):" \
+    'is it read-only, full, or over its quota?'
+if [ "$benchd_owner" != "$ID" ]; then
+    : >"$JOB/twin-$ID"
+    benchd_say "nothing to do for Slurm job $ID: the work belongs to '$benchd_owner'"
+    exit 75
+fi
+rm -f "$JOB/endpoint.json" "$JOB/exit.json"
+if [ "$GENERATION" != 0 ] && [ -d "$JOB/result" ]; then
+    mv -T "$JOB/result" "$JOB/result.before-$GENERATION" # of a span that does not count
+fi
+
+benchd_started=$(date +%s)
+benchd_status=0 benchd_pid='' benchd_starting='' benchd_woken='' benchd_late=''
+
+benchd_record() {
+    local status=$?
+    trap '' TERM INT USR1 USR2
+    [ -z "$benchd_pid" ] || kill -s KILL -- "-$benchd_pid" 2>/dev/null
+    printf '{"slurm_id":"%s","generation":%d,"status":%d,"started_at":%d,"ended_at":%d}\n' \
+        "$ID" "$GENERATION" "$status" "$benchd_started" "$(date +%s)" >"$JOB/.exit.json.$ID" &&
+        mv -fT "$JOB/.exit.json.$ID" "$JOB/exit.json"
+    exit "$status"
+}
+benchd_signal() {
+    benchd_woken=1
+    if [ -n "$benchd_pid" ]; then
+        kill -s "$1" -- "-$benchd_pid" 2>/dev/null
+    elif [ -n "$benchd_starting" ]; then
+        benchd_late=$1
+    elif [ "$1" = TERM ] || [ "$1" = INT ]; then
+        exit "$((128 + $2))"
+    fi
+}
+benchd_run() {
+    benchd_starting=1
+    set -m
+    "$@" </dev/null &
+    benchd_pid=$!
+    set +m
+    [ -z "$benchd_late" ] || kill -s "$benchd_late" -- "-$benchd_pid" 2>/dev/null
+    while :; do
+        benchd_woken=''
+        wait "$benchd_pid"
+        benchd_status=$?
+        [ -n "$benchd_woken" ] || break
+    done
+    benchd_starting=''
+}
+trap benchd_record EXIT
+trap 'benchd_signal TERM 15' TERM
+trap 'benchd_signal INT 2' INT
+trap 'benchd_signal USR1 10' USR1
+trap 'benchd_signal USR2 12' USR2
+
+BENCHD_HOST=$(uname -n)
+BENCHD_HOST_IP=''
+for benchd_address in $(getent ahostsv4 "$BENCHD_HOST" 2>/dev/null); do
+    case $benchd_address in
+        127.*) ;;
+        *.*.*.*) BENCHD_HOST_IP=$benchd_address && break ;;
+    esac
+done
+case $BENCHD_HOST_IP/$BENCHD_HOST in
+    /* | */*[!A-Za-z0-9.-]*)
+        for benchd_address in $(hostname -I 2>/dev/null) 127.0.0.1; do
+            case $benchd_address in
+                *.*.*.*) BENCHD_HOST_IP=$benchd_address && break ;;
+            esac
+        done
+        BENCHD_HOST=$BENCHD_HOST_IP
+        ;;
+esac
+export BENCHD_HOST BENCHD_HOST_IP
+
+export BENCHD_TOKEN=bq7x2m-k5wz3tqa2f-s-redis-p0r0-0-a1 BENCHD_JOB=$JOB
+export BENCHD_SHIP_LLM="${JOB%/*/*/*/*}"/ship/llm-0123456789abcdef.pyz
+[ -r "$BENCHD_SHIP_LLM" ] || benchd_stop "$BENCHD_SHIP_LLM cannot be read on this node: was W/ship cleaned? benchd sends it again at the next submission"
+benchd_ports=''
+benchd_answers() { timeout 2 bash -c 'exec 3<>"/dev/tcp/$1/$2"' bash "$1" "$2" 2>/dev/null; }
+benchd_taken() {
+    case " $benchd_ports " in *" $1 "*) return 0 ;; esac
+    benchd_answers 127.0.0.1 "$1" || benchd_answers "$BENCHD_HOST_IP" "$1"
+}
+benchd_take() {
+    local round
+    benchd_port=$1
+    if [ "$1" != auto ]; then
+        ! benchd_taken "$1" || benchd_stop "port $1 is taken on $BENCHD_HOST: something else" \
+            "answers there. Write 'ports: [auto]' in the recipe and benchd picks a free one"
+    else
+        for ((round = 0; round < 100; round++)); do
+            benchd_port=$((20000 + RANDOM % 12001))
+            benchd_taken "$benchd_port" || break
+            benchd_port=''
+        done
+        [ -n "$benchd_port" ] || benchd_stop "no free port found on $BENCHD_HOST in 100 rounds"
+    fi
+    benchd_ports="$benchd_ports $benchd_port"
+}
+benchd_publish() {
+    printf '{"slurm_id":"%s","generation":%d,"host":"%s","ports":[%s]}\n' \
+        "$ID" "$GENERATION" "$BENCHD_HOST" "$1" >"$JOB/.endpoint.json.$ID"
+    mv -fT "$JOB/.endpoint.json.$ID" "$JOB/endpoint.json" ||
+        benchd_stop "endpoint.json cannot be written in $JOB: is the file system full?"
+}
+benchd_take auto
+export BENCHD_PORT_0=$benchd_port
+export BENCHD_PORT=$BENCHD_PORT_0
+benchd_publish "$BENCHD_PORT_0"
+export BENCHD_RESULT_DIR=$JOB/result
+mkdir -p "$BENCHD_RESULT_DIR" || benchd_stop "$BENCHD_RESULT_DIR cannot be made"
+
+
+benchd_payload() {
+    exec -- python3 "$BENCHD_SHIP_LLM"
+}
+benchd_run benchd_payload
+exit "$benchd_status"
