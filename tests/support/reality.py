@@ -1,0 +1,156 @@
+"""Tests on real components: what they need, what happens when it is not there, and the count.
+
+A test says what it needs: ``@pytest.mark.real("slurm", "redis-server")``. What this machine does
+not have is skipped with its reason and counted at the end. With ``BENCHD_REQUIRE_REAL=1`` such a
+skip is a failure, but for what ``unobtainable.toml`` lists. No test skips in another way: that is
+a failure too, or a suite could turn green by testing nothing.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import pytest
+
+SBIN = "/usr/local/sbin:/usr/sbin:/sbin"  # daemons; a plain user's PATH often lacks them
+UNOBTAINABLE = Path(__file__).resolve().parent.parent / "unobtainable.toml"
+Probe = Callable[[], str | None]  # None: it is here; otherwise the reason why not
+
+
+def _binaries(*names: str) -> Probe:
+    def missing() -> str | None:
+        path = f"{os.environ.get('PATH', '')}:{SBIN}"
+        absent = [name for name in names if shutil.which(name, path=path) is None]
+        return f"{', '.join(absent)} not installed" if absent else None
+
+    return missing
+
+
+def _modules(*names: str) -> Probe:
+    def missing() -> str | None:
+        absent = [name for name in names if importlib.util.find_spec(name) is None]
+        return f"Python package {', '.join(absent)} not installed" if absent else None
+
+    return missing
+
+
+def _path(path: str, what: str) -> Probe:
+    return lambda: None if Path(path).exists() else what
+
+
+_SLURM = ("munged", "slurmctld", "slurmd", "slurmdbd", "sbatch", "mariadbd", "mariadb-install-db")
+COMPONENTS: dict[str, Probe] = {
+    "slurm": _binaries(*_SLURM),
+    "sshd": _binaries("sshd", "ssh-keygen"),
+    "redis-server": _binaries("redis-server"),
+    "redis-benchmark": _binaries("redis-benchmark"),
+    "prometheus": _binaries("prometheus", "promtool"),
+    "chromium": _binaries("chromium"),
+    "shellcheck": _binaries("shellcheck"),
+    "systemd-analyze": _binaries("systemd-analyze"),
+    "xllamacpp": _modules("xllamacpp", "gguf", "numpy"),
+    "apptainer": _binaries("apptainer"),
+    "gpu": _path("/dev/nvidia0", "no /dev/nvidia0"),
+    "ollama": _binaries("ollama"),
+    "grafana": _binaries("grafana-server"),
+    "loki": _binaries("loki"),
+    "cadvisor": _binaries("cadvisor"),
+    "systemd": _path("/run/systemd/system", "systemd is not the init of this machine"),
+}
+
+_skips = pytest.StashKey[Counter[str]]()
+_used = pytest.StashKey[Counter[str]]()
+_ours = pytest.StashKey[bool]()
+
+
+def unobtainable() -> dict[str, str]:
+    """Return component -> why nobody can be asked to have it."""
+    told = tomllib.loads(UNOBTAINABLE.read_text())
+    return {name: entry["reason"] for name, entry in told.items()}
+
+
+def is_required() -> bool:
+    """Say whether a missing component is a failure, as in CI."""
+    return os.environ.get("BENCHD_REQUIRE_REAL") == "1"
+
+
+def _on_term(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt  # so that pytest takes down what its fixtures brought up
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start counting; treat SIGTERM like Ctrl-C."""
+    config.stash[_skips] = Counter()
+    config.stash[_used] = Counter()
+    signal.signal(signal.SIGTERM, _on_term)
+
+
+def _needs(item: pytest.Item) -> list[str]:
+    return sorted({str(name) for mark in item.iter_markers("real") for name in mark.args})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a component that nobody has heard of: its tests would be skipped for ever."""
+    for item in items:
+        marked = item.get_closest_marker("real") is not None
+        unknown = [name for name in _needs(item) if name not in COMPONENTS]
+        if unknown or (marked and not _needs(item)):
+            raise pytest.UsageError(
+                f"{item.nodeid}: mark.real({', '.join(unknown)}): "
+                f"name one or more of {', '.join(COMPONENTS)}"
+            )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip, or fail, a test whose components are not on this machine."""
+    needs = _needs(item)
+    missing = {name: why for name in needs if (why := COMPONENTS[name]()) is not None}
+    if not missing:
+        item.config.stash[_used].update(needs)
+        return
+    told = "; ".join(f"{name}: {why}" for name, why in missing.items())
+    listed = unobtainable()
+    if is_required() and not set(missing) <= set(listed):
+        pytest.fail(f"BENCHD_REQUIRE_REAL=1, but {told}", pytrace=False)
+    item.stash[_ours] = True
+    item.config.stash[_skips].update([told])
+    pytest.skip(told)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Turn a skip that did not come from here into a failure."""
+    report: pytest.TestReport = yield  # type: ignore[misc, assignment] # pluggy sends it in
+    if report.skipped and not hasattr(report, "wasxfail") and not item.stash.get(_ours, False):
+        report.outcome = "failed"
+        report.longrepr = (
+            f"{item.nodeid} ({call.when}) skipped by itself: {report.longrepr}\n"
+            "Say what it needs with @pytest.mark.real(...); see tests/support/reality.py."
+        )
+    return report  # type: ignore[return-value] # as above
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Count what ran on real components and what could not run here, with the reason."""
+    used = terminalreporter.config.stash[_used]
+    skips = terminalreporter.config.stash[_skips]
+    if not used and not skips:
+        return
+    terminalreporter.section("real components")
+    if used:
+        terminalreporter.line("used by tests: " + ", ".join(f"{n} {used[n]}" for n in sorted(used)))
+    for told, count in sorted(skips.items()):
+        terminalreporter.line(f"{count} not run here: {told}", yellow=True)
+    if skips and not is_required():
+        install = "tests/install/system-packages.sh"
+        terminalreporter.line(f"What can be installed comes with {install} (make test runs it).")

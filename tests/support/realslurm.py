@@ -1,0 +1,125 @@
+"""The real Slurm of the tests: one per session, in a directory of its own, always taken down."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from slurm.lease import Lease
+
+SACCT_FIELDS = ("JobIDRaw", "JobName", "State", "ExitCode", "NodeList", "Submit", "Start", "End")
+
+
+@dataclass(frozen=True, slots=True)
+class RealSlurm:
+    """How to reach the cluster, and how to hurt it.
+
+    >>> slurm.ctl("down", "sshd")        # down, up, pause, resume, kill, drop
+    >>> slurm.sacct(token)               # [{"JobIDRaw": "7", "State": "COMPLETED", ...}]
+    """
+
+    lease: Lease
+    host: str = "127.0.0.1"
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    @property
+    def env(self) -> dict[str, str]:
+        """An environment for Slurm commands (SLURM_CONF and PATH)."""
+        return self.lease.testbed.env
+
+    @property
+    def dir(self) -> Path:
+        """Everything of this cluster lies below it."""
+        return self.lease.testbed.dir
+
+    @property
+    def port(self) -> int:
+        """The port of the login node's sshd."""
+        return self.lease.port
+
+    @property
+    def user(self) -> str:
+        """The account to log in as: ours."""
+        return self.lease.testbed.plan.user
+
+    @property
+    def key(self) -> Path:
+        """The private key that sshd accepts."""
+        return self.dir / "ssh" / "id_ed25519"
+
+    @property
+    def known_hosts(self) -> Path:
+        """A known_hosts file with the right host key."""
+        return self.dir / "ssh" / "known_hosts"
+
+    @property
+    def nodes(self) -> list[str]:
+        """The names of the compute nodes."""
+        return [name.removeprefix("slurmd-") for name in self.lease.testbed.plan.slurmds]
+
+    def workdir(self) -> Path:
+        """Make a new work directory on the "shared file system"."""
+        path = self.dir / "work" / f"w{next(self._numbers)}"
+        path.mkdir()
+        return path
+
+    def ctl(self, action: str, *names: str) -> None:
+        """Take daemons ``down`` or ``up``, ``pause``, ``resume``, ``kill`` them, ``drop`` sessions.
+
+        Names: munged mariadbd slurmdbd slurmctld slurmd-n1.. sshd.
+        """
+        self.lease.testbed.ctl(action, *names)
+
+    def run(self, *argv: str, timeout: float = 30.0) -> str:
+        """Run a command against the cluster; return its output, raise if it failed."""
+        done = self.lease.testbed.run(*argv, timeout=timeout)
+        if done.returncode:
+            raise AssertionError(f"{' '.join(argv)}: exit {done.returncode}\n{done.stderr}")
+        return done.stdout
+
+    def sacct(self, token: str) -> list[dict[str, str]]:
+        """Return what accounting knows about every Slurm job of this name, duplicates included."""
+        argv = ["sacct", "-X", "-n", "-P", "-D", "-S", "now-1days", f"--name={token}"]
+        rows = self.run(*argv, f"--format={','.join(SACCT_FIELDS)}").splitlines()
+        return [dict(zip(SACCT_FIELDS, row.split("|"), strict=True)) for row in rows]
+
+    def squeue(self) -> dict[str, str]:
+        """Return job name -> state of everything slurmctld remembers."""
+        rows = self.run("squeue", "-h", "-t", "all", "-o", "%j|%T").splitlines()
+        return dict(row.split("|") for row in rows)
+
+
+@pytest.fixture(scope="session")
+def _slurm_session() -> Iterator[RealSlurm]:
+    with Lease() as lease:
+        yield RealSlurm(lease)
+
+
+@pytest.fixture
+def real_slurm(_slurm_session: RealSlurm) -> Iterator[RealSlurm]:
+    """Hand out a real Slurm cluster with an sshd: one per session, whole again after each test.
+
+    A test that uses it says ``@pytest.mark.real("slurm", "sshd")``.
+    """
+    yield _slurm_session
+    testbed = _slurm_session.lease.testbed
+    _slurm_session.ctl("resume", *testbed.plan.daemons)
+    testbed.up(*testbed.plan.daemons)
+
+
+@pytest.fixture
+def real_config(real_slurm: RealSlurm, tmp_path: Path) -> Callable[..., Path]:
+    """Write a benchd configuration for the real cluster, with its own state and work directory.
+
+    ``real_config()`` or ``real_config(home)``; returns the path of ``benchd.yaml``, beside which
+    ``state/`` and ``control.sock`` will be.
+    """
+
+    def write(home: Path = tmp_path) -> Path:
+        return real_slurm.lease.write_config(home, workdir=real_slurm.workdir())
+
+    return write
