@@ -1,0 +1,271 @@
+"""Builds everything, starts the root tasks, stops them: the one place that knows all parts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Self
+
+import structlog
+
+from benchd import __version__
+from benchd.api.server import Interface
+from benchd.catalog import CATALOG
+from benchd.closing import Closing
+from benchd.config import ClusterSettings, Settings
+from benchd.core.expand import next_attempt
+from benchd.core.model import Job, Readiness
+from benchd.core.spec import Role
+from benchd.edge import notify, pack
+from benchd.edge.archive import Archive
+from benchd.edge.cluster import Cluster
+from benchd.edge.inbox import Inbox
+from benchd.edge.local import LocalShell
+from benchd.edge.lock import Lock
+from benchd.edge.shell import Shell
+from benchd.edge.ssh import Link
+from benchd.edge.store import Store
+from benchd.engine import Engine
+from benchd.intake import Intake
+from benchd.metrics import Metrics, replace_all
+from benchd.pacing import Pacing
+from benchd.perform import Performing
+from benchd.steering import Site, Steering
+
+log = structlog.get_logger()
+
+# Zipapps that kinds may ask for.
+SHIPPED = ("llm", "load")
+# Seconds between two measurements of the loop's lag and of the gauges drawn from the store.
+PULSE = 1.0
+GAUGES = 5.0
+
+
+def state_dir_of(settings: Settings) -> Path:
+    """Return the state directory: configured, given by systemd, or below the user's own."""
+    if settings.state_dir:
+        return Path(os.path.expandvars(settings.state_dir)).expanduser()
+    if given := os.environ.get("STATE_DIRECTORY"):
+        return Path(given.split(":")[0])
+    home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(home).expanduser() / "benchd"
+
+
+def socket_of(settings: Settings) -> Path:
+    """Return the control socket: configured, given by systemd, or below the user's own."""
+    if settings.socket:
+        return Path(os.path.expandvars(settings.socket)).expanduser()
+    if given := os.environ.get("RUNTIME_DIRECTORY"):
+        return Path(given.split(":")[0]) / "control.sock"
+    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
+        return Path(runtime) / "benchd" / "control.sock"
+    return state_dir_of(settings) / "control.sock"
+
+
+class Daemon:
+    """The running daemon: ``async with`` opens all parts; ``run`` works until stopped."""
+
+    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.state_dir = state_dir_of(settings)
+        self.metrics = Metrics()
+        self.sites: dict[str, Site] = {}
+        self._stack = AsyncExitStack()
+        self._stopping = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            await self._open(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self._stack.aclose()
+
+    # --- building ---------------------------------------------------------------------------------
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        self.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        stack.enter_context(Lock(self.state_dir / "benchd.lock"))
+        self.store = await stack.enter_async_context(self._store())
+        self.archive = Archive(self.state_dir / "runs")
+        self.ship = {name: pack.build(name).file_name for name in SHIPPED}
+        for name, settings in self.settings.clusters.items():
+            self.sites[name] = await self._site(name, settings)
+            stack.push_async_callback(self.sites[name].shell.close)
+        self._wire()
+        self.interface = Interface(
+            control=self.steering,
+            reads=self.store,
+            registry=self.metrics.registry,
+            clock=self.clock,
+            path=socket_of(self.settings),
+            http=self.settings.http,
+        )
+        await stack.enter_async_context(self.interface)
+
+    def _store(self) -> Store:
+        return Store(
+            self.state_dir / "benchd.sqlite3",
+            on_commit=self.metrics.store_commit_seconds.observe,
+            on_writable=lambda ok: self.metrics.store_writable.set(1 if ok else 0),
+        )
+
+    async def _site(self, name: str, settings: ClusterSettings) -> Site:
+        shell: Shell
+        if settings.ssh is not None:
+            shell = Link(name, settings, metrics=self.metrics, clock=self.clock)
+        else:
+            shell = LocalShell(name, metrics=self.metrics)
+        cluster = Cluster(
+            name,
+            shell=shell,
+            settings=settings,
+            instance=self.store.instance,
+            metrics=self.metrics,
+            clock=self.clock,
+            epochs=self.store,
+        )
+        pacing = Pacing(name, settings.poll, max_jobs=settings.max_jobs, testbed=settings.testbed)
+        pacing.paused = await self.store.get_meta(f"paused:{name}") or None
+        return Site(name=name, shell=shell, cluster=cluster, pacing=pacing)
+
+    def _wire(self) -> None:
+        pacings = {name: site.pacing for name, site in self.sites.items()}
+        self.engine = Engine(
+            store=self.store,
+            pacings=pacings,
+            metrics=self.metrics,
+            clock=self.clock,
+            heartbeat=notify.watchdog,
+        )
+        closing = Closing(
+            store=self.store,
+            archive=self.archive,
+            catalog=CATALOG,
+            metrics=self.metrics,
+            clock=self.clock,
+            facts=lambda name: self.sites[name].facts,
+        )
+        self.engine.performer = performing = Performing(
+            engine=self.engine,
+            store=self.store,
+            clusters={name: site.cluster for name, site in self.sites.items()},
+            pacings=pacings,
+            closing=closing,
+            next_attempt=self.next_attempt,
+            ship_of=ship_of,
+            patience={name: c.patience for name, c in self.settings.clusters.items()},
+            metrics=self.metrics,
+            clock=self.clock,
+        )
+        self.intake = Intake(
+            inbox=Inbox(self.state_dir / "inbox"),
+            store=self.store,
+            settings=self.settings,
+            catalog=CATALOG,
+            ship=self.ship,
+            archive=self.archive,
+            metrics=self.metrics,
+            clock=self.clock,
+        )
+        self.steering = Steering(
+            store=self.store,
+            engine=self.engine,
+            performing=performing,
+            intake=self.intake,
+            sites=self.sites,
+            clock=self.clock,
+            state_dir=self.state_dir,
+            next_attempt=self.next_attempt,
+        )
+
+    def next_attempt(self, job: Job, now: float) -> Job:
+        """Return the row of another attempt, its script rendered for its new token."""
+        runtime = self.settings.clusters[job.cluster].runtime
+        return next_attempt(job, now=now, runtime=runtime, catalog=CATALOG, ship=self.ship)
+
+    # --- running ----------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Work until ``stop``. Any root task that ends early ends the daemon."""
+        log.info("daemon.started", version=__version__, state_dir=str(self.state_dir))
+        notify.ready()
+        async with asyncio.TaskGroup() as roots:
+            engine = roots.create_task(self.engine.run(), name="engine")
+            helpers = [
+                roots.create_task(self._watch_inbox(), name="inbox"),
+                roots.create_task(self._measure_lag(), name="lag"),
+                roots.create_task(self._draw_gauges(), name="gauges"),
+            ]
+            await self._stopping.wait()
+            notify.stopping()
+            for task in helpers:
+                task.cancel()
+            self.engine.stop()
+            await engine
+        log.info("daemon.stopped")
+
+    def stop(self) -> None:
+        """End ``run``; Slurm jobs are left alone."""
+        self._stopping.set()
+
+    async def _watch_inbox(self) -> None:
+        while True:
+            if await self.intake.scan():
+                self.engine.wake()
+            await asyncio.sleep(self.settings.scan_interval)
+
+    async def _measure_lag(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            before = loop.time()
+            await asyncio.sleep(PULSE)
+            self.metrics.event_loop_lag_seconds.set(max(0.0, loop.time() - before - PULSE))
+
+    async def _draw_gauges(self) -> None:
+        while True:
+            await self.draw_gauges()
+            await asyncio.sleep(GAUGES)
+
+    async def draw_gauges(self) -> None:
+        """Set the gauges that are computed from the store rather than counted."""
+        m = self.metrics
+        replace_all(m.jobs, await self.store.counts())
+        runs, jobs, _ = await self.store.world()
+        replace_all(m.runs, {("open",): float(len(runs))})
+        ready: dict[tuple[str, ...], float] = {}
+        for job in jobs:
+            if job.role is Role.SERVICE and not job.is_terminal:
+                key = (job.cluster, job.kind)
+                answers = job.readiness is Readiness.READY
+                ready[key] = ready.get(key, 0.0) + (1.0 if answers else 0.0)
+        replace_all(m.service_ready, ready)
+        for name, site in self.sites.items():
+            if site.pacing.last_poll_at is not None:
+                m.poll_age_seconds.labels(name).set(self.clock() - site.pacing.last_poll_at)
+        links = {name: site.cluster.link_state for name, site in self.sites.items()}
+        said = ", ".join(f"{name} {state}" for name, state in links.items())
+        notify.status(f"{sum(not j.is_terminal for j in jobs)} active; {said}")
+
+
+def ship_of(job: Job) -> tuple[str, ...]:
+    """Return the zipapps that the job's script refers to."""
+    book = CATALOG.service if job.role is Role.SERVICE else CATALOG.client
+    kind = book(job.kind)
+    return kind.payload(job.spec).ship if kind is not None else ()
+
+
+async def serve(settings: Settings) -> None:
+    """Run the daemon until SIGTERM or SIGINT."""
+    async with Daemon(settings) as daemon:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, daemon.stop)
+        await daemon.run()

@@ -1,0 +1,211 @@
+"""What may be asked of the daemon over its socket: commands record a wish and wake the engine.
+
+Nothing here talks to a cluster except reading a log; so every command answers at once, also while
+a link is down.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchd import __version__
+from benchd.api.control import ClusterStatus, DaemonStatus, Stream
+from benchd.core.model import TERMINAL, CancelWhy, Event, Evidence, Job, Run, Trigger, World
+from benchd.core.policy import own_services
+from benchd.core.spec import Role
+from benchd.core.view import ended_well, index
+from benchd.core.waiting import waiting_for
+from benchd.edge.cluster import Cluster
+from benchd.edge.shell import Shell
+from benchd.edge.store import Store
+from benchd.engine import Engine
+from benchd.errors import UserError
+from benchd.intake import Intake
+from benchd.pacing import Pacing
+from benchd.perform import Performing
+
+
+@dataclass(slots=True)
+class Site:
+    """Everything about one cluster that lives in this process."""
+
+    name: str
+    shell: Shell
+    cluster: Cluster
+    pacing: Pacing
+    facts: dict[str, str] = field(default_factory=dict)
+
+
+class Steering:
+    """Implements the ``Control`` of the HTTP interface."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        engine: Engine,
+        performing: Performing,
+        intake: Intake,
+        sites: Mapping[str, Site],
+        clock: Callable[[], float],
+        state_dir: Path,
+        next_attempt: Callable[[Job, float], Job],
+    ) -> None:
+        self.store = store
+        self.engine = engine
+        self.performing = performing
+        self.intake = intake
+        self.sites = sites
+        self.clock = clock
+        self.state_dir = state_dir
+        self.next_attempt = next_attempt
+        self.started_at = clock()
+
+    async def submit(
+        self, name: str, data: bytes, uid: int, overrides: Mapping[str, str]
+    ) -> Sequence[str]:
+        """Take a recipe in, as the inbox does."""
+        runs = await self.intake.submit(name, data, uid, overrides)
+        self.engine.wake()
+        return runs
+
+    async def cancel(self, target: str) -> Sequence[str]:
+        """Record that a run or a job should end."""
+        run = await self.store.run(target)
+        if run is not None:
+            jobs = [j for j in await self.store.jobs(run=run.id) if j.state not in TERMINAL]
+            await self.store.request_cancel_run(run.id, self.clock())
+        else:
+            job = await self._job(target)
+            jobs = [] if job.is_terminal else [job]
+            for each in jobs:
+                await self._ask(each)
+        self.engine.wake()
+        return [job.token for job in jobs]
+
+    async def _ask(self, job: Job) -> None:
+        wish = Event(
+            trigger=Trigger.CANCEL_REQUESTED,
+            cancel_why=CancelWhy.ASKED,
+            evidence=Evidence(source="benchctl cancel", at=self.clock()),
+        )
+        await self.performing.learn(job, wish)
+
+    async def cancel_all(self) -> Sequence[str]:
+        """Record that everything should end."""
+        runs, jobs, _ = await self.store.world()
+        for run in runs:
+            await self.store.request_cancel_run(run.id, self.clock())
+        self.engine.wake()
+        return [job.token for job in jobs if not job.is_terminal]
+
+    async def retry(self, target: str) -> Sequence[str]:
+        """Add attempts for a failed job, or for all of a run, and open the run again."""
+        run = await self.store.run(target)
+        job = None if run is not None else await self._job(target)
+        if run is None and job is not None:
+            run = await self.store.run(job.run_id)
+        if run is None:
+            raise UserError(f"nothing is called {target!r}; see `benchctl runs`")
+        wanted = await self._to_retry(run, job)
+        if not wanted:
+            raise UserError(f"{target}: nothing to retry; only what has failed can be tried again")
+        new = [self.next_attempt(each, self.clock()) for each in wanted]
+        await self.store.reopen_run(run.id, new)
+        self.engine.wake()
+        return [each.token for each in new]
+
+    async def _to_retry(self, run: Run, job: Job | None) -> list[Job]:
+        """Return the ended rows to follow: the failed ones, and the services they need."""
+        jobs = tuple(await self.store.jobs(run=run.id))
+        world = World(runs=(run,), jobs=jobs, valid={}, clusters={})
+        arranged = index(world, self.clock())
+        latest = arranged.slots[run.id]
+        failed = [j for j in latest if _has_failed(j) and (job is None or j.token == job.token)]
+        needed = {
+            service.token: service
+            for client in failed
+            if client.role is Role.CLIENT
+            for service in own_services(client, arranged)
+            if service.is_terminal
+        }
+        return list({j.token: j for j in [*needed.values(), *failed]}.values())
+
+    async def _job(self, token: str) -> Job:
+        job = await self.store.job(token)
+        if job is None:
+            raise UserError(f"nothing is called {token!r}; see `benchctl jobs`")
+        return job
+
+    def status(self) -> DaemonStatus:
+        """Return what the daemon knows about itself and its links."""
+        return DaemonStatus(
+            version=__version__,
+            instance=self.store.instance,
+            pid=os.getpid(),
+            started_at=self.started_at,
+            state_dir=str(self.state_dir),
+            inbox=str(self.state_dir / "inbox"),
+            store_writable=self.store.writable,
+            clusters=[self._site_status(site) for site in self.sites.values()],
+        )
+
+    def _site_status(self, site: Site) -> ClusterStatus:
+        pacing, cluster = site.pacing, site.cluster
+        link = "paused" if pacing.paused else cluster.link_state
+        return ClusterStatus(
+            name=site.name,
+            link=link,
+            detail=pacing.paused or "",
+            paused=pacing.paused is not None,
+            circuit_open=cluster.circuit_open,
+            last_poll_at=pacing.last_poll_at,
+            next_poll_at=pacing.view().next_poll_at,
+            budget_tokens=cluster.budget_tokens,
+            logins=cluster.logins,
+        )
+
+    async def log(self, token: str, stream: Stream, offset: int, limit: int) -> bytes:
+        """Return a piece of a job's output."""
+        job = await self._job(token)
+        return await self.sites[job.cluster].cluster.log(job, stream, offset, limit)
+
+    async def pause(self, cluster: str) -> None:
+        """Send nothing to this cluster until it is resumed; survives a restart."""
+        site = self._site(cluster)
+        site.pacing.paused = f"paused by hand; `benchctl cluster resume {cluster}` goes on"
+        await self.store.set_meta(f"paused:{cluster}", site.pacing.paused)
+        self.engine.wake()
+
+    async def resume(self, cluster: str, take_over: bool) -> None:
+        """Go on, also after an authentication failure or another daemon's epoch."""
+        site = self._site(cluster)
+        await self.store.set_meta(f"paused:{cluster}", "")
+        site.shell.resume()
+        if take_over:
+            site.cluster.take_over()
+        site.pacing.paused = None
+        site.pacing.reached()
+        self.engine.wake()
+
+    def _site(self, name: str) -> Site:
+        if name not in self.sites:
+            raise UserError(f"no cluster {name!r}; there are: {', '.join(self.sites) or 'none'}")
+        return self.sites[name]
+
+    async def waiting(self, token: str) -> str:
+        """Return what benchd waits for now, in a sentence."""
+        job = await self._job(token)
+        return waiting_for(job, await self.engine.look(), self.clock())
+
+    def wake(self) -> None:
+        """Let the engine look now."""
+        self.engine.wake()
+
+
+def _has_failed(job: Job) -> bool:
+    """Tell whether a row ended otherwise than wanted."""
+    return job.is_terminal and not ended_well(job)
