@@ -1,1 +1,1 @@
-"""The two programs: ``benchctl`` (ctl) and ``benchd`` (daemon)."""
+"""The two commands: ``benchctl`` talks to the daemon, ``benchd`` is the daemon."""

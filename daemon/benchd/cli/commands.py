@@ -1,0 +1,373 @@
+"""What each command of ``benchctl`` asks, and how it shows the answer."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchd.cli.tables import ago, clean, job_state, short_ids, show, where
+from benchd.cli.wire import NO, OK, REFUSED, USAGE, Daemon, Stop, segment
+from benchd.core.headline import NONE, cell_text, columns, figure, number
+
+COLUMNS_SHOWN = 6  # numbers beside each other that a terminal has room for; --csv has all
+
+
+def emit(answer: Mapping[str, Any]) -> int:
+    """Print an answer as JSON."""
+    json.dump(answer, sys.stdout, indent=2, ensure_ascii=False)
+    print()
+    return OK
+
+
+def status(daemon: Daemon, args: argparse.Namespace) -> int:
+    """Show the daemon, its clusters, and how many jobs there are by state."""
+    answer = daemon.get("/v1/status")
+    if args.json:
+        return emit(answer)
+    own, jobs = answer["daemon"], answer["jobs"]
+    print(
+        f"benchd {own['version']}  pid {own['pid']}  up {ago(own['started_at'], own['now'])}"
+        f"  state {own['state_dir']}"
+    )
+    print(f"inbox  {own['inbox']}")
+    print("jobs   " + "  ".join(f"{state} {n}" for state, n in jobs.items() if n) or "jobs   none")
+    if not own["store_writable"]:
+        print("the state cannot be written: free space on its disk; nothing new is submitted")
+    _clusters(own["clusters"], own["now"])
+    return OK
+
+
+def _clusters(rows: Sequence[Mapping[str, Any]], now: float | None = None) -> None:
+    show(
+        ("cluster", "link", "circuit", "budget", "logins", "last poll", "detail"),
+        [
+            (
+                c["name"],
+                c["link"],
+                "open" if c["circuit_open"] else "closed",
+                NONE if c["budget_tokens"] is None else f"{c['budget_tokens']:.0f}",
+                NONE if c["logins"] is None else c["logins"],
+                ago(c["last_poll_at"], now),
+                c["detail"],
+            )
+            for c in rows
+        ],
+        empty="no cluster is configured",
+        numbers=(3, 4, 5),
+    )
+
+
+def clusters(daemon: Daemon, args: argparse.Namespace) -> int:
+    """List, pause or resume clusters."""
+    if args.action == "list":
+        answer = daemon.get("/v1/clusters")
+        if args.json:
+            return emit(answer)
+        _clusters(answer["clusters"])
+        return OK
+    body = {"take_over": True} if args.action == "resume" and args.take_over else {}
+    answer = daemon.post(f"/v1/clusters/{segment(args.name)}/{args.action}", body)
+    if args.json:
+        return emit(answer)
+    print(f"{args.name} is {'paused' if answer['paused'] else 'resumed'}")
+    return OK
+
+
+def runs(daemon: Daemon, args: argparse.Namespace) -> int:
+    """List the newest runs."""
+    answer = daemon.get("/v1/runs", limit=args.limit)
+    if args.json:
+        return emit(answer)
+    show(
+        ("run", "name", "cluster", "phase", "outcome", "done", "age", "why"),
+        [
+            (
+                r["id"],
+                r["name"],
+                r["cluster"],
+                r["phase"],
+                r["outcome"],
+                f"{r['measurements']['done']}/{r['measurements']['total']}",
+                ago(r["created"]),
+                r["why"],
+            )
+            for r in answer["runs"]
+        ],
+        empty="no runs yet: drop a recipe into the inbox, or benchctl submit FILE",
+        numbers=(5, 6),
+    )
+    return OK
+
+
+def jobs(daemon: Daemon, args: argparse.Namespace) -> int:
+    """List jobs; ``services`` and ``clients`` are the same with one role."""
+    role = {"services": "service", "clients": "client"}.get(args.command)
+    answer = daemon.get("/v1/jobs", run=args.of_run, state=args.state, role=role)
+    if args.json:
+        return emit({**answer, "jobs": answer["jobs"]})
+    job_table(answer["jobs"], shorten=args.state is None)
+    return OK
+
+
+def job_table(rows: Sequence[Mapping[str, Any]], *, shorten: bool) -> None:
+    """Print jobs, with ids as short as they can be among all of them."""
+    ids = [str(j["id"]) for j in rows]
+    short = short_ids(ids) if shorten else {i: i for i in ids}
+    show(
+        ("job", "state", "slurm id", "where", "point", "repeat", "age", "detail"),
+        [
+            (
+                short[str(j["id"])],
+                job_state(j),
+                j["slurm_id"],
+                where(j),
+                cell_text(j["cell"]),
+                j["repeat"],
+                ago(j["times"]["created"]),
+                j["detail"],
+            )
+            for j in rows
+        ],
+        empty="no jobs",
+        numbers=(5, 6),
+    )
+
+
+def submit(daemon: Daemon, args: argparse.Namespace) -> int:
+    """Hand recipes in; with --wait, stay until every run is over."""
+    ids: list[str] = []
+    worst = OK
+    for file in args.files:
+        try:
+            ids += daemon.submit(_basename(file), _read(file), args.set or [])["runs"]
+        except Stop as stop:
+            mistakes = ((stop.answer or {}).get("error") or {}).get("mistakes")
+            if not mistakes:
+                raise
+            for mistake in mistakes:
+                print(_mistake(file, mistake), file=sys.stderr)
+            worst = REFUSED
+    if args.json:
+        emit({"schema": "benchd.submitted/1", "runs": ids})
+    else:
+        print("\n".join(ids)) if ids else None
+    if args.wait:
+        from benchd.cli.follow import until_over  # noqa: PLC0415 - only who waits needs it
+
+        worst = max([worst, *(until_over(daemon, run, quiet=args.json) for run in ids)])
+    return worst
+
+
+def _basename(file: str) -> str:
+    return "stdin.yaml" if file == "-" else Path(file).name
+
+
+def _read(file: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise Stop(f"cannot read {file}: {error.strerror}", USAGE) from error
+
+
+def _mistake(file: str, mistake: Mapping[str, Any]) -> str:
+    place = f"{file}:{mistake['line']}:{mistake['column']}" if mistake["line"] else file
+    path = f"{mistake['path']}: " if mistake["path"] else ""
+    return clean(f"{place}: {path}{mistake['what']}")
+
+
+def show_thing(daemon: Daemon, args: argparse.Namespace) -> int:
+    """Show everything about one run or job."""
+    answer = daemon.get(f"/v1/things/{segment(args.thing)}")
+    if args.json:
+        return emit(answer)
+    if answer["schema"] == "benchd.run/1":
+        _show_run(answer)
+    else:
+        _show_job(answer)
+    return OK
+
+
+def _show_run(run: Mapping[str, Any]) -> None:
+    outcome = f"{run['outcome']}" if run["outcome"] else run["phase"]
+    print(f"run {run['id']}  {clean(run['name'])}  on {run['cluster']}  {outcome}")
+    if run["why"]:
+        print(f"why    {clean(run['why'])}")
+    print(f"recipe {clean(run['recipe_path'])}  sha256 {run['recipe_sha256'][:12]}")
+    print(f"age    {ago(run['created'])}")
+    job_table(run["job_list"], shorten=True)
+
+
+def _show_job(job: Mapping[str, Any]) -> None:
+    facts = {
+        "state": job_state(job),
+        "detail": job["detail"],
+        "waiting": job["waiting"],
+        "run": f"{job['run']} on {job['cluster']}",
+        "what": f"{job['role']} {job['name']}, kind {job['kind']}",
+        "point": f"{cell_text(job['cell']) or NONE}, repeat {job['repeat']}, "
+        f"attempt {job['attempt']}",
+        "slurm": " ".join(
+            str(job[k]) for k in ("slurm_id", "slurm_state", "reason", "nodes") if job[k]
+        ),
+        "endpoint": where(job) if job["endpoint"] else "",
+        "exit": "" if job["exit_code"] is None else f"status {job['exit_code']}",
+        "resources": ", ".join(f"{k}={v}" for k, v in job["resources"].items()),
+        "parameters": ", ".join(f"{k}={v}" for k, v in job["parameters"].items()),
+        "targets": ", ".join(job["targets"]),
+    }
+    print(f"job {job['token']}")
+    for name, value in facts.items():
+        if value:
+            print(f"  {name:<11}{clean(value)}")
+    show(
+        ("after", "from", "to", "because", "evidence"),
+        [
+            (
+                f"{t['at'] - job['times']['created']:.1f}s",
+                t["old"],
+                t["new"],
+                t["trigger"],
+                t["evidence"]["source"],
+            )
+            for t in job["transitions"]
+        ],
+        empty="  it has not moved yet",
+        numbers=(0,),
+    )
+
+
+def why(daemon: Daemon, args: argparse.Namespace) -> int:
+    """Tell how a job came to where it is, and what benchd waits for now."""
+    answer = daemon.get(f"/v1/jobs/{segment(args.job)}/why")
+    if args.json:
+        return emit(answer)
+    for sentence in answer["sentences"]:
+        print(clean(sentence))
+    return OK
+
+
+def cancel(daemon: Daemon, args: argparse.Namespace) -> int:
+    """Ask for the end of a run, a job, or everything."""
+    if bool(args.all) == bool(args.thing):
+        raise Stop("say what to cancel: a run, a job, or --all", USAGE)
+    path = "/v1/cancel" if args.all else f"/v1/things/{segment(args.thing)}/cancel"
+    return _tokens(daemon.post(path, {"all": True} if args.all else {}), args, "ending")
+
+
+def retry(daemon: Daemon, args: argparse.Namespace) -> int:
+    """Make a new attempt of what failed."""
+    return _tokens(daemon.post(f"/v1/things/{segment(args.thing)}/retry"), args, "new")
+
+
+def _tokens(answer: Mapping[str, Any], args: argparse.Namespace, word: str) -> int:
+    if args.json:
+        return emit(answer)
+    for token in answer["jobs"]:
+        print(f"{word} {token}")
+    if not answer["jobs"]:
+        print("nothing to do: no job is concerned")
+    return OK
+
+
+def results(daemon: Daemon, args: argparse.Namespace) -> int:
+    """Show the numbers: a table, every number as CSV, or the documents as JSON."""
+    answer = daemon.get("/v1/results", run=args.of_run)
+    documents = answer["results"]
+    if args.json:
+        return emit(answer)
+    if args.csv:
+        _csv(documents)
+        return OK
+    result_table(documents)
+    return OK if documents else NO
+
+
+def result_table(documents: Sequence[Mapping[str, Any]]) -> None:
+    """Print the most telling numbers of every result."""
+    chosen = columns(documents, COLUMNS_SHOWN)
+    show(
+        (
+            *("run", "point", "repeat", "valid", "ok", "errors"),
+            *(f"{c.title} [{c.unit}]" if c.unit else c.title for c in chosen),
+        ),
+        [
+            (
+                d["run"],
+                cell_text(d.get("cell") or {}),
+                d.get("repeat"),
+                validity_text(d),
+                (d.get("counts") or {}).get("ok"),
+                (d.get("counts") or {}).get("errors"),
+                *(figure(number(d["metrics"].get(c.metric) or {}, c.statistic)) for c in chosen),
+            )
+            for d in documents
+        ],
+        empty="no results yet",
+        numbers=(2, 4, 5, *range(6, 6 + len(chosen))),
+    )
+
+
+def validity_text(document: Mapping[str, Any]) -> str:
+    """Write whether a result may be used, with the codes of what is wrong with it."""
+    validity = document.get("validity") or {}
+    codes = [
+        str(f["code"])
+        for f in validity.get("flags") or ()
+        if f.get("severity") == ("warn" if validity.get("valid") else "error")
+    ]
+    word = "valid" if validity.get("valid") else "invalid"
+    return f"{word} ({', '.join(codes)})" if codes else word
+
+
+def _csv(documents: Sequence[Mapping[str, Any]]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(
+        ("run", "job", "point", "repeat", "valid", "metric", "statistic", "unit", "value")
+    )
+    for d in documents:
+        head = (d["run"], d["job"], cell_text(d.get("cell") or {}), d.get("repeat"))
+        valid = str(bool((d.get("validity") or {}).get("valid"))).lower()
+        for name, metric in (d.get("metrics") or {}).items():
+            percentiles = [f"p{q}" for q in metric.get("percentiles") or {}]
+            for statistic in ("value", "n", "mean", "stdev", "min", "max", *percentiles):
+                value = number(metric, statistic)
+                if value is not None:
+                    writer.writerow(
+                        (*map(_cell, head), valid, name, statistic, metric.get("unit"), value)
+                    )
+
+
+def _cell(value: object) -> object:
+    """Return a value that a spreadsheet will not take for a formula."""
+    if isinstance(value, str) and value[:1] in {"=", "+", "-", "@"}:
+        return f"'{value}"
+    return value
+
+
+def report(daemon: Daemon, args: argparse.Namespace) -> int:
+    """Write the report of a run to a file, HTML or Markdown by its name; print its place."""
+    form = "markdown" if args.output and args.output.endswith(".md") else "html"
+    run = daemon.get(f"/v1/runs/{segment(args.of_run)}")
+    text = daemon.text(f"/v1/runs/{segment(run['id'])}/report", format=form)
+    if args.output == "-":
+        sys.stdout.write(text)
+        return OK
+    path = Path(args.output or f"benchd-{run['id']}.html").absolute()
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Stop(f"cannot write {path}: {error.strerror}: choose another with -o", NO) from error
+    if args.json:
+        emit({"schema": "benchd.report/1", "run": run["id"], "path": str(path)})
+    else:
+        print(path)
+    import webbrowser  # noqa: PLC0415 - 10 ms that only --open needs
+
+    if args.open and not webbrowser.open(path.as_uri()):
+        raise Stop(f"no browser was found: open {path} yourself", NO)
+    return OK

@@ -1,0 +1,145 @@
+"""``benchctl``: talks to the daemon over its socket. Standard library only, so that it starts fast.
+
+Exit status: 0 yes, 1 the answer is no (a failed run, not found), 2 usage, 3 no daemon, 4 refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from benchd import __version__
+from benchd.cli import commands, follow
+from benchd.cli.wire import OK, USAGE, Daemon, Stop
+
+Command = Callable[[Daemon, argparse.Namespace], int]
+INTERRUPTED = 130  # the shell's status for a command that Ctrl-C ended
+
+
+class _Parser(argparse.ArgumentParser):
+    """Usage errors in one line that says what to do."""
+
+    def error(self, message: str) -> NoReturn:
+        raise Stop(f"{message}: see {self.prog} --help", USAGE)
+
+
+class _CommandLine:
+    """Builds the parser: one short method for each command's arguments."""
+
+    def __init__(self) -> None:
+        self.root = _Parser(prog="benchctl", description="Steer a running benchd.")
+        self.root.add_argument("--version", action="version", version=f"benchctl {__version__}")
+        self._common(self.root, socket=None, as_json=False)
+        self._commands = self.root.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add(self, name: str, run: Command, text: str) -> argparse.ArgumentParser:
+        """Add one command."""
+        sub = self._commands.add_parser(name, help=text, description=text[0].upper() + text[1:])
+        # What stands before the command's name must not be undone by a default after it.
+        self._common(sub, socket=argparse.SUPPRESS, as_json=argparse.SUPPRESS)
+        sub.set_defaults(run=run)
+        return sub
+
+    @staticmethod
+    def _common(parser: argparse.ArgumentParser, *, socket: object, as_json: object) -> None:
+        parser.add_argument(
+            "--socket", metavar="PATH", default=socket, help="the daemon's socket ($BENCHD_SOCKET)"
+        )
+        parser.add_argument(
+            "--json", action="store_true", default=as_json, help="answer as JSON, with its schema"
+        )
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the whole command line."""
+    line = _CommandLine()
+    line.add("status", commands.status, "the daemon, its clusters, and jobs by state")
+    sub = line.add("submit", commands.submit, "hand recipes in; prints run ids")
+    sub.add_argument("files", nargs="+", metavar="FILE", help="a recipe; - reads standard input")
+    sub.add_argument(
+        "--set", action="append", metavar="KEY=VALUE", help="change a value of the recipe"
+    )
+    sub.add_argument("--wait", action="store_true", help="stay until every run is over")
+    sub = line.add("runs", commands.runs, "the newest runs")
+    sub.add_argument("--limit", type=int, default=50, metavar="N", help="how many (50)")
+    for name in ("jobs", "services", "clients"):
+        sub = line.add(name, commands.jobs, f"{name}, of one run or state if asked")
+        sub.add_argument("--run", dest="of_run", metavar="RUN", help="only of this run")
+        sub.add_argument("--state", metavar="STATE", help="only in this state, e.g. RUNNING")
+    line.add("show", commands.show_thing, "everything about one run or job").add_argument(
+        "thing", metavar="RUN|JOB"
+    )
+    line.add(
+        "why", commands.why, "how a job came to where it is, and what benchd waits for now"
+    ).add_argument("job", metavar="JOB")
+    _following(line)
+    _acting(line)
+    _reading(line)
+    return line.root
+
+
+def _following(line: _CommandLine) -> None:
+    sub = line.add("logs", follow.logs, "a job's output")
+    sub.add_argument("job", metavar="JOB")
+    sub.add_argument("-f", "--follow", action="store_true", help="go on until the job is over")
+    sub.add_argument("--stderr", action="store_true", help="standard error instead of output")
+    sub.add_argument("--tail", type=int, metavar="N", help="only the last N lines")
+    sub = line.add("watch", follow.watch, "a run, live until it is over; its outcome is the status")
+    sub.add_argument("of_run", nargs="?", metavar="RUN", help="default: the newest")
+
+
+def _acting(line: _CommandLine) -> None:
+    sub = line.add("cancel", commands.cancel, "end a run, a job, or everything")
+    sub.add_argument("thing", nargs="?", metavar="RUN|JOB")
+    sub.add_argument("--all", action="store_true", help="every job of every run")
+    line.add("retry", commands.retry, "a new attempt of what failed").add_argument(
+        "thing", metavar="RUN|JOB"
+    )
+    sub = line.add("cluster", commands.clusters, "list, pause or resume clusters")
+    actions = sub.add_subparsers(dest="action", metavar="list|pause|resume", required=True)
+    actions.add_parser("list", help="how each cluster is doing")
+    actions.add_parser("pause", help="send nothing to it").add_argument("name", metavar="NAME")
+    resume = actions.add_parser("resume", help="go on with it")
+    resume.add_argument("name", metavar="NAME")
+    resume.add_argument(
+        "--take-over", action="store_true", help="although another benchd has used its workdir"
+    )
+
+
+def _reading(line: _CommandLine) -> None:
+    sub = line.add("results", commands.results, "the numbers, of one run or of all")
+    sub.add_argument("of_run", nargs="?", metavar="RUN")
+    sub.add_argument("--csv", action="store_true", help="every number, one a line")
+    sub = line.add("report", commands.report, "write a run's report; prints where it is")
+    sub.add_argument("of_run", metavar="RUN")
+    sub.add_argument("--open", action="store_true", help="open it in the browser")
+    sub.add_argument("-o", dest="output", metavar="FILE", help="*.md for Markdown, - for output")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit status."""
+    as_json = "--json" in (sys.argv if argv is None else argv)
+    try:
+        args = parser().parse_args(argv)
+        status: int = args.run(Daemon(args.socket), args)
+        sys.stdout.flush()
+    except Stop as stop:
+        if as_json and stop.answer:
+            print(json.dumps(stop.answer))
+        print(f"benchctl: {stop}", file=sys.stderr)
+        return stop.status
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python would complain about it once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

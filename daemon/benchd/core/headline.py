@@ -1,0 +1,152 @@
+"""Which numbers of a result come first, and how numbers are written. Standard library only.
+
+Shared by the report and by ``benchctl``, which may not import anything heavy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+# What a reader looks for first, workload by workload: throughput, then latency, then trouble.
+ORDER = (
+    "goodput",
+    "req_s",
+    "ops_s",
+    "out_tok_s",
+    "ttft_sched",
+    "ttft_service",
+    "tpot",
+    "icl",
+    "e2e_sched",
+    "e2e_service",
+    "latency_sched",
+    "latency_service",
+    "recall_at_k",
+    "error_rate",
+)
+LABELS = {
+    "goodput": "Goodput",
+    "req_s": "Requests",
+    "ops_s": "Operations",
+    "out_tok_s": "Output tokens",
+    "in_tok_s": "Prompt tokens",
+    "total_tok_s": "All tokens",
+    "ttft_sched": "TTFT, scheduled",
+    "ttft_service": "TTFT, service",
+    "tpot": "TPOT",
+    "icl": "Inter-chunk latency",
+    "e2e_sched": "End-to-end, scheduled",
+    "e2e_service": "End-to-end, service",
+    "latency_sched": "Latency, scheduled",
+    "latency_service": "Latency, service",
+    "recall_at_k": "Recall at k",
+    "error_rate": "Errors",
+}
+NONE = "\N{EN DASH}"  # what stands for a number that was not measured
+PERCENTILES = ("50", "90", "95", "99", "99.9")
+
+
+class Column(NamedTuple):
+    """One number of a metric: its value, or a statistic (``mean``, ``p50`` ...).
+
+    A plain tuple, because ``dataclasses`` takes 6 ms of ``benchctl``'s start.
+    """
+
+    rank: tuple[int, str, int]
+    metric: str
+    statistic: str  # "value", "mean", "p50", "p99" ...
+    unit: str
+    better: str = ""
+
+    @property
+    def title(self) -> str:
+        """Name for people: what, and which statistic of it."""
+        name = label(self.metric)
+        return name if self.statistic == "value" else f"{name} {self.statistic}"
+
+
+def family(metric: str) -> str:
+    """Return the known metric that this one is a case of: ``ops_s.set`` is an ``ops_s``."""
+    if metric in LABELS:
+        return metric
+    hits = [known for known in LABELS if metric.startswith((f"{known}_", f"{known}."))]
+    return max(hits, key=len, default=metric)
+
+
+def label(metric: str) -> str:
+    """Return the metric's name for people."""
+    known = family(metric)
+    name = LABELS.get(known, known)
+    rest = metric[len(known) :].strip("_.")
+    return f"{name} ({rest})" if rest else name
+
+
+def rank(metric: str) -> tuple[int, str]:
+    """Return a sort key: what matters first, then by name."""
+    known = family(metric)
+    return (ORDER.index(known) if known in ORDER else len(ORDER), metric)
+
+
+def number(metric: Mapping[str, Any], statistic: str) -> float | None:
+    """Return one number of a metric, or None where it was not measured."""
+    if statistic.startswith("p") and statistic[1:2].isdigit():
+        value = (metric.get("percentiles") or {}).get(statistic[1:])
+    else:
+        value = metric.get(statistic)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value)
+
+
+def columns(results: Iterable[Mapping[str, Any]], limit: int | None = None) -> list[Column]:
+    """Return the numbers worth a column, the most telling first."""
+    found: dict[tuple[str, str], Column] = {}
+    for result in results:
+        for name, metric in (result.get("metrics") or {}).items():
+            statistics = ("value",) if metric.get("value") is not None else ("p50", "p99")
+            if metric.get("value") is None and number(metric, "p50") is None:
+                statistics = ("mean",)
+            for place, statistic in enumerate(statistics):
+                if number(metric, statistic) is None and statistic != "p99":
+                    continue
+                found[name, statistic] = Column(
+                    (*rank(name), place),
+                    name,
+                    statistic,
+                    str(metric.get("unit") or ""),
+                    str(metric.get("better") or ""),
+                )
+    return sorted(found.values())[:limit]
+
+
+def figure(value: float | None) -> str:
+    """Write a number with about four significant digits and thousands set apart."""
+    if value is None:
+        return NONE
+    size = abs(value)
+    if size >= 1000 or value == int(value):
+        return f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    digits = 1 if size >= 100 else 2 if size >= 1 else 3
+    text = f"{value:.{digits}f}"
+    return text if float(text) else f"{value:.2g}"
+
+
+def cell_text(cell: Mapping[str, Any]) -> str:
+    """Write a sweep point: the last word of every path is enough where it is unique."""
+    short = [str(key).rpartition(".")[2] for key in cell]
+    names = short if len(set(short)) == len(short) else [str(key) for key in cell]
+    return ", ".join(f"{name}={value}" for name, value in zip(names, cell.values(), strict=True))
+
+
+def span(seconds: float | None) -> str:
+    """Write a duration as people say it: 4.2 s, 3 min 05 s, 2 h 10 min."""
+    if seconds is None:
+        return NONE
+    if seconds < 60:
+        return f"{seconds:.1f}\N{NO-BREAK SPACE}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}\N{NO-BREAK SPACE}min {rest:02d}\N{NO-BREAK SPACE}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}\N{NO-BREAK SPACE}h {minutes:02d}\N{NO-BREAK SPACE}min"
