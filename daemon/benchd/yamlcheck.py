@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -46,27 +46,34 @@ def closest(word: str, choices: Iterable[str]) -> str | None:
 
 def suggestion(word: str, choices: Iterable[str]) -> str:
     """Return ``; did you mean X?``, or the choices when they are few, or nothing."""
-    choices = list(choices)
+    choices = sorted(set(choices))
     if (found := closest(word, choices)) is not None:
         return f"; did you mean {found}?"
     if 0 < len(choices) <= 12:  # more do not help on one line
-        return f"; known: {', '.join(sorted(choices))}"
+        return f"; known: {', '.join(choices)}"
     return ""
 
 
-def problems(
-    model: type[M], document: Document, words: Words | None = None
-) -> tuple[M | None, list[Mistake]]:
-    """Return the validated model, or what is wrong with the document beyond its own mistakes."""
-    words = words or Words()
+@dataclass(frozen=True, slots=True)
+class Judgement(Generic[M]):
+    """The model, or what is wrong; ``paths`` are the places that have been complained about."""
+
+    model: M | None
+    mistakes: tuple[Mistake, ...] = ()
+    paths: frozenset[Path] = frozenset()
+
+
+def judge(model: type[M], document: Document, words: Words | None = None) -> Judgement[M]:
+    """Return the validated model, or what is wrong beyond the document's own mistakes."""
     if not isinstance(document.data, dict):
         what = "is empty" if document.data is None else f"is {show(document.data)}"
         what = f"the document {what}; it must be a mapping of keys and values"
-        return None, [] if document.is_broken(()) else [document.mistake((), what)]
+        mistakes = () if document.is_broken(()) else (document.mistake((), what),)
+        return Judgement(None, mistakes, frozenset([()]))
     try:
-        return model.model_validate(_frozen(document.data)), []
+        return Judgement(model.model_validate(_frozen(document.data)))
     except ValidationError as error:
-        return None, _mistakes(model, document, words, error)
+        return _complaints(model, document, words or Words(), error)
 
 
 def check(
@@ -76,11 +83,11 @@ def check(
     words: Words | None = None,
 ) -> M:
     """Return the validated model, or raise every mistake in the document."""
-    found, mistakes = problems(model, document, words)
-    mistakes = [*document.mistakes, *mistakes]
-    if mistakes or found is None:
+    judged = judge(model, document, words)
+    mistakes = [*document.mistakes, *judged.mistakes]
+    if mistakes or judged.model is None:
         raise error(document.file, capped(mistakes))
-    return found
+    return judged.model
 
 
 def capped(mistakes: Iterable[Mistake]) -> list[Mistake]:
@@ -102,19 +109,36 @@ def _frozen(value: object) -> object:
     return value
 
 
-def _mistakes(
-    model: type[BaseModel], document: Document, words: Words, error: ValidationError
-) -> list[Mistake]:
+def _complaints(
+    model: type[M], document: Document, words: Words, error: ValidationError
+) -> Judgement[M]:
     """Group pydantic's errors by the value they are about, and say each once."""
     grouped: dict[tuple[Path, bool], list[Any]] = {}
     for item in error.errors(include_url=False):
-        path, at_key = _locate(document.data, item)
-        if not document.is_broken(path):
-            grouped.setdefault((path, at_key), []).append(item)
-    return [
-        _mistake(document, place, items, keys_at(model, place[0][:-1]), words)
+        place = _locate(document.data, item)
+        if not document.is_broken(place[0]):
+            grouped.setdefault(place, []).append(item)
+    # A misspelt key is one mistake, not two: the key it stands for is not missing.
+    unknown = [path for (path, _), items in grouped.items() if _is(items[0], "extra_forbidden")]
+    meant = {
+        (*path[:-1], key)
+        for path in unknown
+        if (key := _meant(str(path[-1]), keys_at(model, path[:-1]), words)) is not None
+    }
+    said = {
+        place: items
         for place, items in grouped.items()
-    ]
+        if not (_is(items[0], "missing") and place[0] in meant)
+    }
+    mistakes = tuple(
+        _mistake(document, place, items, keys_at(model, place[0][:-1]), words)
+        for place, items in said.items()
+    )
+    return Judgement(None, mistakes, frozenset(path for path, _ in grouped) | meant)
+
+
+def _is(item: Any, kind: str) -> bool:
+    return bool(item["type"] == kind)
 
 
 def _locate(data: object, item: Any) -> tuple[Path, bool]:
@@ -160,12 +184,18 @@ def _unknown_key(name: str, known: list[str], words: Words) -> str:
     """Say that a key is unknown, and which one may have been meant."""
     if name in words.absent:
         return words.absent[name]
-    plain = name.lower().replace("-", "_")
-    if plain in known:
-        return f"unknown key; did you mean {plain}?"
-    if (meant := words.synonyms.get(plain)) in known:
+    if (meant := _meant(name, known, words)) is not None:
         return f"unknown key; did you mean {meant}?"
     return f"unknown key{suggestion(name, known)}"
+
+
+def _meant(name: str, known: list[str], words: Words) -> str | None:
+    """Return the key that an unknown one most likely stands for."""
+    if name in words.absent:
+        return None
+    plain = name.lower().replace("-", "_")
+    meant = words.synonyms.get(plain, plain)
+    return meant if meant in known else closest(name, known)
 
 
 def _sentence(items: list[Any], words: Words) -> str:
@@ -175,6 +205,8 @@ def _sentence(items: list[Any], words: Words) -> str:
             return str(item["ctx"]["error"])
     value = items[0]["input"]
     wants = list(dict.fromkeys(_want(item, words) for item in items))
+    if set(wants) >= _ANY_SCALAR:
+        wants = ["a single value"]
     if value is None:
         return "is empty; give it a value or remove the key"
     text = f"must be {' or '.join(wants)}, not {show(value)}"
@@ -190,6 +222,7 @@ def _sentence(items: list[Any], words: Words) -> str:
 
 
 _CHOICES = frozenset({"literal_error", "enum"})
+_ANY_SCALAR = frozenset({"text", "a whole number", "a number", "true or false"})
 
 
 def _choices(item: Any) -> list[str]:

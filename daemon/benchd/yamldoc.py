@@ -124,7 +124,10 @@ class Document:
         for length in range(len(path), 0, -1):
             if path[:length] in self.origins:
                 return self.origins[path[:length]]
-        return None
+        if path in self.keys:
+            return None
+        inside = (name for place, name in self.origins.items() if place[: len(path)] == path)
+        return next(inside, None) if path else None
 
     def is_broken(self, path: Path) -> bool:
         """Say whether a mistake about this value, or about what it is part of, has been noted."""

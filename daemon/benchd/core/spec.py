@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from benchd.fields import Duration, EnvName, Line, Model, Name, Resources, Scalar
 
@@ -24,7 +24,11 @@ class Container(Model):
 class HealthCheck(Model):
     """When a service counts as answering."""
 
-    type: Literal["tcp", "http", "command", "log", "redis"] = "tcp"
+    type: Literal["tcp", "http", "command", "log", "redis"] = Field(
+        "tcp",
+        description="tcp: the port takes a connection; http: the path answers 2xx; redis: PING "
+        "is answered; log: the output has a line; command: it ends with status 0",
+    )
     endpoint: Line | None = Field(
         None,
         description="http: path or URL; log: extended regular expression; command: shell command "
@@ -43,7 +47,9 @@ class HealthCheck(Model):
 class RestartPolicy(Model):
     """Whether a failed job is tried again, as a new attempt."""
 
-    policy: Literal["never", "on-failure"] = "on-failure"
+    policy: Literal["never", "on-failure"] = Field(
+        "on-failure", description="never: the first failure is final"
+    )
     max_attempts: Annotated[int, Field(ge=1, le=100)] = Field(1, description="1 means no retry")
     requeue: bool = Field(
         False, description="let Slurm itself requeue the job after a node failure"
@@ -53,39 +59,47 @@ class RestartPolicy(Model):
 class TargetRef(Model):
     """The service a client measures, by its name."""
 
-    name: Name
-    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    name: Name = Field(description="a service of this recipe, or a running one of that name")
+    port: Annotated[int, Field(ge=1, le=65535)] | None = Field(
+        None, description="which of its ports, when it has several; default: the first"
+    )
 
 
 class Part(Model):
     """What a service and a client have in common."""
 
-    name: Name
+    name: Name = Field(description="how it is called in this recipe, in job names and results")
     kind: Name | None = Field(None, description="catalogue entry; default: the name")
-    description: Line | None = None
-    container: Container | None = None
+    description: Line | None = Field(None, description="free text")
+    container: Container | None = Field(None, description="omit it to run on the host")
     command: Line | None = Field(None, description="program to run instead of the kind's own")
-    args: tuple[Line, ...] = ()
-    resources: Resources = Resources()
-    environment: dict[EnvName, Line] = {}
-    parameters: dict[str, Scalar] = {}
-    restart: RestartPolicy = RestartPolicy()
+    args: tuple[Line, ...] = Field((), description="arguments after the kind's own")
+    resources: Resources = Field(
+        Resources(), description="what to ask of Slurm, over the cluster's defaults"
+    )
+    environment: dict[EnvName, Line] = Field({}, description="variables of the program")
+    parameters: dict[str, Scalar] = Field({}, description="what the kind can be told; see kinds")
+    restart: RestartPolicy = Field(RestartPolicy(), description="what to do when it fails")
 
 
 class Service(Part):
     """Something that answers; lives until its clients are done."""
 
-    replicas: Annotated[int, Field(ge=1, le=64)] = 1
-    ports: tuple[Annotated[int, Field(ge=1, le=65535)] | Literal["auto"], ...] = ()
-    health_check: HealthCheck | None = None
+    replicas: Annotated[int, Field(ge=1, le=64)] = Field(
+        1, description="that many jobs of it; a client starts when all answer"
+    )
+    ports: tuple[Annotated[int, Field(ge=1, le=65535)] | Literal["auto"], ...] = Field(
+        (), description="wanted ports; auto picks a free one; default: the kind's"
+    )
+    health_check: HealthCheck | None = Field(None, description="default: the kind's")
     concurrent: bool = Field(False, description="several measurements may share it at once")
 
 
 class Client(Part):
     """A measurement against one or more services."""
 
-    target_service: TargetRef | None = None
-    target_services: tuple[TargetRef, ...] = ()
+    target_service: TargetRef | None = Field(None, description="the service it measures")
+    target_services: tuple[TargetRef, ...] = Field((), description="several services, instead")
     duration: Annotated[int, Field(ge=1, le=86400 * 7)] | None = Field(
         None, description="seconds of measurement where the kind supports it"
     )
@@ -94,28 +108,40 @@ class Client(Part):
 class Limits(Model):
     """How long the phases of a run may take before it is given up."""
 
-    pending: Duration | None = None
-    ready: Duration | None = None
-    run: Duration | None = None
+    pending: Duration | None = Field(None, description="a job may wait in the queue, e.g. 24h")
+    ready: Duration | None = Field(None, description="a running service may take to answer")
+    run: Duration | None = Field(None, description="the whole run, from the drop to the report")
+
+
+def _one_cluster(value: object) -> object:
+    if value == "any" or isinstance(value, list | tuple):
+        raise ValueError(
+            "several clusters are not supported yet; name one, or drop one recipe each"
+        )
+    return value
 
 
 class Recipe(Model):
     """One YAML file: services, clients, and how to vary them."""
 
     name: Name | None = Field(None, description="default: the file's stem")
-    description: Line | None = None
-    cluster: Name | None = Field(None, description="default: default_cluster of the configuration")
-    service: Service | None = None
-    services: tuple[Service, ...] = ()
-    client: Client | None = None
-    clients: tuple[Client, ...] = ()
+    description: Line | None = Field(None, description="free text")
+    cluster: Annotated[Name, BeforeValidator(_one_cluster)] | None = Field(
+        None, description="default: default_cluster of the configuration"
+    )
+    service: Service | None = Field(None, description="the service, when there is one")
+    services: tuple[Service, ...] = Field((), description="several services, instead")
+    client: Client | None = Field(None, description="the client, when there is one")
+    clients: tuple[Client, ...] = Field((), description="several clients, instead")
     sweep: dict[str, tuple[Scalar, ...]] = Field(
         {},
         description="dotted path -> values, e.g. client.parameters.pipeline: [1, 16]; "
         "every combination is a point",
     )
-    repeat: Annotated[int, Field(ge=1, le=1000)] = 1
-    limits: Limits = Limits()
+    repeat: Annotated[int, Field(ge=1, le=1000)] = Field(
+        1, description="measurements of each point, taken in turns: A B A B"
+    )
+    limits: Limits = Field(Limits(), description="when to give up")
 
 
 class Role(StrEnum):
@@ -126,8 +152,10 @@ class Role(StrEnum):
 
 
 class Target(Model):
-    """Which service a client job measures. ``point`` is that service job's point in the same run;
-    None means a service of another run on the same cluster, found by name.
+    """Which service a client job measures.
+
+    ``point`` is that service job's point in the same run; None means a service of another run on
+    the same cluster, found by name.
     """
 
     name: Name
@@ -145,8 +173,8 @@ class JobSpec(Model):
     command: str | None = None
     args: tuple[str, ...] = ()
     resources: Resources = Resources()
-    environment: dict[str, str] = {}
-    parameters: dict[str, Scalar] = {}
+    environment: dict[str, str] = Field({}, description="beyond the kind's own")
+    parameters: dict[str, Scalar] = Field({}, description="as the recipe says; see the kind")
     ports: tuple[int | Literal["auto"], ...] = ()
     health_check: HealthCheck | None = None
     restart: RestartPolicy = RestartPolicy()

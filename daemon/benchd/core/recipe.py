@@ -1,0 +1,312 @@
+"""A recipe's text -> ``Recipe``, or every mistake in it with its line and column.
+
+Three readers look at the same document and their findings are merged: the YAML reader, the models
+of ``benchd.core.spec``, and the rules here, which know the catalogue and how parts refer to each
+other. So that one mistake does not hide another, the rules see the recipe without the parts that
+the models have refused.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any, Protocol
+
+from benchd.core import paths
+from benchd.core.spec import Client, Part, Recipe, Service
+from benchd.errors import Mistake, RecipeError, UserError
+from benchd.fields import PATTERNS, Scalar
+from benchd.yamlcheck import Judgement, Words, capped, judge
+from benchd.yamldoc import Document, Path, plain, read, show
+
+MAX_JOBS = 10_000  # jobs of one recipe; more would be months of queueing, or a slip in a sweep
+
+_SOON = "is not supported yet"
+WORDS = Words(
+    patterns=PATTERNS,
+    synonyms={
+        "image": "container",
+        "type": "kind",
+        "env": "environment",
+        "cmd": "command",
+        "arguments": "args",
+        "params": "parameters",
+        "settings": "parameters",
+        "healthcheck": "health_check",
+        "target": "target_service",
+        "targets": "target_services",
+        "matrix": "sweep",
+        "repeats": "repeat",
+        "repetitions": "repeat",
+        "timeouts": "limits",
+        "source": "docker_source",
+        "path": "image_path",
+        "binds": "bind_mounts",
+        "volumes": "bind_mounts",
+        "cpus": "cpus_per_task",
+        "cores": "cpus_per_task",
+        "cpu": "cpus_per_task",
+        "memory": "mem",
+        "gpu": "gpus",
+        "walltime": "time",
+        "time_limit": "time",
+        "queue": "partition",
+        "project": "account",
+    },
+    absent={
+        "secrets": f"{_SOON}; let the program read a file on the cluster that only you can read",
+        "monitoring": f"{_SOON}; scrape the service's port with your own Prometheus",
+        "monitoring_targets": f"{_SOON}",
+        "enable_cadvisor": f"{_SOON}",
+        "cadvisor_port": f"{_SOON}",
+        "objective": f"{_SOON}; leave it out and compare the results",
+        "notify": f"{_SOON}; leave it out and follow `benchctl watch`",
+        "script": f"{_SOON}; use kind: generic with command and args",
+        "setup_script": f"{_SOON}; use kind: generic with command and args",
+        "init_script": f"{_SOON}; use kind: generic with command and args",
+        "output": f"{_SOON}; results are always stored, see `benchctl results`",
+        "container_image": f"{_SOON}; write container: {{image_path: ...}}",
+        "build_commands": f"{_SOON}; build the image beforehand and name it in image_path",
+        "force_rebuild": f"{_SOON}; remove the image on the cluster to have it made again",
+        "health_check_endpoint": f"{_SOON}; the service's own health_check says when it is ready",
+        "extends": f"{_SOON}; write the keys out",
+    },
+)
+
+
+class HasName(Protocol):
+    """Something with a name: a parameter of a kind."""
+
+    @property
+    def name(self) -> str:
+        """The name."""
+
+
+class KindInfo(Protocol):
+    """What the rules need to know about a kind."""
+
+    @property
+    def parameters(self) -> Sequence[HasName]:
+        """What can be set under ``parameters:``."""
+
+
+class KindBook(Protocol):
+    """The catalogue, as far as recipes need it."""
+
+    def service(self, name: str) -> KindInfo | None:
+        """Return a kind of service."""
+
+    def client(self, name: str) -> KindInfo | None:
+        """Return a kind of client."""
+
+    def check(self, part: Part) -> Sequence[tuple[tuple[str | int, ...], str]]:
+        """Return what is wrong with a part: where in it, and what."""
+
+
+def parse(
+    data: bytes,
+    file: str,
+    catalog: KindBook,
+    overrides: Mapping[str, str] | Sequence[tuple[str, str]] = (),
+) -> Recipe:
+    """Return the recipe, or raise ``RecipeError`` with every mistake.
+
+    ``overrides`` are dotted paths and values as text, as ``--set`` gives them; they replace what
+    the file says before anything is judged.
+    """
+    document = read(data, file, RecipeError)
+    document, mistakes = _overridden(document, dict(overrides))
+    mistakes += document.mistakes
+    judged = judge(Recipe, document, WORDS)
+    mistakes += judged.mistakes
+    rules = _Rules(document, catalog, judged.paths)
+    partial = judged.model or _without_refused(document, judged)
+    if partial is not None:
+        mistakes += rules.judge(partial)
+    if mistakes or judged.model is None:
+        raise RecipeError(file, capped(mistakes))
+    return judged.model.model_copy(update={"name": judged.model.name or default_name(file)})
+
+
+def split_override(text: str) -> tuple[str, str]:
+    """Split ``key=value`` as given to ``--set``."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise UserError(f"--set {show(text)}: write key=value, for example --set repeat=3")
+    return key.strip(), value
+
+
+def default_name(file: str) -> str:
+    """Return a valid name made from the file's stem."""
+    stem = re.split(r"[/\\]", file)[-1].rsplit(".", 1)[0].lower()
+    return re.sub(r"[^a-z0-9]+", "-", stem).strip("-")[:32].strip("-") or "recipe"
+
+
+def _overridden(document: Document, overrides: Mapping[str, str]) -> tuple[Document, list[Mistake]]:
+    """Put the overrides into the document, and remember where these values come from."""
+    if not overrides or not isinstance(document.data, dict):
+        return document, []
+    data, origins = deepcopy(document.data), {}
+    mistakes: list[Mistake] = []
+    for key, text in overrides.items():
+        try:
+            path = paths.resolve(data, key)
+            paths.put(data, path, _override_value(text))
+        except UserError as error:
+            mistakes.append(Mistake(0, 0, f"--set {key}", str(error)))
+        else:
+            origins[path] = f"--set {key}"
+    broken = {b for b in document.broken if not any(b[: len(o)] == o for o in origins)}
+    changed = replace(document, data=data, origins=origins, broken=frozenset(broken))
+    return changed, mistakes
+
+
+def _override_value(text: str) -> Any:
+    """Read a value as YAML would; brackets and quotes start a list, mapping or text."""
+    if text[:1] not in {"[", "{", '"', "'"}:
+        return plain(text)
+    try:
+        document = read(text.encode(), "")
+    except UserError as error:
+        raise UserError(str(error).lstrip(":0123456789 ")) from None
+    if document.mistakes:
+        raise UserError(document.mistakes[0].what)
+    return document.data
+
+
+def _without_refused(document: Document, judged: Judgement[Recipe]) -> Recipe | None:
+    """Return the recipe without what the models refused, so that the rest can be judged too."""
+    if not isinstance(document.data, dict):
+        return None
+    data = deepcopy(document.data)
+    for path in sorted(judged.paths | document.broken, key=len, reverse=True):
+        paths.remove(data, path)
+    for part in paths.mappings(data):
+        for holder in (part, *paths.references(part)):
+            holder.setdefault("name", paths.NAMELESS)
+    return judge(Recipe, replace(document, data=data)).model
+
+
+class _Rules:
+    """What must hold beyond the types, with the places of what does not."""
+
+    def __init__(self, document: Document, catalog: KindBook, refused: frozenset[Path]) -> None:
+        self.document = document
+        self.catalog = catalog
+        self.refused = refused | document.broken
+        self.found: list[Mistake] = []
+
+    def judge(self, recipe: Recipe) -> list[Mistake]:
+        """Return every mistake."""
+        self.alternatives(recipe)
+        parts = list(paths.parts(recipe))
+        self.names(parts)
+        for path, part in parts:
+            self.kind(path, part)
+            if isinstance(part, Client):
+                self.targets(path, part, parts)
+        if self.sweep(recipe):
+            self.size(recipe)
+        return self.found
+
+    def note(self, path: Path, what: str, *, at_key: bool = False) -> None:
+        """Note a mistake, unless the same place has been complained about."""
+        if not any(path[: len(refused)] == refused for refused in self.refused):
+            self.found.append(self.document.mistake(path, what, at_key=at_key))
+
+    def alternatives(self, recipe: Recipe) -> None:
+        """Refuse two forms of the same thing, and a recipe without work."""
+        for one, many in (("service", "services"), ("client", "clients")):
+            if getattr(recipe, one) is not None and getattr(recipe, many):
+                self.note((many,), f"write either {one} or {many}, not both", at_key=True)
+        if not any(True for _ in paths.parts(recipe)) and not self.refused:
+            self.note((), "nothing to run; add a service: or a client:")
+
+    def names(self, parts: Sequence[tuple[Path, Part]]) -> None:
+        """Refuse a name that is used twice."""
+        first: dict[str, Path] = {}
+        for path, part in parts:
+            if part.name == paths.NAMELESS:
+                continue
+            if part.name in first:
+                line = self.document.value_mark((*first[part.name], "name"))[0]
+                what = f"{part.name} is used twice (line {line}); every part needs its own name"
+                self.note((*path, "name"), what)
+            first.setdefault(part.name, path)
+
+    def kind(self, path: Path, part: Part) -> None:
+        """Ask the catalogue about one part."""
+        name = part.kind or part.name
+        if name == paths.NAMELESS or (*path, "kind") in self.refused:
+            return
+        look_up = self.catalog.service if isinstance(part, Service) else self.catalog.client
+        kind = look_up(name)
+        known = {parameter.name for parameter in kind.parameters} if kind else set()
+        for inner, what in self.catalog.check(part):
+            is_key = inner[:1] == ("parameters",) and len(inner) == 2 and inner[1] not in known
+            self.note((*path, *inner), what, at_key=is_key)
+
+    def targets(self, path: Path, client: Client, parts: Sequence[tuple[Path, Part]]) -> None:
+        """Refuse targets that cannot be measured. Names unknown here belong to other runs."""
+        if client.target_service is not None and client.target_services:
+            what = "write either target_service or target_services, not both"
+            self.note((*path, "target_services"), what, at_key=True)
+        clients = {part.name for _, part in parts if isinstance(part, Client)}
+        seen: set[str] = set()
+        for place, target in paths.targets(client):
+            if target.name in clients:
+                self.note((*path, *place, "name"), f"{target.name} is a client, not a service")
+            elif target.name in seen:
+                self.note((*path, *place, "name"), f"{target.name} is named twice")
+            seen.add(target.name)
+
+    def sweep(self, recipe: Recipe) -> bool:
+        """Check every swept path and value; return whether all of them are fine."""
+        before = len(self.found)
+        for key, values in recipe.sweep.items():
+            place: Path = ("sweep", key)
+            try:
+                index, inner = paths.swept(recipe, key)
+            except UserError as error:
+                self.note(place, str(error), at_key=True)
+                continue
+            if not values:
+                self.note(place, "needs at least one value")
+            part = [part for _, part in paths.parts(recipe)][index]
+            for number, value in enumerate(values):
+                if any(_same(value, other) for other in values[:number]):
+                    what = f"{show(value)} stands here twice; use repeat: to measure again"
+                    self.note((*place, number), what)
+                    continue
+                for what in self.swept_value(part, inner, value):
+                    self.note((*place, number), what)
+        return len(self.found) == before
+
+    def swept_value(self, part: Part, inner: Path, value: Scalar) -> Iterator[str]:
+        """Yield what is wrong with a part when this value is put into it."""
+        changed = paths.with_value(part, inner, value)
+        if isinstance(changed, str):
+            yield changed
+            return
+        known = set(self.catalog.check(part))
+        for place, what in self.catalog.check(changed):
+            if (place, what) not in known:
+                yield what
+
+    def size(self, recipe: Recipe) -> None:
+        """Refuse a recipe that makes too many jobs."""
+        points = math.prod(len(values) for values in recipe.sweep.values())
+        everything = [part for _, part in paths.parts(recipe)]
+        clients = max(1, sum(isinstance(part, Client) for part in everything))
+        jobs = points * recipe.repeat * clients
+        if jobs > MAX_JOBS:
+            what = f"points x repeats x clients = {points} x {recipe.repeat} x {clients} = {jobs}"
+            what += f" jobs; at most {MAX_JOBS}"
+            self.note(("sweep",) if recipe.sweep else ("repeat",), what, at_key=True)
+
+
+def _same(left: Scalar, right: Scalar) -> bool:
+    return left == right and type(left) is type(right)
