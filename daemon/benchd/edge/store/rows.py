@@ -1,0 +1,195 @@
+"""Rows and records: how a Run, a Job and a Transition stand in the database.
+
+The columns of ``runs`` and ``jobs`` carry the names of the dataclass fields; what SQLite has no
+type for is JSON text. Everything here is pure.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, asdict, fields, is_dataclass, replace
+from enum import Enum
+from functools import lru_cache
+from typing import Any, Protocol, cast
+
+from pydantic import BaseModel
+
+from benchd.core.model import (
+    Binding,
+    CancelWhy,
+    Endpoint,
+    Evidence,
+    Job,
+    JobState,
+    Readiness,
+    Run,
+    RunOutcome,
+    SubState,
+    Transition,
+)
+from benchd.core.spec import JobSpec, Limits, Role
+
+Value = str | int | float | None
+
+
+class Row(Protocol):
+    """A row of the database, or a mapping of the same keys."""
+
+    def __getitem__(self, column: str, /) -> Any:
+        """Return what stands in this column."""
+
+
+RUN_COLUMNS = tuple(f.name for f in fields(Run))
+JOB_COLUMNS = tuple(f.name for f in fields(Job))
+# What a job is; the trigger jobs_fixed refuses to change it.
+FIXED = frozenset({
+    "token", "run_id", "cluster", "role", "name", "kind", "point", "repeat", "replica", "attempt",
+    "spec", "script", "created_at",
+})  # fmt: skip
+# The tally of looks at a service. It moves with every probe, says nothing about what happened, and
+# is written in place, without a row in `transitions`.
+VOLATILE = frozenset({"probe_streak", "probe_failures", "next_probe_at"})
+# Characters of raw evidence kept per transition: enough for any message of Slurm, and a flood of
+# output does not fill the disk.
+EVIDENCE_LIMIT = 16_384
+# Parsed specs kept at once. A turn of the engine reads every job of the unfinished runs again.
+_SPECS_KEPT = 2048
+
+
+def clean(text: str) -> str:
+    """Return the text with lone surrogates spelled out: SQLite stores UTF-8 only."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def encode(value: object) -> Value:
+    """Return what stands in a column for this field value."""
+    if value is None or isinstance(value, (int, float)):
+        return int(value) if isinstance(value, bool) else value
+    if isinstance(value, Enum):
+        return str(value.value)
+    if isinstance(value, str):
+        return clean(value)
+    return json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, BaseModel):
+        return _plain(value.model_dump(mode="json"))
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {clean(str(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    return clean(value) if isinstance(value, str) else value
+
+
+@lru_cache(maxsize=_SPECS_KEPT)
+def _spec(text: str) -> JobSpec:
+    return JobSpec.model_validate_json(text)
+
+
+def _endpoint(text: str) -> Endpoint:
+    data = json.loads(text)
+    return Endpoint(**{**data, "ports": tuple(data["ports"])})
+
+
+def _bindings(text: str) -> tuple[Binding, ...]:
+    return tuple(Binding(**{**data, "ports": tuple(data["ports"])}) for data in json.loads(text))
+
+
+_DECODE: dict[str, Callable[[Any], object]] = {
+    "role": Role,
+    "state": JobState,
+    "substate": SubState,
+    "readiness": Readiness,
+    "cancel_why": CancelWhy,
+    "outcome": RunOutcome,
+    "spec": _spec,
+    "limits": Limits.model_validate_json,
+    "endpoint": _endpoint,
+    "bindings": _bindings,
+}
+
+
+def _decoded(columns: tuple[str, ...], row: Row) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for column in columns:
+        value = row[column]
+        decode = _DECODE.get(column)
+        values[column] = decode(value) if decode is not None and value is not None else value
+    return values
+
+
+def job_of(row: Row) -> Job:
+    """Return the job that stands in this row."""
+    return Job(**_decoded(JOB_COLUMNS, row))
+
+
+def run_of(row: Row) -> Run:
+    """Return the run that stands in this row."""
+    return Run(**_decoded(RUN_COLUMNS, row))
+
+
+def transition_of(row: Row) -> Transition:
+    """Return the transition that stands in this row."""
+    return Transition(
+        token=row["token"],
+        at=row["at"],
+        trigger=row["trigger"],
+        old=row["old"],
+        new=row["new"],
+        evidence=Evidence(**json.loads(row["evidence"])),
+    )
+
+
+def job_values(job: Job) -> dict[str, Value]:
+    """Return all columns of a new row, ``born`` included."""
+    values = {column: encode(getattr(job, column)) for column in JOB_COLUMNS}
+    born = {c: v for c, v in values.items() if c not in FIXED and v != _DEFAULTS[c]}
+    return {**values, "born": json.dumps(born, ensure_ascii=False)}
+
+
+def run_values(run: Run) -> dict[str, Value]:
+    """Return all columns of a new row."""
+    return {column: encode(getattr(run, column)) for column in RUN_COLUMNS}
+
+
+def evidence_text(evidence: Evidence) -> str:
+    """Return the JSON of a transition's evidence, its raw text cut to EVIDENCE_LIMIT."""
+    raw = evidence.raw
+    if len(raw) > EVIDENCE_LIMIT:
+        raw = f"{raw[:EVIDENCE_LIMIT]} ... [{len(raw) - EVIDENCE_LIMIT} characters cut]"
+    return cast("str", encode(replace(evidence, raw=raw)))
+
+
+def changes(old: Job, new: Job) -> dict[str, Value]:
+    """Return the columns in which two versions of a row differ; ``rev`` is the store's affair."""
+    return {
+        column: encode(getattr(new, column))
+        for column in JOB_COLUMNS
+        if column != "rev" and getattr(old, column) != getattr(new, column)
+    }
+
+
+def _defaults() -> dict[str, Value]:
+    return {f.name: encode(f.default) for f in fields(Job) if f.default is not MISSING}
+
+
+_DEFAULTS = _defaults()
+
+
+def durable(job: Job) -> Job:
+    """Return the job without the tally of probes: what its history alone determines."""
+    return replace(job, probe_streak=0, probe_failures=0, next_probe_at=None)
+
+
+def folded(row: Row, history: list[tuple[int, str]]) -> Job:
+    """Return the job that its birth and its transitions (revision, changes) add up to."""
+    values: dict[str, Value] = {**_DEFAULTS, **{column: row[column] for column in FIXED}}
+    values.update(json.loads(row["born"]))
+    for rev, changed in history:
+        values.update(json.loads(changed))
+        values["rev"] = rev
+    return durable(job_of(values))

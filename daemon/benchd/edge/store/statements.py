@@ -1,0 +1,131 @@
+"""Every statement that the store sends after its tables exist, by name.
+
+``:name`` parameters carry all values. The few statements that are put together here are made of
+column names that this package knows itself, never of anything that came from outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from benchd.edge.store.rows import JOB_COLUMNS, RUN_COLUMNS
+
+
+def _insert(table: str, columns: Iterable[str], tail: str = "") -> str:
+    names = tuple(columns)
+    marks = ", ".join(f":{name}" for name in names)
+    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks}) {tail}"  # noqa: S608 -- own column names
+
+
+BEGIN_WRITE = "BEGIN IMMEDIATE"
+BEGIN_READ = "BEGIN"
+
+# --- writes ---------------------------------------------------------------------------------------
+
+# ON CONFLICT: the second look at one drop is harmless, and shows by returning no row.
+ADD_RUN = _insert("runs", RUN_COLUMNS, "ON CONFLICT DO NOTHING RETURNING id")
+ADD_JOB = _insert("jobs", (*JOB_COLUMNS, "born"))
+ADD_RETRY = _insert("jobs", (*JOB_COLUMNS, "born"), "ON CONFLICT DO NOTHING RETURNING token")
+
+ADD_TRANSITION = """
+INSERT INTO transitions (token, rev, at, trigger, old, new, evidence, changes)
+VALUES (:token, :rev, :at, :trigger, :old, :new, :evidence, :changes)
+"""
+
+ADD_RESULT = """
+INSERT INTO results (token, collected_at, valid, sha256, document)
+VALUES (:token, :now, :valid, :sha256, :document)
+ON CONFLICT DO NOTHING RETURNING token
+"""
+
+ADD_COMMAND = """
+INSERT INTO commands (at, uid, line, ok, answer) VALUES (:now, :uid, :line, :ok, :answer)
+"""
+
+SET_META = """
+INSERT INTO meta (key, value) VALUES (:key, :value)
+ON CONFLICT (key) DO UPDATE SET value = excluded.value
+"""
+
+CANCEL_RUN = """
+UPDATE runs SET cancel_requested_at = :now
+WHERE id = :id AND cancel_requested_at IS NULL AND finished_at IS NULL RETURNING id
+"""
+
+FINISH_RUN = """
+UPDATE runs SET finished_at = :now, outcome = :outcome, why = :why
+WHERE id = :id AND finished_at IS NULL RETURNING id
+"""
+
+MARK_RUN_DIR = """
+UPDATE runs SET dir_made_at = :now WHERE id = :id AND dir_made_at IS NULL RETURNING id
+"""
+
+
+def change_job(columns: Iterable[str]) -> str:
+    """Return the compare-and-set that changes these columns of one job, or no row at all."""
+    names = tuple(columns)
+    if unknown := set(names) - set(JOB_COLUMNS):
+        message = f"jobs has no columns {sorted(unknown)}"
+        raise ValueError(message)
+    assignments = ", ".join(f"{name} = :{name}" for name in names)
+    return (
+        f"UPDATE jobs SET {assignments} "  # noqa: S608 -- names checked against JOB_COLUMNS above
+        "WHERE token = :old_token AND rev = :old_rev AND state = :old_state RETURNING rev"
+    )
+
+
+# --- reads ----------------------------------------------------------------------------------------
+
+META = "SELECT value FROM meta WHERE key = :key"
+RUN = "SELECT * FROM runs WHERE id = :id"
+RUNS = "SELECT * FROM runs ORDER BY rowid DESC LIMIT :limit"
+JOB = "SELECT * FROM jobs WHERE token = :token"
+
+JOBS = """
+SELECT * FROM jobs
+WHERE (:run IS NULL OR run_id = :run) AND (:state IS NULL OR state = :state)
+ORDER BY rowid
+"""
+
+COUNTS = """
+SELECT cluster, role, state, count(*) AS jobs FROM jobs GROUP BY cluster, role, state
+"""
+
+TRANSITIONS = "SELECT * FROM transitions WHERE token = :token ORDER BY rev"
+
+RESULTS = """
+SELECT r.document FROM results AS r JOIN jobs AS j USING (token)
+WHERE :run IS NULL OR j.run_id = :run
+ORDER BY r.rowid
+"""
+
+UNFINISHED_RUNS = "SELECT * FROM runs WHERE finished_at IS NULL ORDER BY rowid"
+
+# All jobs of unfinished runs, and whatever else is not over: a service may outlive its run's wish
+# to end, and another run's client may be measuring it.
+WORLD_JOBS = """
+SELECT * FROM jobs WHERE token IN (
+  SELECT j.token FROM runs AS r JOIN jobs AS j ON j.run_id = r.id WHERE r.finished_at IS NULL
+  UNION
+  SELECT token FROM jobs WHERE state NOT IN ('COMPLETED', 'FAILED', 'CANCELLED')
+) ORDER BY rowid
+"""
+
+WORLD_VALID = """
+SELECT x.token, x.valid FROM runs AS r
+JOIN jobs AS j ON j.run_id = r.id JOIN results AS x ON x.token = j.token
+WHERE r.finished_at IS NULL
+"""
+
+# json_each: one statement for any number of tokens.
+KNOWN = "SELECT token, state FROM jobs WHERE token IN (SELECT value FROM json_each(:tokens))"
+
+# A range instead of LIKE: uses the index, and no character of the prefix is special.
+RUNS_BY_PREFIX = """
+SELECT id FROM runs WHERE id >= :prefix AND id < :prefix || char(0x10FFFF) ORDER BY id LIMIT :limit
+"""
+JOBS_BY_PREFIX = """
+SELECT token FROM jobs WHERE token >= :prefix AND token < :prefix || char(0x10FFFF)
+ORDER BY token LIMIT :limit
+"""

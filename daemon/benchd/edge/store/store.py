@@ -1,0 +1,347 @@
+"""The store: runs, jobs, their history and their results, each change one durable transaction.
+
+Every move of a job is a compare-and-set on (token, rev, state): it returns the new record, or
+raises ``Stale`` when somebody else moved the row first. In the same transaction it leaves a row in
+``transitions`` with its evidence and the columns it changed, so that the history of a job adds up
+to its row (``fold``). Only the tally of probes is written without such a row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, NamedTuple, Self
+
+from benchd.core.model import (
+    Binding,
+    Event,
+    Evidence,
+    Job,
+    JobState,
+    Run,
+    RunOutcome,
+    Transition,
+)
+from benchd.edge.store import place, rows
+from benchd.edge.store import statements as sql
+from benchd.edge.store.database import Database, Parameters, Statements
+from benchd.edge.store.migrate import migrate, scripts
+from benchd.edge.store.moves import NO_EVIDENCE, Move, perform
+from benchd.errors import StoreError, UserError
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_BASE32 = _LETTERS + "234567"
+# Characters of the instance id: 26 * 32^5 = 872 million, against two installations that share a
+# user account on one cluster.
+_INSTANCE_LENGTH = 6
+# Candidates shown when a prefix is not unique.
+_CANDIDATES = 5
+
+
+class Snapshot(NamedTuple):
+    """What ``decide`` needs of the store, all of the same moment."""
+
+    runs: tuple[Run, ...]  # unfinished, oldest first
+    jobs: tuple[Job, ...]  # all of those runs, and every other one that is not over
+    valid: dict[str, bool]  # token -> its collected result is valid
+
+
+class Store:
+    """One SQLite file; ``async with`` opens and closes it. Its directory is the state directory."""
+
+    instance: str  # names this installation in every token; set by open()
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        on_commit: Callable[[float], None] | None = None,
+        on_writable: Callable[[bool], None] | None = None,
+        mountinfo: Path = place.MOUNTINFO,
+    ) -> None:
+        """``on_commit`` gets each commit's seconds, ``on_writable`` each change of the flag."""
+        self._path = path
+        self._mountinfo = mountinfo
+        self._db = Database(path, on_commit=on_commit, on_writable=on_writable)
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """Check the place and the file, migrate, and learn the instance id."""
+        await asyncio.to_thread(place.prepare, self._path, self._mountinfo)
+        await self._db.open(lambda handle: migrate(handle, self._path, scripts()))
+        try:
+            self.instance = await self._instance()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Wait for what is being written, close the file, and end its threads."""
+        await self._db.close()
+
+    @property
+    def writable(self) -> bool:
+        """False after a write found the disk full, until one succeeds again."""
+        return self._db.writable
+
+    async def ping(self, now: float) -> None:
+        """Prove that the writer answers and the disk takes a write; StoreFull while it does not.
+
+        For the watchdog; it is also what notices that there is room again while nothing else is
+        written.
+        """
+        await self.set_meta("pinged_at", repr(now))
+
+    # --- runs and jobs come into being --------------------------------------------------------
+
+    async def create_run(self, run: Run, jobs: Iterable[Job]) -> bool:
+        """Store an accepted recipe with all its jobs; False, and no change, if it is known."""
+        values = [rows.job_values(replace(job, rev=0)) for job in jobs]
+
+        async def body(tx: Statements) -> bool:
+            if not await tx.rows(sql.ADD_RUN, rows.run_values(run)):
+                return False
+            await tx.many(sql.ADD_JOB, values)
+            return True
+
+        return await self._db.write(body)
+
+    async def add_job(self, job: Job) -> bool:
+        """Store another attempt of a job; False, and no change, if that attempt exists."""
+        values = rows.job_values(replace(job, rev=0))
+
+        async def body(tx: Statements) -> bool:
+            return bool(await tx.rows(sql.ADD_RETRY, values))
+
+        return await self._db.write(body)
+
+    # --- jobs move ----------------------------------------------------------------------------
+
+    async def intend(self, job: Job, bindings: Sequence[Binding], now: float) -> Job:
+        """Announce the next try before anything is sent; a try that is announced stays as it is.
+
+        Bindings are stored with the try they are for: its ``targets.json`` says the same.
+        """
+        if job.attempted_at is not None:
+            return job
+        bound = tuple(bindings) or job.bindings
+        new = replace(job, tries=job.tries + 1, attempted_at=now, bindings=bound)
+        return await self._move(Move(old=job, new=new, trigger="intended", at=now))
+
+    async def apply(self, old: Job, new: Job, event: Event, now: float) -> Job:
+        """Store what an event made of a job; an event that changed nothing leaves no trace."""
+        trigger = event.trigger.value
+        return await self._move(
+            Move(old=old, new=new, trigger=trigger, at=now, evidence=event.evidence)
+        )
+
+    async def save_health(
+        self, old: Job, new: Job, now: float, evidence: Evidence = NO_EVIDENCE
+    ) -> Job:
+        """Store what a probe made of a service; a mere tally leaves no row in its history."""
+        words = (old.readiness.value, new.readiness.value)
+        return await self._move(
+            Move(old=old, new=new, trigger="probed", at=now, evidence=evidence, words=words)
+        )
+
+    async def add_result(self, token: str, document: str, valid: bool, now: float) -> bool:
+        """Store a result (JSON text) and mark its job collected; False if it has one already."""
+        values = {
+            "token": token,
+            "now": now,
+            "valid": int(valid),
+            "sha256": hashlib.sha256(document.encode("utf-8", "backslashreplace")).hexdigest(),
+            "document": rows.clean(document),
+        }
+
+        async def body(tx: Statements) -> bool:
+            found = await tx.rows(sql.JOB, {"token": token})
+            if not found:
+                message = f"no job {token}: its result cannot be stored"
+                raise StoreError(message)
+            if not await tx.rows(sql.ADD_RESULT, values):
+                return False
+            job = rows.job_of(found[0])
+            collected = replace(job, collected_at=now)
+            await perform(tx, Move(old=job, new=collected, trigger="collected", at=now))
+            return True
+
+        return await self._db.write(body)
+
+    async def _move(self, move: Move) -> Job:
+        if not rows.changes(move.old, move.new):
+            return move.old
+        return await self._db.write(lambda tx: perform(tx, move))
+
+    # --- runs move ----------------------------------------------------------------------------
+
+    async def request_cancel_run(self, run_id: str, now: float) -> bool:
+        """Note that this run should end; False if that is noted, or it is over."""
+        return await self._changed(sql.CANCEL_RUN, {"id": run_id, "now": now})
+
+    async def finish_run(
+        self, run_id: str, outcome: RunOutcome, why: str | None, now: float
+    ) -> bool:
+        """Close a run; False if it is closed."""
+        values = {"id": run_id, "outcome": outcome.value, "why": rows.encode(why), "now": now}
+        return await self._changed(sql.FINISH_RUN, values)
+
+    async def mark_run_dir(self, run_id: str, now: float) -> bool:
+        """Note that the run's directory on the cluster was made; False if that is noted."""
+        return await self._changed(sql.MARK_RUN_DIR, {"id": run_id, "now": now})
+
+    async def _changed(self, statement: str, values: Parameters) -> bool:
+        async def body(tx: Statements) -> bool:
+            return bool(await tx.rows(statement, values))
+
+        return await self._db.write(body)
+
+    # --- reads --------------------------------------------------------------------------------
+
+    async def world(self) -> Snapshot:
+        """Return unfinished runs, their jobs, other jobs that are not over, and valid results."""
+        runs, jobs, valid = await self._db.read_together(
+            (sql.UNFINISHED_RUNS, {}), (sql.WORLD_JOBS, {}), (sql.WORLD_VALID, {})
+        )
+        return Snapshot(
+            runs=tuple(rows.run_of(row) for row in runs),
+            jobs=tuple(rows.job_of(row) for row in jobs),
+            valid={row["token"]: bool(row["valid"]) for row in valid},
+        )
+
+    async def run(self, run_id: str) -> Run | None:
+        """Return one run."""
+        found = await self._db.read(sql.RUN, {"id": run_id})
+        return rows.run_of(found[0]) if found else None
+
+    async def runs(self, limit: int = 100) -> tuple[Run, ...]:
+        """Return the newest runs first."""
+        found = await self._db.read(sql.RUNS, {"limit": limit})
+        return tuple(rows.run_of(row) for row in found)
+
+    async def job(self, token: str) -> Job | None:
+        """Return one job."""
+        found = await self._db.read(sql.JOB, {"token": token})
+        return rows.job_of(found[0]) if found else None
+
+    async def jobs(self, run: str | None = None, state: JobState | None = None) -> tuple[Job, ...]:
+        """Return jobs in the order of their creation."""
+        found = await self._db.read(sql.JOBS, {"run": run, "state": state and state.value})
+        return tuple(rows.job_of(row) for row in found)
+
+    async def known(self, tokens: Iterable[str]) -> dict[str, JobState]:
+        """Return the state of those tokens that are ours; what is missing was never stored here."""
+        found = await self._db.read(sql.KNOWN, {"tokens": json.dumps(list(tokens))})
+        return {row["token"]: JobState(row["state"]) for row in found}
+
+    async def counts(self) -> tuple[tuple[str, str, str, int], ...]:
+        """Return how many jobs there are by (cluster, role, state)."""
+        found = await self._db.read(sql.COUNTS)
+        return tuple((row["cluster"], row["role"], row["state"], row["jobs"]) for row in found)
+
+    async def transitions(self, token: str) -> tuple[Transition, ...]:
+        """Return one job's history, oldest first."""
+        found = await self._db.read(sql.TRANSITIONS, {"token": token})
+        return tuple(rows.transition_of(row) for row in found)
+
+    async def fold(self, token: str) -> Job | None:
+        """Return the job its history adds up to; equals ``durable(job)`` unless something is wrong.
+
+        The tally of probes, which has no history, is left out.
+        """
+        job, history = await self._db.read_together(
+            (sql.JOB, {"token": token}), (sql.TRANSITIONS, {"token": token})
+        )
+        if not job:
+            return None
+        return rows.folded(job[0], [(row["rev"], row["changes"]) for row in history])
+
+    async def results(self, run_id: str | None = None) -> tuple[str, ...]:
+        """Return result documents (JSON text), oldest first."""
+        found = await self._db.read(sql.RESULTS, {"run": run_id})
+        return tuple(row["document"] for row in found)
+
+    async def resolve(self, prefix: str) -> tuple[Literal["run", "job"], str] | None:
+        """Return what a unique prefix means: a run id or a token, with or without the instance.
+
+        None if nothing begins so; UserError that lists the candidates if several do.
+        """
+        limit = _CANDIDATES + 1
+        short = f"{self.instance}-{prefix}"  # a run id with or without more of the token behind it
+        runs, full, tail = await self._db.read_together(
+            (sql.RUNS_BY_PREFIX, {"prefix": prefix, "limit": limit}),
+            (sql.JOBS_BY_PREFIX, {"prefix": prefix, "limit": limit}),
+            (sql.JOBS_BY_PREFIX, {"prefix": short, "limit": limit}),
+        )
+        if runs:
+            return "run", _only(prefix, [row["id"] for row in runs])
+        tokens = [row["token"] for row in (*full, *tail)] if prefix else []
+        return ("job", _only(prefix, tokens)) if tokens else None
+
+    # --- small things -------------------------------------------------------------------------
+
+    async def meta(self, key: str) -> str | None:
+        """Return a remembered word: the epoch of a cluster, whether it is paused."""
+        found = await self._db.read(sql.META, {"key": key})
+        return found[0]["value"] if found else None
+
+    async def set_meta(self, key: str, value: str) -> None:
+        """Remember a word under a key."""
+
+        async def body(tx: Statements) -> None:
+            await tx.rows(sql.SET_META, {"key": key, "value": rows.clean(value)})
+
+        await self._db.write(body)
+
+    async def note_command(self, uid: int, line: str, ok: bool, answer: str, now: float) -> None:
+        """Append to the log of commands."""
+        values = {
+            "now": now,
+            "uid": uid,
+            "line": rows.clean(line),
+            "ok": int(ok),
+            "answer": rows.clean(answer),
+        }
+
+        async def body(tx: Statements) -> None:
+            await tx.rows(sql.ADD_COMMAND, values)
+
+        await self._db.write(body)
+
+    async def _instance(self) -> str:
+        known = await self.meta("instance")
+        if known is None:
+            known = secrets.choice(_LETTERS)
+            known += "".join(secrets.choice(_BASE32) for _ in range(_INSTANCE_LENGTH - 1))
+            await self.set_meta("instance", known)
+        return known
+
+
+def _only(prefix: str, candidates: Sequence[str]) -> str:
+    """Return the one candidate that ``prefix`` can mean: the only one, or the exact one."""
+    unique = tuple(dict.fromkeys(candidates))
+    if prefix in unique:
+        return prefix
+    if len(unique) == 1:
+        return unique[0]
+    shown = ", ".join(unique[:_CANDIDATES])
+    more = " ..." if len(unique) > _CANDIDATES else ""
+    message = f"{prefix!r} is not unique: it may be {shown}{more}; give more characters"
+    raise UserError(message)
