@@ -18,6 +18,8 @@ LONGEST = 300.0
 # costs a handful of attempts, one that is down for a night one every five minutes.
 RETRY = 5.0
 RETRY_LONGEST = 300.0
+# Slurm starts jobs in passes, seconds after it accepted them: asking earlier shows nothing new.
+SETTLING = 5.0
 # Share by which a pause varies, so that daemons do not knock together.
 JITTER = 0.1
 
@@ -76,7 +78,8 @@ class Pacing:
     def soon(self, now: float) -> None:
         """Something is about to change: ask again as early as the floor allows."""
         self.interval = self.settings.interval
-        earliest = max(now, (self.last_poll_at or 0.0)) + self.settings.floor
+        floor = self.settings.floor
+        earliest = max(now + min(floor, SETTLING), (self.last_poll_at or 0.0) + floor)
         self.next_poll_at = min(self.next_poll_at or earliest, earliest)
 
 

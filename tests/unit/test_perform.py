@@ -1,0 +1,101 @@
+"""What the rows of a poll mean for a job: which row speaks for it, and which events follow."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from benchd.core.model import (
+    Accepted,
+    Evidence,
+    Expired,
+    Job,
+    JobState,
+    Observation,
+    Refused,
+    Trigger,
+    Unknown,
+)
+from benchd.perform import chosen, events_of, submission_event
+from support.builders import client
+
+NOTHING = Evidence(source="sbatch", exit_status=0, raw="")
+
+
+def row(slurm_id: str, word: str = "RUNNING", **over: object) -> Observation:
+    """Return one row of squeue about our job."""
+    return Observation(token=client().token, slurm_id=slurm_id, word=word, **over)
+
+
+def submitted(slurm_id: str | None = "7") -> Job:
+    """Return a job that Slurm accepted under this id."""
+    state = JobState.CREATED if slurm_id is None else JobState.SUBMITTED
+    return replace(client(), state=state, slurm_id=slurm_id, tries=1, attempted_at=1.0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "trigger"),
+    [
+        (Accepted(slurm_id="7", evidence=NOTHING), Trigger.SUBMIT_ACCEPTED),
+        (Refused(why="no", final=True, evidence=NOTHING), Trigger.SUBMIT_REFUSED),
+        (Expired(evidence=NOTHING), Trigger.TRY_EXPIRED),
+    ],
+)
+def test_an_answer_that_says_something_is_an_event(answer: object, trigger: Trigger) -> None:
+    """Accepted, refused and expired tries each have their trigger."""
+    event = submission_event(answer)
+    assert event is not None
+    assert trigger == event.trigger
+
+
+def test_an_unknown_outcome_is_no_event() -> None:
+    """Not knowing is not failing."""
+    assert submission_event(Unknown(evidence=NOTHING)) is None
+
+
+def test_a_job_that_was_never_answered_is_found_by_its_name() -> None:
+    """The row both records the id and says the state."""
+    job, seen = submitted(None), row("7")
+    events = events_of(job, seen, None)
+    expected = [Trigger.SUBMIT_ACCEPTED, Trigger.SEEN_RUNNING]
+    assert (seen, expected) == (chosen(job, [seen], None), [e.trigger for e in events])
+    assert events[0].slurm_id == "7"
+
+
+def test_the_holder_of_the_claim_speaks_for_the_job() -> None:
+    """Of twins the one whose claim stands is followed, whatever id we knew."""
+    twins = [row("7", "FAILED", exit_code=75), row("8")]
+    job = submitted("7")
+    kept = chosen(job, twins, "8")
+    assert twins[1] == kept
+    assert [Trigger.SEEN_TWIN, Trigger.SEEN_RUNNING] == [
+        e.trigger for e in events_of(job, twins[1], "8")
+    ]
+
+
+def test_a_twin_that_lost_the_claim_does_not_fail_the_job() -> None:
+    """Its exit 75 says who to follow, not how the job ended."""
+    events = events_of(submitted("7"), row("7", "FAILED", exit_code=75), "8")
+    assert [(Trigger.SEEN_TWIN, "8")] == [(e.trigger, e.slurm_id) for e in events]
+
+
+def test_a_row_with_a_foreign_id_says_nothing() -> None:
+    """Slurm uses ids again: only our id or the claim counts once an id is known."""
+    assert chosen(submitted("7"), [row("9")], None) is None
+
+
+def test_without_an_id_the_oldest_row_is_taken() -> None:
+    """Ids are compared as numbers, not as text."""
+    rows = [row("100"), row("99")]
+    assert rows[1] == chosen(submitted(None), rows, None)
+
+
+@pytest.mark.parametrize(("exit_code", "signal"), [(78, None), (0, 53)])
+def test_a_job_that_could_not_see_its_directory_is_named_so(
+    exit_code: int, signal: int | None
+) -> None:
+    """Without a claim, 78 and 0:53 mean that the workdir is not visible on the node."""
+    failed = row("7", "FAILED", exit_code=exit_code, signal=signal)
+    assert ["WORKDIR_NOT_VISIBLE"] == [e.why for e in events_of(submitted("7"), failed, None)]
+    assert [None] == [e.why for e in events_of(submitted("7"), failed, "7")]
