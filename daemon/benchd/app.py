@@ -133,7 +133,7 @@ class Daemon:
             epochs=self.store,
         )
         pacing = Pacing(name, settings.poll, max_jobs=settings.max_jobs, testbed=settings.testbed)
-        pacing.paused = await self.store.get_meta(f"paused:{name}") or None
+        pacing.paused = await self.store.meta(f"paused:{name}") or None
         return Site(name=name, shell=shell, cluster=cluster, pacing=pacing)
 
     def _wire(self) -> None:
@@ -237,7 +237,8 @@ class Daemon:
     async def draw_gauges(self) -> None:
         """Set the gauges that are computed from the store rather than counted."""
         m = self.metrics
-        replace_all(m.jobs, await self.store.counts())
+        counts = await self.store.counts()
+        replace_all(m.jobs, {tuple(key): float(n) for *key, n in counts})
         runs, jobs, _ = await self.store.world()
         replace_all(m.runs, {("open",): float(len(runs))})
         ready: dict[tuple[str, ...], float] = {}

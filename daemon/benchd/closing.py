@@ -44,7 +44,7 @@ class Books(Protocol):
 
     async def finish_run(
         self, run_id: str, outcome: RunOutcome, why: str | None, now: float
-    ) -> None:
+    ) -> bool:
         """Close a run."""
 
 

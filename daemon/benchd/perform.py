@@ -93,13 +93,13 @@ class Ledger(Protocol):
     async def job(self, token: str) -> Job | None:
         """Return one job."""
 
-    async def mark_run_dir(self, run_id: str, now: float) -> None:
+    async def mark_run_dir(self, run_id: str, now: float) -> bool:
         """Note that the run's directory was made on the cluster."""
 
     async def add_job(self, job: Job) -> bool:
         """Add another attempt; False when it is there already."""
 
-    async def save_health(self, old: Job, new: Job, now: float, detail: str) -> Job:
+    async def save_health(self, old: Job, new: Job, now: float, evidence: Evidence) -> Job:
         """Write a look at a service; raise ``Stale`` if the row moved."""
 
 
@@ -285,10 +285,11 @@ class Performing:
         answer = await self.clusters[job.cluster].probe(job)
         labels = {"cluster": job.cluster, "verdict": str(answer.verdict)}
         self.metrics.probe_seconds.labels(**labels).observe(answer.seconds)
+        seen = Evidence(source="probe", raw=answer.detail, at=self.clock())
         for _ in range(3):  # a poll may move the row in between; its news come first
             try:
                 new = observe(job, answer, self.clock())
-                saved = await self.store.save_health(job, new, self.clock(), answer.detail)
+                saved = await self.store.save_health(job, new, self.clock(), seen)
             except Stale:
                 fresh = await self.store.job(effect.token)
                 if fresh is None or fresh.state is not JobState.RUNNING:

@@ -57,6 +57,11 @@ UPDATE runs SET finished_at = :now, outcome = :outcome, why = :why
 WHERE id = :id AND finished_at IS NULL RETURNING id
 """
 
+REOPEN_RUN = """
+UPDATE runs SET finished_at = NULL, outcome = NULL, why = NULL, cancel_requested_at = NULL
+WHERE id = :id
+"""
+
 MARK_RUN_DIR = """
 UPDATE runs SET dir_made_at = :now WHERE id = :id AND dir_made_at IS NULL RETURNING id
 """

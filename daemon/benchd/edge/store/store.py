@@ -203,6 +203,16 @@ class Store:
         values = {"id": run_id, "outcome": outcome.value, "why": rows.encode(why), "now": now}
         return await self._changed(sql.FINISH_RUN, values)
 
+    async def reopen_run(self, run_id: str, jobs: Iterable[Job]) -> None:
+        """Add attempts on a user's word, and open the run again if it was closed or to be ended."""
+        values = [rows.job_values(replace(job, rev=0)) for job in jobs]
+
+        async def body(tx: Statements) -> None:
+            await tx.rows(sql.REOPEN_RUN, {"id": run_id})
+            await tx.many(sql.ADD_JOB, values)
+
+        await self._db.write(body)
+
     async def mark_run_dir(self, run_id: str, now: float) -> bool:
         """Note that the run's directory on the cluster was made; False if that is noted."""
         return await self._changed(sql.MARK_RUN_DIR, {"id": run_id, "now": now})
