@@ -120,11 +120,11 @@ async def test_odd_text_is_stored_spelled_out(store: Store) -> None:
 
     await store.apply(job, new, stored.event(Trigger.SUBMIT_REFUSED, odd), NOW)
 
-    stored = await store.job(job.token)
-    assert stored is not None
-    assert stored.reason == "\\udcff'\";--\x00\x1b[31m"
-    assert await store.fold(job.token) == stored
-    assert (await store.transitions(job.token))[-1].evidence.raw == stored.reason
+    found = await store.job(job.token)
+    assert found is not None
+    assert found.reason == "\\udcff'\";--\x00\x1b[31m"
+    assert await store.fold(job.token) == found
+    assert (await store.transitions(job.token))[-1].evidence.raw == found.reason
 
 
 @pytest.mark.asyncio
@@ -190,10 +190,10 @@ async def test_two_live_jobs_never_share_an_id(store: Store) -> None:
         await stored.submitted(store, two, "9")
     over = replace(one, state=JobState.FAILED)
     await store.apply(one, over, stored.event(Trigger.SEEN_FAILED), NOW)
-    stored = await store.job(two.token)
-    assert stored is not None
+    found = await store.job(two.token)
+    assert found is not None
 
-    again = await stored.submitted(store, stored, "9")
+    again = await stored.submitted(store, found, "9")
 
     assert again.slurm_id == "9"
 

@@ -88,8 +88,9 @@ def is_full(directory: Path) -> bool:
     SQLite says "disk I/O error" where the quota, not the disk, is used up; this tells them apart.
     """
     try:
-        with tempfile.TemporaryFile(dir=directory, buffering=0) as trial:
+        with tempfile.TemporaryFile(dir=directory) as trial:
             trial.write(b"\0" * _TRIAL)
+            trial.flush()
             os.fsync(trial.fileno())
     except OSError as error:
         return error.errno in _NO_ROOM
