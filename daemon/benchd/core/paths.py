@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from benchd.core.spec import Client, Part, Recipe, Service, TargetRef
 from benchd.errors import UserError
@@ -17,6 +17,7 @@ from benchd.yamldoc import Document, Path, show
 # Stands in for a name that is missing, while the rest of a recipe is judged.
 NAMELESS = "0-nameless-0"
 
+P = TypeVar("P", bound=Part)
 _MANY = {"service": "services", "client": "clients"}
 _MAPPINGS = ("parameters", "resources", "environment")
 
@@ -160,7 +161,7 @@ def _inner(part: Part, rest: list[str]) -> Path:
     raise UserError(f"cannot be swept; what can be: {sweepable}")
 
 
-def with_value(part: Part, inner: Path, value: Scalar) -> Part | str:
+def with_value(part: P, inner: Path, value: Scalar) -> P | str:
     """Return the part with another value at this path, or what is wrong with the value."""
     data = part.model_dump(exclude_unset=True)
     if len(inner) == 1:

@@ -1,0 +1,312 @@
+"""A recipe -> its jobs: services and clients, every point of the sweep, every repeat, all at once.
+
+Points are numbered in the order of the sweep, the last key varying fastest. A service is shared by
+all points that say the same about it; its job carries the first of these points, and the clients'
+targets refer to that number. Services come first; clients follow repeat by repeat (A B A B rather
+than A A B B), so that a drift of the machine spreads over all points alike.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+from benchd.config import RuntimeSettings
+from benchd.core import paths
+from benchd.core.model import Job
+from benchd.core.script import Payload, render
+from benchd.core.spec import Client, HealthCheck, JobSpec, Part, Recipe, Role, Service, Target
+from benchd.errors import UserError
+from benchd.fields import Resources, Scalar
+from benchd.yamldoc import Path
+
+P = TypeVar("P", bound=Part)
+Cell = Mapping[str, Scalar]  # swept key, as the recipe writes it -> value
+Render = Callable[[JobSpec, str], str]  # spec and token -> text of the batch script
+
+# Both are base32 of random or hashed bytes, lower case: 30 bits tell installations apart that share
+# a Slurm account, 50 bits the runs of one installation.
+_INSTANCE = re.compile(r"[a-z2-7]{6}")
+_RUN = re.compile(r"[a-z2-7]{10}")
+
+# Options that Slurm takes only one of: one of them in the recipe replaces all in the defaults.
+_RIVALS = (
+    frozenset({"mem", "mem_per_cpu"}),
+    frozenset({"gres", "gpus", "gpus_per_node", "gpus_per_task"}),
+)
+
+
+class ServiceInfo(Protocol):
+    """What a kind of service contributes to its jobs."""
+
+    @property
+    def payload(self) -> Callable[[JobSpec], Payload]:
+        """What to run."""
+
+    @property
+    def ports(self) -> tuple[int | Literal["auto"], ...]:
+        """Its usual ports."""
+
+    @property
+    def check(self) -> HealthCheck:
+        """Its usual health check."""
+
+
+class ClientInfo(Protocol):
+    """What a kind of client contributes to its jobs."""
+
+    @property
+    def payload(self) -> Callable[[JobSpec], Payload]:
+        """What to run."""
+
+
+class Kinds(Protocol):
+    """The catalogue, as far as jobs need it."""
+
+    def service(self, name: str) -> ServiceInfo | None:
+        """Return a kind of service."""
+
+    def client(self, name: str) -> ClientInfo | None:
+        """Return a kind of client."""
+
+
+def cells(recipe: Recipe) -> tuple[Cell, ...]:
+    """Return the points of the sweep; without a sweep, one point that says nothing."""
+    keys = list(recipe.sweep)
+    return tuple(
+        dict(zip(keys, values, strict=True)) for values in itertools.product(*recipe.sweep.values())
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """One thing the recipe wants, and at which attempt: all that tells a row from its siblings."""
+
+    spec: JobSpec
+    point: int = 0
+    repeat: int = 0
+    replica: int = 0
+    attempt: int = 1
+
+
+def token(instance: str, run_id: str, slot: Slot) -> str:
+    """Return the unique name of a job row, which is also its name in Slurm."""
+    if not (_INSTANCE.fullmatch(instance) and _RUN.fullmatch(run_id)):
+        raise ValueError(f"{instance!r} and {run_id!r} are not an instance and a run id")
+    what = f"{slot.spec.role.value[0]}-{slot.spec.name}"
+    which = f"p{slot.point}r{slot.repeat}-{slot.replica}-a{slot.attempt}"
+    return f"{instance}-{run_id}-{what}-{which}"
+
+
+def renderer(*, catalog: Kinds, runtime: RuntimeSettings, ship: Mapping[str, str]) -> Render:
+    """Return the function that writes the script of any job on one cluster."""
+
+    def write(spec: JobSpec, name: str) -> str:
+        look_up = catalog.service if spec.role is Role.SERVICE else catalog.client
+        kind = look_up(spec.kind)
+        if kind is None:
+            raise UserError(f"there is no kind of {spec.role} called {spec.kind}")
+        return render(spec, name, kind.payload(spec), runtime, ship)
+
+    return write
+
+
+def expand(
+    recipe: Recipe,
+    *,
+    run_id: str,
+    instance: str,
+    cluster: str,
+    defaults: Resources,
+    runtime: RuntimeSettings,
+    catalog: Kinds,
+    ship: Mapping[str, str],
+    now: float,
+) -> tuple[Job, ...]:
+    """Return every job of a recipe, in the order in which they should be run."""
+    write = renderer(catalog=catalog, runtime=runtime, ship=ship)
+    return tuple(
+        _row(
+            slot,
+            token(instance, run_id, slot),
+            run_id=run_id,
+            cluster=cluster,
+            now=now,
+            write=write,
+        )
+        for slot in slots(recipe, catalog=catalog, defaults=defaults)
+    )
+
+
+def next_attempt(job: Job, now: float, render: Render) -> Job:
+    """Return the row that follows a failed one: a new token, and nothing of its history."""
+    instance = job.token.partition("-")[0]
+    slot = Slot(
+        spec=job.spec,
+        point=job.point,
+        repeat=job.repeat,
+        replica=job.replica,
+        attempt=job.attempt + 1,
+    )
+    name = token(instance, job.run_id, slot)
+    return _row(slot, name, run_id=job.run_id, cluster=job.cluster, now=now, write=render)
+
+
+def _row(slot: Slot, name: str, *, run_id: str, cluster: str, now: float, write: Render) -> Job:
+    return Job(
+        token=name,
+        run_id=run_id,
+        cluster=cluster,
+        role=slot.spec.role,
+        name=slot.spec.name,
+        kind=slot.spec.kind,
+        point=slot.point,
+        repeat=slot.repeat,
+        replica=slot.replica,
+        attempt=slot.attempt,
+        spec=slot.spec,
+        script=write(slot.spec, name),
+        created_at=now,
+    )
+
+
+def slots(recipe: Recipe, *, catalog: Kinds, defaults: Resources) -> Iterator[Slot]:
+    """Yield everything the recipe wants: services first, then clients repeat by repeat."""
+    points = cells(recipe)
+    labels = _labels(recipe.sweep)
+    services, clients = _varied(recipe)
+    shared = {service.part.name: _first_points(service, points) for service in services}
+    for point, cell in enumerate(points):
+        for varied in services:
+            if shared[varied.part.name][point] != point:
+                continue
+            own = {labels[key]: cell[key] for key in varied.keys}
+            service = varied.at(cell)
+            spec = _service_spec(service, own, catalog, defaults)
+            for replica in range(service.replicas):
+                yield Slot(spec=spec, point=point, replica=replica)
+    for repeat, (point, cell) in itertools.product(range(recipe.repeat), enumerate(points)):
+        named = {labels[key]: value for key, value in cell.items()}
+        at_point = {name: first[point] for name, first in shared.items()}
+        for client in clients:
+            spec = _client_spec(client.at(cell), named, at_point, defaults)
+            yield Slot(spec=spec, point=point, repeat=repeat)
+
+
+@dataclass(frozen=True, slots=True)
+class _Varied(Generic[P]):
+    """One service or client, and which swept keys are about it."""
+
+    part: P
+    keys: Mapping[str, Path]  # swept key -> path inside the part
+
+    def at(self, cell: Cell) -> P:
+        """Return the part as it is at one point."""
+        part = self.part
+        for key, inner in self.keys.items():
+            changed = paths.with_value(part, inner, cell[key])
+            if isinstance(changed, str):  # parse() has tried every value
+                raise UserError(f"{key}: {changed}")
+            part = changed
+        return part
+
+
+def _varied(recipe: Recipe) -> tuple[list[_Varied[Service]], list[_Varied[Client]]]:
+    """Return the recipe's parts, each with the swept keys that are about it."""
+    keys: dict[int, dict[str, Path]] = defaultdict(dict)
+    for key in recipe.sweep:
+        index, inner = paths.swept(recipe, key)
+        keys[index][key] = inner
+    services: list[_Varied[Service]] = []
+    clients: list[_Varied[Client]] = []
+    for index, (_, part) in enumerate(paths.parts(recipe)):
+        if isinstance(part, Service):
+            services.append(_Varied(part, keys[index]))
+        elif isinstance(part, Client):
+            clients.append(_Varied(part, keys[index]))
+    return services, clients
+
+
+def _first_points(varied: _Varied[Service], points: tuple[Cell, ...]) -> tuple[int, ...]:
+    """Return, for each point, the first one that says the same about this service."""
+    first: dict[tuple[tuple[type, Scalar], ...], int] = {}
+    return tuple(
+        # 1, 1.0 and True are equal in Python, and different in a recipe
+        first.setdefault(tuple((type(cell[key]), cell[key]) for key in varied.keys), point)
+        for point, cell in enumerate(points)
+    )
+
+
+def _labels(keys: Iterable[str]) -> dict[str, str]:
+    """Return what swept keys are called in results: their last word where that is enough."""
+    keys = list(keys)
+    last = Counter(key.rpartition(".")[2] for key in keys)
+    return {key: word if last[word := key.rpartition(".")[2]] == 1 else key for key in keys}
+
+
+def _service_spec(part: Service, cell: Cell, catalog: Kinds, defaults: Resources) -> JobSpec:
+    kind = catalog.service(part.kind or part.name)
+    if kind is None:
+        raise UserError(f"there is no kind of service called {part.kind or part.name}")
+    return JobSpec(
+        role=Role.SERVICE,
+        **_common(part, defaults),
+        ports=part.ports or kind.ports,
+        health_check=_health_check(part.health_check, kind.check),
+        concurrent=part.concurrent,
+        cell=dict(cell),
+    )
+
+
+def _client_spec(
+    part: Client, cell: Cell, at_point: Mapping[str, int], defaults: Resources
+) -> JobSpec:
+    targets = [target for _, target in paths.targets(part)]
+    return JobSpec(
+        role=Role.CLIENT,
+        **_common(part, defaults),
+        duration=part.duration,
+        targets=tuple(
+            Target(name=target.name, port=target.port, point=at_point.get(target.name))
+            for target in targets
+        ),
+        cell=dict(cell),
+    )
+
+
+def _common(part: Part, defaults: Resources) -> dict[str, Any]:
+    return {
+        "name": part.name,
+        "kind": part.kind or part.name,
+        "container": part.container,
+        "command": part.command,
+        "args": part.args,
+        "resources": overlaid(defaults, part.resources),
+        "environment": part.environment,
+        "parameters": part.parameters,
+        "restart": part.restart,
+    }
+
+
+def _health_check(wanted: HealthCheck | None, usual: HealthCheck) -> HealthCheck:
+    """Put what the recipe says over the kind's check, unless it asks for another type."""
+    if wanted is None:
+        return usual
+    if "type" in wanted.model_fields_set and wanted.type != usual.type:
+        return wanted
+    return usual.model_copy(update=wanted.model_dump(exclude_unset=True))
+
+
+def overlaid(defaults: Resources, wanted: Resources) -> Resources:
+    """Put a recipe's resources over the cluster's defaults; ``null`` in a recipe removes one."""
+    said = wanted.model_fields_set
+    kept = {
+        name: value
+        for name, value in defaults.model_dump(exclude_none=True).items()
+        if not any(name in rivals and rivals & said for rivals in _RIVALS)
+    }
+    return Resources(**{**kept, **wanted.model_dump(exclude_unset=True)})
