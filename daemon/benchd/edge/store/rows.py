@@ -7,7 +7,7 @@ type for is JSON text. Everything here is pure.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, asdict, fields, is_dataclass, replace
 from enum import Enum
 from functools import lru_cache
@@ -34,10 +34,16 @@ Value = str | int | float | None
 
 
 class Row(Protocol):
-    """A row of the database, or a mapping of the same keys."""
+    """A row as sqlite3.Row is one."""
+
+    def keys(self) -> list[str]:
+        """Return the names of the columns."""
 
     def __getitem__(self, column: str, /) -> Any:
         """Return what stands in this column."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """Go through the values."""
 
 
 RUN_COLUMNS = tuple(f.name for f in fields(Run))
@@ -96,40 +102,56 @@ def _endpoint(text: str) -> Endpoint:
 
 
 def _bindings(text: str) -> tuple[Binding, ...]:
+    if text == "[]":  # most rows
+        return ()
     return tuple(Binding(**{**data, "ports": tuple(data["ports"])}) for data in json.loads(text))
 
 
-_DECODE: dict[str, Callable[[Any], object]] = {
+_DECODE_JOB: dict[str, Callable[[Any], object]] = {
     "role": Role,
     "state": JobState,
     "substate": SubState,
     "readiness": Readiness,
     "cancel_why": CancelWhy,
-    "outcome": RunOutcome,
     "spec": _spec,
-    "limits": Limits.model_validate_json,
     "endpoint": _endpoint,
     "bindings": _bindings,
 }
+_DECODE_RUN: dict[str, Callable[[Any], object]] = {
+    "outcome": RunOutcome,
+    "limits": Limits.model_validate_json,
+}
 
 
-def _decoded(columns: tuple[str, ...], row: Row) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for column in columns:
-        value = row[column]
-        decode = _DECODE.get(column)
-        values[column] = decode(value) if decode is not None and value is not None else value
-    return values
+def _plain_row(row: Row) -> dict[str, Any]:
+    # Looking a column up by name costs sqlite3.Row a search; a world has thousands of rows.
+    return dict(zip(row.keys(), row, strict=True))
+
+
+def _decoded(values: dict[str, Any], decoders: Mapping[str, Callable[[Any], object]]) -> None:
+    for column, decode in decoders.items():
+        value = values[column]
+        if value is not None:
+            values[column] = decode(value)
 
 
 def job_of(row: Row) -> Job:
     """Return the job that stands in this row."""
-    return Job(**_decoded(JOB_COLUMNS, row))
+    values = _plain_row(row)
+    del values["born"]
+    return _job(values)
+
+
+def _job(values: dict[str, Any]) -> Job:
+    _decoded(values, _DECODE_JOB)
+    return Job(**values)
 
 
 def run_of(row: Row) -> Run:
     """Return the run that stands in this row."""
-    return Run(**_decoded(RUN_COLUMNS, row))
+    values = _plain_row(row)
+    _decoded(values, _DECODE_RUN)
+    return Run(**values)
 
 
 def transition_of(row: Row) -> Transition:
@@ -187,9 +209,9 @@ def durable(job: Job) -> Job:
 
 def folded(row: Row, history: list[tuple[int, str]]) -> Job:
     """Return the job that its birth and its transitions (revision, changes) add up to."""
-    values: dict[str, Value] = {**_DEFAULTS, **{column: row[column] for column in FIXED}}
+    values: dict[str, Any] = {**_DEFAULTS, **{column: row[column] for column in FIXED}}
     values.update(json.loads(row["born"]))
     for rev, changed in history:
         values.update(json.loads(changed))
         values["rev"] = rev
-    return durable(job_of(values))
+    return durable(_job(values))
