@@ -235,6 +235,23 @@ async def test_the_world_is_what_is_not_over(store: Store) -> None:
 
 
 @pytest.mark.asyncio
+async def test_the_world_follows_every_change(store: Store) -> None:
+    """Looking again shows moves and tallies of probes, and the very same record where none was."""
+    await stored.added(store, builders.service(), builders.service(replica=1))
+    job = await stored.running(store, builders.service())
+    same = (await store.world()).jobs[1]
+
+    tallied = await store.save_health(job, replace(job, probe_streak=1), NOW)
+    after_tally = (await store.world()).jobs
+    ready = await store.save_health(tallied, replace(job, readiness=Readiness.READY), NOW)
+    after_move = (await store.world()).jobs
+
+    assert after_tally == (tallied, same)
+    assert after_move == (ready, same)
+    assert after_move[1] is same
+
+
+@pytest.mark.asyncio
 async def test_known_tokens_have_a_state(store: Store) -> None:
     """Of a list of tokens, those that are ours are answered with their state."""
     await stored.added(store, builders.job())

@@ -7,7 +7,7 @@ type for is JSON text. Everything here is pure.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, asdict, fields, is_dataclass, replace
 from enum import Enum
 from functools import lru_cache
@@ -56,6 +56,7 @@ FIXED = frozenset({
 # The tally of looks at a service. It moves with every probe, says nothing about what happened, and
 # is written in place, without a row in `transitions`.
 VOLATILE = frozenset({"probe_streak", "probe_failures", "next_probe_at"})
+_MARK = ("rev", *sorted(VOLATILE))
 # Characters of raw evidence kept per transition: enough for any message of Slurm, and a flood of
 # output does not fill the disk.
 EVIDENCE_LIMIT = 16_384
@@ -145,6 +146,27 @@ def job_of(row: Row) -> Job:
 def _job(values: dict[str, Any]) -> Job:
     _decoded(values, _DECODE_JOB)
     return Job(**values)
+
+
+class Decoder:
+    """Turns rows into jobs, and remembers the jobs of the time before.
+
+    Most of a world is what it was a second ago; a row of the same revision and the same tally is
+    the same job.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[str, tuple[tuple[Any, ...], Job]] = {}
+
+    def jobs(self, found: Iterable[Row]) -> tuple[Job, ...]:
+        """Return the jobs in these rows; what is not among them is forgotten."""
+        now: dict[str, tuple[tuple[Any, ...], Job]] = {}
+        for row in found:
+            token, mark = row["token"], tuple(row[column] for column in _MARK)
+            known = self._before.get(token)
+            now[token] = known if known and known[0] == mark else (mark, job_of(row))
+        self._before = now
+        return tuple(job for _, job in now.values())
 
 
 def run_of(row: Row) -> Run:

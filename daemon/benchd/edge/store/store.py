@@ -68,6 +68,7 @@ class Store:
         """``on_commit`` gets each commit's seconds, ``on_writable`` each change of the flag."""
         self._path = path
         self._mountinfo = mountinfo
+        self._world = rows.Decoder()
         self._db = Database(path, on_commit=on_commit, on_writable=on_writable)
 
     async def __aenter__(self) -> Self:
@@ -232,7 +233,7 @@ class Store:
         )
         return Snapshot(
             runs=tuple(rows.run_of(row) for row in runs),
-            jobs=tuple(rows.job_of(row) for row in jobs),
+            jobs=self._world.jobs(jobs),
             valid={row["token"]: bool(row["valid"]) for row in valid},
         )
 
