@@ -1,0 +1,65 @@
+"""Pack what is shipped to compute nodes: one zipapp per tool, the same bytes on every machine."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+
+from benchd.errors import BenchdError
+
+# The first moment a zip entry can have: file times of the installation must not change the hash.
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_SHEBANG = b"#!/usr/bin/env python3\n"
+_MAIN = "import sys\n\nfrom {package}.cli import main\n\nsys.exit(main())\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """One zipapp, and the name under which it lies on a cluster."""
+
+    name: str
+    data: bytes
+    sha256: str
+
+    @property
+    def file_name(self) -> str:
+        """Return the name that changes when the content does."""
+        return f"{self.name}-{self.sha256[:16]}.pyz"
+
+
+@cache
+def build(name: str) -> Package:
+    """Pack ``benchd.ship.<name>``; packed once per process."""
+    source = resources.files("benchd.ship").joinpath(name)
+    modules = {
+        entry.name: entry.read_bytes() for entry in _entries(source) if entry.name.endswith(".py")
+    }
+    if "cli.py" not in modules:
+        raise BenchdError(f"nothing called {name!r} can be shipped: benchd/ship/{name}/cli.py")
+    # Its own name in the archive: a module of the site must not stand in its way.
+    package = f"benchd_{name}"
+    buffer = io.BytesIO(_SHEBANG)
+    buffer.seek(len(_SHEBANG))
+    # Stored, not compressed: deflate differs between versions of zlib.
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        _add(archive, "__main__.py", _MAIN.format(package=package).encode())
+        for module in sorted(modules):
+            _add(archive, f"{package}/{module}", modules[module])
+    data = buffer.getvalue()
+    return Package(name=name, data=data, sha256=hashlib.sha256(data).hexdigest())
+
+
+def _entries(source: Traversable) -> list[Traversable]:
+    return list(source.iterdir()) if source.is_dir() else []
+
+
+def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    info = zipfile.ZipInfo(name, _EPOCH)
+    info.external_attr = 0o644 << 16
+    info.create_system = 3  # Unix: the default depends on the machine
+    archive.writestr(info, data)
