@@ -33,6 +33,24 @@ def admit(
     return partition
 
 
+def over_limits(
+    request: Request,
+    partition: Partition,
+    minutes: int | None,
+    known: Mapping[str, Node],
+    cpus: int,
+) -> Rejected | None:
+    """Return what a site with EnforcePartLimits=ALL says to what the partition never runs."""
+    nodes = [known[name] for name in partition.nodes]
+    if cpus > sum(node.cpus for node in nodes):
+        return Rejected("More processors requested than permitted")
+    if request.nodes > len(nodes):
+        return Rejected("Node count specification invalid")
+    if partition.max_minutes is not None and (minutes is None or minutes > partition.max_minutes):
+        return Rejected("Requested time limit is invalid (missing or exceeds some limit)")
+    return None
+
+
 def impossible(request: Request, known: Mapping[str, Node]) -> Rejected | None:
     """Return why slurmctld refuses a request that no node could ever serve."""
     nodes = known.values()

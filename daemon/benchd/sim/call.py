@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from benchd.sim.nouns import Rejected
 from benchd.sim.slurmctld import Slurmctld
 from benchd.sim.text import UsageError
 
@@ -48,6 +47,3 @@ def answer(command: Command, call: Call) -> Answer:
 def parse_job_id(text: str) -> int | None:
     """Read a job id, or return None."""
     return int(text) if text.isascii() and text.isdigit() else None
-
-
-__all__ = ["Answer", "Call", "Command", "Rejected", "answer", "parse_job_id"]

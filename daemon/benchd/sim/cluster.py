@@ -35,11 +35,12 @@ NODE_GPUS = 2  # likewise
 SHORT_MINUTES = 5  # MaxTime of the partition `short`
 
 
-def build_model(config: Config, *, nodes: int, cpus: int) -> Slurmctld:
+def build_model(
+    config: Config, *, nodes: int, cpus: int, memory_mb: int = NODE_MEMORY_MB, first_id: int = 1
+) -> Slurmctld:
     """Return a cluster with the partitions debug (default), gpu, short and down."""
     machines = [
-        Node(name=f"n{i + 1}", cpus=cpus, memory_mb=NODE_MEMORY_MB, gpus=NODE_GPUS)
-        for i in range(nodes)
+        Node(name=f"n{i + 1}", cpus=cpus, memory_mb=memory_mb, gpus=NODE_GPUS) for i in range(nodes)
     ]
     names = tuple(machine.name for machine in machines)
     partitions = [
@@ -48,7 +49,7 @@ def build_model(config: Config, *, nodes: int, cpus: int) -> Slurmctld:
         Partition(name="short", nodes=names[:1], max_minutes=SHORT_MINUTES),
         Partition(name="down", nodes=names[:1], up=False),
     ]
-    return Slurmctld(config, machines, partitions)
+    return Slurmctld(config, machines, partitions, first_id=first_id)
 
 
 class EmbeddedCluster:
@@ -64,6 +65,7 @@ class EmbeddedCluster:
         *,
         nodes: int = 4,
         cpus: int = 8,
+        memory_mb: int = NODE_MEMORY_MB,
         clock: TimeSource | None = None,
         faults: Sequence[str] = (),
         port: int = 0,
@@ -81,7 +83,15 @@ class EmbeddedCluster:
         self.clock = clock or WallClock()
         self.faults = Faults()
         self.config = config or Config(host=socket.gethostname())
-        self.model = build_model(self.config, nodes=nodes, cpus=cpus)
+        self._ids = self.dir / "next_job_id"
+        self.model = build_model(
+            self.config,
+            nodes=nodes,
+            cpus=cpus,
+            memory_mb=memory_mb,
+            first_id=int(self._ids.read_text()) if self._ids.exists() else 1,
+        )
+        self._saved_id = self.model.next_id
         self._given_faults = faults
         self._max_sessions = max_sessions
         self._agent = Agent(self._ended)
@@ -90,6 +100,7 @@ class EmbeddedCluster:
         self._host_key: asyncssh.SSHKey | None = None
         self._ticker: asyncio.Task[None] | None = None
         self._socket_dir: Path | None = None
+        self._socket = self.dir / "slurmctld.sock"
 
     # --- starting and stopping ---
 
@@ -99,10 +110,10 @@ class EmbeddedCluster:
         (self.dir / "ssh").chmod(0o700)
         client_key = _key(self.key)
         self._host_key = _key(self.dir / "ssh" / "host_ed25519")
-        desk = self._socket_path()
-        shims = self._write_shims(desk)
+        self._socket = self._socket_path()
+        shims = self._write_shims(self._socket)
         await self._agent.start()
-        await self._desk.open(desk)
+        await self._desk.open(self._socket)
         environment = {**self._login_environment(), "PATH": f"{shims}:{os.environ['PATH']}"}
         self._login = LoginNode(
             user=self.user,
@@ -138,12 +149,13 @@ class EmbeddedCluster:
         await self._agent.close()
         if self._login is not None:
             await self._login.close()
+        self._socket.unlink(missing_ok=True)
         if self._socket_dir is not None:
             shutil.rmtree(self._socket_dir, ignore_errors=True)
 
     def _socket_path(self) -> Path:
         """Return where the shims ask: below the directory unless the kernel finds that too long."""
-        path = self.dir / "slurmctld.sock"
+        path = self._socket
         if len(os.fsencode(path)) > SOCKET_PATH_LIMIT:
             self._socket_dir = Path(tempfile.mkdtemp(prefix="benchd-sim-"))
             path = self._socket_dir / "slurmctld.sock"
@@ -273,6 +285,9 @@ class EmbeddedCluster:
 
     def carry_out(self) -> None:
         """Start and end processes as the model ordered."""
+        if self.model.next_id != self._saved_id:  # ids are not used again after a restart
+            self._saved_id = self.model.next_id
+            self._ids.write_text(str(self._saved_id))
         for order in self.model.take_orders():
             key = f"{order.job_id}.{order.restarts}"
             if isinstance(order, Launch):

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -56,6 +57,13 @@ def _control_socket(dir: Path) -> tuple[Path, Path | None]:  # noqa: A002 - see 
     return sockets / "control.sock", sockets
 
 
+def _free_port() -> int:
+    """Return a port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def configuration(cluster: EmbeddedCluster, control: Path) -> dict[str, object]:
     """Return a configuration of benchd for this cluster: it may be polled as often as we like."""
     return {
@@ -86,6 +94,6 @@ def configuration(cluster: EmbeddedCluster, control: Path) -> dict[str, object]:
                 "testbed": True,
             }
         },
-        "http": {"listen": "127.0.0.1:0"},
+        "http": {"listen": f"127.0.0.1:{_free_port()}"},
         "scan_interval": 0.5,
     }

@@ -8,6 +8,7 @@ import re
 import socket
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
+from typing import cast
 
 import asyncssh
 from asyncssh.channel import SSHChannel
@@ -222,7 +223,7 @@ class _HomeSFTP(asyncssh.SFTPServer):
     """SFTP whose relative paths start at the user's home."""
 
     def __init__(self, channel: SSHChannel[bytes], home: Path) -> None:
-        super().__init__(channel)
+        super().__init__(cast("asyncssh.SSHServerChannel[bytes]", channel))
         self._home = os.fsencode(home)
 
     def map_path(self, path: bytes) -> bytes:

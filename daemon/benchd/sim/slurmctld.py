@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from benchd.sim.accounting import Accounting
-from benchd.sim.admission import UNAVAILABLE, admit, impossible
+from benchd.sim.admission import UNAVAILABLE, admit, impossible, over_limits
 from benchd.sim.nouns import (
     FINISHED,
     Config,
@@ -42,7 +42,12 @@ class Slurmctld:
     """Partitions, nodes, the queue, and what is remembered of finished jobs."""
 
     def __init__(
-        self, config: Config, nodes: Iterable[Node], partitions: Iterable[Partition]
+        self,
+        config: Config,
+        nodes: Iterable[Node],
+        partitions: Iterable[Partition],
+        *,
+        first_id: int = 1,
     ) -> None:
         self.config = config
         self.nodes = {node.name: node for node in nodes}
@@ -52,7 +57,7 @@ class Slurmctld:
         self.min_job_age = config.min_job_age
         self.accounting_lag = config.accounting_lag
         self.counts = {"submitted": 0, "started": 0, "completed": 0, "canceled": 0, "failed": 0}
-        self._next_id = 1
+        self.next_id = first_id
         self._orders: list[Order] = []
 
     # --- what users ask ---
@@ -60,18 +65,14 @@ class Slurmctld:
     def submit(self, request: Request, *, user: str, uid: int, now: float) -> Job:
         """Queue a job, or raise Rejected. What can never fit is kept as FAILED, as Slurm does."""
         partition = admit(request, self.nodes, self.partitions)
-        minutes = request.minutes
-        if minutes is None:
-            minutes = min(
-                self.config.default_minutes, partition.max_minutes or self.config.default_minutes
-            )
+        minutes = self._minutes(request, partition)
         job = Job(
             id=self._take_id(),
             request=request,
             user=user,
             uid=uid,
             partition=partition.name,
-            minutes=minutes or None,
+            minutes=minutes,
             submit=now,
             eligible=None if request.hold else now,
             priority=0 if request.hold else 1,
@@ -79,7 +80,7 @@ class Slurmctld:
         )
         self.jobs[job.id] = job
         self.counts["submitted"] += 1
-        wrong = impossible(request, self.nodes)
+        wrong = self._refusal(job, partition)
         if wrong is not None:
             job.base, job.reason, job.raw_exit = "FAILED", "BadConstraints", 1
             job.start = job.end = now
@@ -91,14 +92,27 @@ class Slurmctld:
     def would_start(self, request: Request, now: float) -> tuple[int, tuple[str, ...], str, int]:
         """Answer --test-only: the id it takes, nodes, partition and CPUs. Or raise Rejected."""
         partition = admit(request, self.nodes, self.partitions)
-        if impossible(request, self.nodes) is not None:
-            raise Rejected(UNAVAILABLE)
+        wrong = impossible(request, self.nodes)
+        if wrong is not None:
+            raise Rejected(wrong.text)
         nodes = [self.nodes[name] for name in partition.nodes]
         grants = place(request, nodes, mem_per_cpu=self.config.mem_per_cpu_mb, empty=True)
         if grants is None:
             raise Rejected(UNAVAILABLE)
         cpus = sum(grant.cpus for grant in grants.values())
         return self._take_id(), tuple(grants), partition.name, cpus
+
+    def _minutes(self, request: Request, partition: Partition) -> int | None:
+        if request.minutes is not None:
+            return request.minutes or None  # 0: no limit
+        default = self.config.default_minutes
+        return min(default, partition.max_minutes or default)
+
+    def _refusal(self, job: Job, partition: Partition) -> Rejected | None:
+        wrong = impossible(job.request, self.nodes)
+        if wrong is None and self.config.enforce_limits:
+            wrong = over_limits(job.request, partition, job.minutes, self.nodes, job.cpus)
+        return wrong
 
     def job(self, job_id: int) -> Job:
         """Return a job that is still in memory, or raise Rejected."""
@@ -369,5 +383,5 @@ class Slurmctld:
                 node.owner = None
 
     def _take_id(self) -> int:
-        job_id, self._next_id = self._next_id, self._next_id + 1
+        job_id, self.next_id = self.next_id, self.next_id + 1
         return job_id
