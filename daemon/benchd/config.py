@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from benchd.fields import Duration, Line, Model, Name, Resources
+from benchd.errors import ConfigError, Mistake, UserError
+from benchd.fields import PATTERNS, Duration, Line, Model, Name, Resources
+from benchd.yamlcheck import Words, capped, judge, suggestion, without
+from benchd.yamldoc import MAX_BYTES, Document, read, show
+from benchd.yamldoc import Path as Place
+
+# Slurm's own advice is not to poll in a loop; sites block accounts that ask every few seconds.
+MIN_POLL = 10.0  # seconds, on a cluster that is not marked as a testbed of one's own
 
 
 class SSHSettings(Model):
     """How to reach a login node. One key is offered, the agent is never asked or forwarded."""
 
-    host: Line
-    port: Annotated[int, Field(ge=1, le=65535)] = 22
+    host: Line = Field(description="the login node's name or address")
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(22, description="sshd's port there")
     user: Line | None = Field(None, description="default: the user benchd runs as")
     identity: Line | None = Field(None, description="private key; default ~/.ssh/id_ed25519")
     known_hosts: Line | None = Field(None, description="default ~/.ssh/known_hosts; always checked")
@@ -24,7 +36,9 @@ class SSHSettings(Model):
 class RuntimeSettings(Model):
     """How containers are run on the compute nodes."""
 
-    name: Literal["none", "apptainer", "singularity"] = "none"
+    name: Literal["none", "apptainer", "singularity"] = Field(
+        "none", description="none: images are ignored and programs run on the host"
+    )
     module: Line | None = Field(None, description="environment module to load first")
     cache: Line | None = Field(None, description="directory for images; $HOME works")
 
@@ -50,13 +64,15 @@ class Budget(Model):
 class ClusterSettings(Model):
     """A Slurm installation and how to reach it."""
 
-    ssh: SSHSettings | None = None
+    ssh: SSHSettings | None = Field(None, description="how to reach it; or local: true")
     local: bool = Field(False, description="benchd runs on the login node itself: no SSH")
     workdir: Line = Field("$HOME/benchd", description="shared directory, seen by compute nodes")
-    defaults: Resources = Resources()
-    runtime: RuntimeSettings = RuntimeSettings()
-    poll: PollSettings = PollSettings()
-    budget: Budget = Budget()
+    defaults: Resources = Field(
+        Resources(), description="resources that a recipe need not repeat; the same keys"
+    )
+    runtime: RuntimeSettings = Field(RuntimeSettings(), description="how containers are run")
+    poll: PollSettings = Field(PollSettings(), description="how often Slurm is asked")
+    budget: Budget = Field(Budget(), description="what the cluster may be asked to bear")
     max_jobs: Annotated[int, Field(ge=1, le=100_000)] = Field(
         200, description="jobs of ours in the queue at once"
     )
@@ -72,8 +88,10 @@ class ClusterSettings(Model):
 class HttpSettings(Model):
     """The TCP side of the HTTP interface (metrics, health)."""
 
-    listen: Line = "127.0.0.1:9469"
-    token_file: Line | None = None
+    listen: Line = Field("127.0.0.1:9469", description="address:port")
+    token_file: Line | None = Field(
+        None, description="file with a token that clients must show; needed off loopback"
+    )
 
 
 class Settings(Model):
@@ -81,7 +99,150 @@ class Settings(Model):
 
     state_dir: Line | None = Field(None, description="default: $XDG_STATE_HOME/benchd")
     socket: Line | None = Field(None, description="default: $XDG_RUNTIME_DIR/benchd/control.sock")
-    default_cluster: Name | None = None
-    clusters: dict[Name, ClusterSettings] = {}
-    http: HttpSettings | None = HttpSettings()
+    default_cluster: Name | None = Field(
+        None, description="for recipes that name none; may be left out when there is only one"
+    )
+    clusters: dict[Name, ClusterSettings] = Field({}, description="name -> how to use it")
+    http: HttpSettings | None = Field(HttpSettings(), description="null: no TCP at all")
     scan_interval: Duration = Field(2.0, description="seconds between two looks at the inbox")
+
+
+WORDS = Words(
+    patterns=PATTERNS,
+    synonyms={
+        "cluster": "clusters",
+        "hostname": "host",
+        "username": "user",
+        "login": "user",
+        "key": "identity",
+        "key_file": "identity",
+        "key_filename": "identity",
+        "identity_file": "identity",
+        "jump": "proxy_jump",
+        "container": "runtime",
+        "slurm": "defaults",
+        "directory": "workdir",
+        "time_limit": "time",
+        "walltime": "time",
+    },
+    absent={
+        "hpc": "is not read yet; write it as a cluster under clusters:",
+        "password": "passwords are not used; make a key with ssh-keygen and name it in identity",
+        "rest": "slurmrestd is not supported yet; use ssh: or local: true",
+    },
+)
+
+_PLACE = re.compile(r"(/|~(/|$)|\$[A-Za-z_]\w*(/|$)|\$\{[A-Za-z_]\w*\}(/|$)).*", re.ASCII)
+_LISTEN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:]+):(?P<port>[0-9]{1,5})")
+
+
+def find(path: str | Path | None = None, environ: Mapping[str, str] | None = None) -> Path:
+    """Return the configuration file to use, or say where it was looked for."""
+    environ = os.environ if environ is None else environ
+    given = path or environ.get("BENCHD_CONFIG")
+    if given:
+        tried = [Path(given)]
+    else:
+        home = Path(environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
+        tried = [home / "benchd" / "benchd.yaml", Path("/etc/benchd/benchd.yaml")]
+    for candidate in tried:
+        if candidate.is_file():
+            return candidate
+    places = " and ".join(str(candidate) for candidate in tried)
+    raise UserError(
+        f"no configuration: {places} {'is' if len(tried) == 1 else 'are'} missing or no file. "
+        "Copy config/benchd.yaml of benchd's repository there and change its host, user and "
+        "account, or try `benchd demo`, which needs none"
+    )
+
+
+def load(path: str | Path) -> Settings:
+    """Read a configuration file, or raise ``ConfigError`` with every mistake in it."""
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise UserError(f"cannot read the configuration {path}: {error.strerror}") from error
+    return parse(data, str(path))
+
+
+def parse(data: bytes, file: str) -> Settings:
+    """Return the settings that a text says, or raise ``ConfigError`` with every mistake."""
+    document = read(data, file, ConfigError)
+    judged = judge(Settings, document, WORDS)
+    mistakes = [*document.mistakes, *judged.mistakes]
+    refused = judged.paths | document.broken
+    partial = judged.model
+    if partial is None and isinstance(document.data, dict):
+        rest = without(document.data, refused)
+        for cluster in _mappings(rest.get("clusters")):
+            for ssh in _mappings({"ssh": cluster.get("ssh")}):
+                ssh.setdefault("host", "missing")
+        partial = judge(Settings, replace(document, data=rest)).model
+    if partial is not None:
+        mistakes += _judged(partial, document, refused)
+    if mistakes or judged.model is None:
+        raise ConfigError(file, capped(mistakes))
+    only = next(iter(judged.model.clusters))
+    default = judged.model.default_cluster or only
+    return judged.model.model_copy(update={"default_cluster": default})
+
+
+def _mappings(data: object) -> Iterable[dict[str, object]]:
+    values = data.values() if isinstance(data, dict) else ()
+    return [value for value in values if isinstance(value, dict)]
+
+
+def _judged(settings: Settings, document: Document, refused: frozenset[Place]) -> list[Mistake]:
+    """Return what is wrong beyond the types, except where something has been said already."""
+    found = [*_general(settings)]
+    for name, cluster in settings.clusters.items():
+        found += [(("clusters", name, *place), what) for place, what in _cluster(cluster)]
+    return [
+        document.mistake(place, what)
+        for place, what in found
+        if not any(place[: len(path)] == path for path in refused)
+    ]
+
+
+def _general(settings: Settings) -> Iterable[tuple[Place, str]]:
+    """Yield what is wrong outside the clusters."""
+    names = list(settings.clusters)
+    default = settings.default_cluster
+    if not names:
+        yield ("clusters",), "no cluster; add one: clusters: {NAME: {ssh: {host: ...}}}"
+    elif default is None and len(names) > 1:
+        yield (), f"add default_cluster: there are several clusters ({', '.join(names)})"
+    elif default is not None and default not in names:
+        what = f"there is no cluster called {show(default)}{suggestion(default, names)}"
+        yield ("default_cluster",), what
+    for key in ("state_dir", "socket"):
+        value = getattr(settings, key)
+        if value is not None and not _PLACE.fullmatch(value):
+            yield (key,), f"must be an absolute path or start with ~ or $HOME, not {show(value)}"
+    if settings.http is not None:
+        listen = _LISTEN.fullmatch(settings.http.listen)
+        if listen is None or int(listen["port"]) > 65535:
+            what = f"must be address:port such as 127.0.0.1:9469, not {show(settings.http.listen)}"
+            yield ("http", "listen"), what
+
+
+def _cluster(cluster: ClusterSettings) -> Iterable[tuple[Place, str]]:
+    """Yield what is wrong with one cluster."""
+    if cluster.ssh is None and not cluster.local:
+        yield (), "how to reach it is missing; add ssh: {host: ...}, or local: true"
+    elif cluster.ssh is not None and cluster.local:
+        yield ("local",), "write either ssh: or local: true, not both"
+    if not _PLACE.fullmatch(cluster.workdir):
+        what = f"must be an absolute path or start with $HOME, not {show(cluster.workdir)}"
+        yield ("workdir",), what
+    poll = cluster.poll
+    if not cluster.testbed:
+        for key in ("interval", "floor"):
+            value = getattr(poll, key)
+            if value < MIN_POLL:
+                what = f"{value:g} s is too often for a shared cluster: at least {MIN_POLL:g} s"
+                yield ("poll", key), f"{what} (testbed: true lifts this on one of your own)"
+    if poll.interval < poll.floor and (cluster.testbed or poll.interval >= MIN_POLL):
+        what = f"{poll.interval:g} s is below the floor of {poll.floor:g} s; lower poll.floor too"
+        yield ("poll", "interval"), what

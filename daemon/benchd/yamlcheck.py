@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from types import UnionType
 from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin
@@ -270,6 +271,24 @@ def _want(item: Any, words: Words) -> str:
         return _WANTS[item["type"]](context)
     message = str(item["msg"])
     return message[:1].lower() + message[1:].removeprefix("nput should be ")
+
+
+def without(data: Any, paths: Iterable[Path]) -> Any:
+    """Return a copy without these values, so that what is left can be judged as well.
+
+    An item of a list goes together with the list: what is left must keep its place.
+    """
+    data = deepcopy(data)
+    for path in sorted(paths, key=len, reverse=True):
+        while path and isinstance(path[-1], int):
+            path = path[:-1]  # noqa: PLW2901 - the list instead of its item
+        here = data
+        for part in path[:-1]:
+            inside = isinstance(here, dict) or (isinstance(part, int) and part < len(here or ()))
+            here = (here.get(part) if isinstance(here, dict) else here[part]) if inside else None
+        if path and isinstance(here, dict):
+            here.pop(path[-1], None)
+    return data
 
 
 def keys_at(model: type[BaseModel], path: Path) -> list[str]:

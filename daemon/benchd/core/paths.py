@@ -106,19 +106,6 @@ def put(data: dict[str, Any], path: Path, value: object) -> None:
     here[path[-1]] = value
 
 
-def remove(data: Any, path: Path) -> None:
-    """Take the value at a path, or the list that holds it, out of raw data."""
-    while path and isinstance(path[-1], int):
-        path = path[:-1]
-    for part in path[:-1]:
-        if isinstance(data, dict):
-            data = data.get(str(part))
-        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
-            data = data[part]
-    if path and isinstance(data, dict):
-        data.pop(str(path[-1]), None)
-
-
 # --- sweeps -------------------------------------------------------------------------------------
 
 

@@ -19,7 +19,7 @@ from benchd.core import paths
 from benchd.core.spec import Client, Part, Recipe, Service
 from benchd.errors import Mistake, RecipeError, UserError
 from benchd.fields import PATTERNS, Scalar
-from benchd.yamlcheck import Judgement, Words, capped, judge
+from benchd.yamlcheck import Judgement, Words, capped, judge, without
 from benchd.yamldoc import Document, Path, plain, read, show
 
 MAX_JOBS = 10_000  # jobs of one recipe; more would be months of queueing, or a slip in a sweep
@@ -181,9 +181,7 @@ def _without_refused(document: Document, judged: Judgement[Recipe]) -> Recipe | 
     """Return the recipe without what the models refused, so that the rest can be judged too."""
     if not isinstance(document.data, dict):
         return None
-    data = deepcopy(document.data)
-    for path in sorted(judged.paths | document.broken, key=len, reverse=True):
-        paths.remove(data, path)
+    data = without(document.data, judged.paths | document.broken)
     for part in paths.mappings(data):
         for holder in (part, *paths.references(part)):
             holder.setdefault("name", paths.NAMELESS)
