@@ -29,6 +29,7 @@ from benchd.core.html import render_html
 from benchd.core.markdown import render_markdown
 from benchd.core.model import JobState, Run
 from benchd.core.report import Report, build
+from benchd.core.results import Result
 
 UID = web.RequestKey("uid", int)
 LOG_CHUNK = 256 * 1024  # bytes of a log in one answer unless less is asked for
@@ -175,9 +176,9 @@ class Routes:
 
     async def _report(self, run: Run) -> Report:
         jobs = await self.reads.jobs(run=run.id)
-        documents = [json.loads(text) for text in await self.reads.results(run.id)]
+        results = [Result.model_validate_json(t) for t in await self.reads.results(run.id)]
         history = {job.token: await self.reads.transitions(job.token) for job in jobs}
-        return build(run, jobs, documents, history, version=__version__, now=self.clock())
+        return build(run, jobs, results, history, now=self.clock())
 
     async def results(self, request: web.Request) -> web.Response:
         """Return result documents, of one run or of all."""

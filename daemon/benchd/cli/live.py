@@ -65,7 +65,9 @@ def _progress(run: Mapping[str, Any]) -> RenderableType:
 def _jobs(jobs: Iterable[Mapping[str, Any]], now: float) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for head in ("job", "point", "state", "slurm", "where", "time"):
-        table.add_column(head, no_wrap=head != "where", justify="right" if head == "time" else None)
+        table.add_column(
+            head, no_wrap=head != "where", justify="right" if head == "time" else "left"
+        )
     for job in jobs:
         state = job_state(job)
         name = f"{job['name']} {_ordinal(job)}"

@@ -106,7 +106,7 @@ class Daemon:
 
 def default_sockets() -> tuple[str, ...]:
     """Return where the socket of this user's or of the system's daemon is."""
-    return sockets(os.environ, str(Path.home()), os.getuid())
+    return sockets(os.environ, str(Path.home()))
 
 
 def segment(word: str) -> str:

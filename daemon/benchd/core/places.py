@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 SYSTEM_SOCKET = "/run/benchd/control.sock"
-ROOT = 0  # uid
 
 
 def state_dir(environ: Mapping[str, str], home: str) -> str:
@@ -16,8 +15,8 @@ def state_dir(environ: Mapping[str, str], home: str) -> str:
     return f"{environ.get('XDG_STATE_HOME') or home + '/.local/state'}/benchd"
 
 
-def sockets(environ: Mapping[str, str], home: str, uid: int) -> tuple[str, ...]:
-    """Return where the control socket may be; a daemon listens on the first of them."""
+def sockets(environ: Mapping[str, str], home: str) -> tuple[str, ...]:
+    """Return where the control socket of a daemon may be, the likeliest place first."""
     named = environ.get("BENCHD_SOCKET")
     if named:
         return (named,)
@@ -26,7 +25,6 @@ def sockets(environ: Mapping[str, str], home: str, uid: int) -> tuple[str, ...]:
         places.append(f"{environ['RUNTIME_DIRECTORY'].split(':')[0]}/control.sock")
     if environ.get("XDG_RUNTIME_DIR"):
         places.append(f"{environ['XDG_RUNTIME_DIR']}/benchd/control.sock")
-    if uid != ROOT:
-        places.append(f"{state_dir({**environ, 'STATE_DIRECTORY': ''}, home)}/control.sock")
+    places.append(f"{state_dir({**environ, 'STATE_DIRECTORY': ''}, home)}/control.sock")
     places.append(SYSTEM_SOCKET)
     return tuple(dict.fromkeys(places))

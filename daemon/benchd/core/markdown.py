@@ -1,0 +1,111 @@
+"""The report as Markdown: for a terminal, an issue, a merge request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from benchd.core.headline import NONE, figure, span
+from benchd.core.report import JobRow, Report, Spread
+
+_SIGNS = {"error": "**Error**", "warn": "**Warning**", "info": "Note"}
+
+
+def render_markdown(report: Report) -> str:
+    """Return the whole document."""
+    return "\n".join(_lines(report)).rstrip() + "\n"
+
+
+def _lines(report: Report) -> Iterable[str]:
+    run = report.run
+    accepted = datetime.fromtimestamp(run.created_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    yield f"# {_inline(run.name)}: {report.outcome}"
+    yield ""
+    yield (
+        f"Run `{run.id}` on {_inline(run.cluster)}, accepted {accepted}, "
+        f"took {_plain(span(report.duration))}; "
+        f"{report.valid} of {len(report.rows)} measurements are valid."
+    )
+    yield ""
+    for notice in report.notices:
+        times = f" (\N{MULTIPLICATION SIGN}{notice.count})" if notice.count > 1 else ""
+        yield f"- {_SIGNS[notice.severity]} {_inline(notice.code)}{times}: {_inline(notice.text)}"
+    if report.notices:
+        yield ""
+    if report.points:
+        yield from _results(report)
+    yield from _jobs(report.jobs)
+    yield "## Recipe"
+    yield ""
+    fence = _fence(run.recipe)
+    yield f"{fence}yaml"
+    yield run.recipe.rstrip("\n")
+    yield fence
+    yield ""
+    yield "## Origin"
+    yield ""
+    for name, value in report.provenance:
+        yield f"- {_inline(name)}: {_inline(value)}"
+    yield f"- report: benchd {report.version}"
+
+
+def _results(report: Report) -> Iterable[str]:
+    yield "## Results"
+    yield ""
+    if report.repeats > 1:
+        yield "Median of the valid repeats (lowest to highest)."
+        yield ""
+    heads = ["Point", "Valid"]
+    heads += [f"{c.title} [{c.unit}]" if c.unit else c.title for c in report.columns]
+    rows = [
+        [point.name, f"{point.valid} of {point.total}", *map(_spread, point.spreads)]
+        for point in report.points
+    ]
+    yield from _table(heads, rows, numbers=2)
+
+
+def _spread(spread: Spread) -> str:
+    if len(spread.samples) < 2:
+        return figure(spread.median)
+    return f"{figure(spread.median)} ({figure(spread.low)} to {figure(spread.high)})"
+
+
+def _jobs(jobs: Sequence[JobRow]) -> Iterable[str]:
+    yield "## Jobs"
+    yield ""
+    rows = [
+        [
+            row.name,
+            f"{row.job.state} ({row.job.why})" if row.job.why else str(row.job.state),
+            row.job.slurm_id or NONE,
+            row.job.nodes or NONE,
+            "" if row.well else row.job.detail or "",
+        ]
+        for row in jobs
+    ]
+    yield from _table(["Job", "State", "Slurm", "Nodes", "Detail"], rows, numbers=5)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int) -> Iterable[str]:
+    """Yield a table; columns from ``numbers`` on are set flush right."""
+    yield f"| {' | '.join(map(_inline, heads))} |"
+    yield f"|{'|'.join('---:' if i >= numbers else '---' for i in range(len(heads)))}|"
+    for row in rows:
+        yield f"| {' | '.join(_inline(cell) for cell in row)} |"
+    yield ""
+
+
+def _plain(text: str) -> str:
+    return text.replace("\N{NARROW NO-BREAK SPACE}", " ").replace("\N{NO-BREAK SPACE}", " ")
+
+
+def _inline(text: str) -> str:
+    """Return text that Markdown shows as it is, in one line."""
+    line = " ".join(_plain(text).split())
+    return "".join(f"\\{c}" if c in "\\`*_{}[]<>|#" else c for c in line if c.isprintable())
+
+
+def _fence(text: str) -> str:
+    """Return a fence longer than any run of backticks in the text."""
+    longest = max((len(run) for run in text.split() if set(run) == {"`"}), default=0)
+    return "`" * max(3, longest + 1, 4 if "```" in text else 3)

@@ -1,0 +1,370 @@
+"""From a run, its jobs and its results to the model of a report. Pure; the forms are elsewhere.
+
+The order is the reader's: how did it end, what is wrong with the numbers, the numbers, how the
+time was spent, and how it all came to be. Warnings stand before numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from statistics import median
+from typing import Any
+
+from benchd import __version__
+from benchd.core.headline import PERCENTILES, Column, cell_text, columns, label, number, rank
+from benchd.core.model import Job, JobState, Run, RunOutcome, Transition
+from benchd.core.results import Result
+from benchd.core.spans import Phase, Span, spans
+from benchd.core.spec import Role
+from benchd.core.view import ended_well, slot_of
+
+COLUMNS_SHOWN = 8  # numbers beside each other in the summary; every number is in the result files
+PERCENTILE_CHARTS = 6  # distributions that are drawn; more are in the result files
+VARIES = 4  # different values of one fact that are listed
+
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """One thing to know before reading a number."""
+
+    severity: str  # error, warn, info
+    code: str
+    text: str
+    count: int = 1  # how many results or jobs it concerns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One measurement: one point, one repeat."""
+
+    point: str
+    client: str
+    repeat: int
+    attempt: int
+    valid: bool
+    status: str
+    codes: tuple[str, ...]
+    ok: int | None
+    errors: int | None
+    window: float | None
+    values: tuple[float | None, ...]  # one for each column
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """One number over the repeats of a point."""
+
+    median: float | None
+    low: float | None
+    high: float | None
+    samples: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One combination of the sweep, for one client: what its valid repeats say."""
+
+    name: str
+    valid: int
+    total: int
+    spreads: tuple[Spread, ...]  # one for each column
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Percentiles:
+    """The distribution of one metric, point by point."""
+
+    title: str
+    unit: str
+    rows: tuple[tuple[str, tuple[tuple[str, float], ...]], ...]  # point -> (percentile, value) ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """One job in the timeline."""
+
+    name: str
+    role: str
+    state: str
+    spans: tuple[Span, ...]
+    measured: Span | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRow:
+    """One job with its history."""
+
+    job: Job
+    name: str
+    well: bool
+    history: tuple[Transition, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Everything a report says."""
+
+    run: Run
+    outcome: str  # an outcome, or "in progress"
+    generated_at: float
+    version: str
+    duration: float
+    notices: tuple[Notice, ...]
+    columns: tuple[Column, ...]
+    points: tuple[Point, ...]
+    rows: tuple[Row, ...]
+    percentiles: tuple[Percentiles, ...]
+    lanes: tuple[Lane, ...]
+    jobs: tuple[JobRow, ...]
+    provenance: tuple[tuple[str, str], ...]
+
+    @property
+    def valid(self) -> int:
+        """How many results may be used."""
+        return sum(row.valid for row in self.rows)
+
+    @property
+    def repeats(self) -> int:
+        """The largest number of repeats of any point."""
+        return max((point.total for point in self.points), default=0)
+
+
+def build(
+    run: Run,
+    jobs: Sequence[Job],
+    results: Sequence[Result],
+    histories: Mapping[str, Sequence[Transition]],
+    *,
+    now: float,
+) -> Report:
+    """Return the report of a run as it stands ``now``; it need not be over."""
+    documents = [r.model_dump(mode="json", by_alias=True, exclude_none=True) for r in results]
+    clients = {job.token: job for job in jobs}
+    documents.sort(key=lambda d: _place(d, clients.get(str(d["job"]))))
+    several = len({job.name for job in jobs if job.role is Role.CLIENT}) > 1
+    chosen = tuple(columns(documents, COLUMNS_SHOWN))
+    rows = [_row(d, clients.get(str(d["job"])), chosen, several=several) for d in documents]
+    end = run.finished_at if run.finished_at is not None else now
+    job_rows = [_job_row(job, histories.get(job.token, ())) for job in jobs]
+    return Report(
+        run=run,
+        outcome=str(run.outcome) if run.outcome else "in progress",
+        generated_at=now,
+        version=__version__,
+        duration=max(end - run.created_at, 0.0),
+        notices=tuple(_notices(run, job_rows, documents, rows)),
+        columns=chosen,
+        points=tuple(_points(rows, chosen)),
+        rows=tuple(rows),
+        percentiles=tuple(_percentiles(documents, clients, several=several)),
+        lanes=tuple(_lane(row, documents, end) for row in job_rows),
+        jobs=tuple(job_rows),
+        provenance=tuple(_provenance(run, documents)),
+    )
+
+
+# --- numbers ------------------------------------------------------------------------------------
+
+
+def _place(document: Document, job: Job | None) -> tuple[str, int, int, int]:
+    """Return where a result stands among the others: as the recipe has it."""
+    if job is None:
+        return ("", 0, int(document.get("repeat") or 0), 0)
+    return (job.name, job.point, job.repeat, job.attempt)
+
+
+def _point_name(document: Document, job: Job | None, *, several: bool) -> str:
+    name = cell_text(document.get("cell") or {})
+    client = job.name if job is not None else "client"
+    if several or not name:
+        return f"{client}: {name}" if name else client
+    return name
+
+
+def _row(document: Document, job: Job | None, chosen: Sequence[Column], *, several: bool) -> Row:
+    validity, counts = document.get("validity") or {}, document.get("counts") or {}
+    metrics = document.get("metrics") or {}
+    return Row(
+        point=_point_name(document, job, several=several),
+        client=job.name if job is not None else "",
+        repeat=int(document.get("repeat") or 0),
+        attempt=job.attempt if job is not None else 1,
+        valid=bool(validity.get("valid")),
+        status=str(document.get("status") or ""),
+        codes=tuple(str(f["code"]) for f in validity.get("flags") or () if f["severity"] != "info"),
+        ok=counts.get("ok"),
+        errors=counts.get("errors"),
+        window=(document.get("times") or {}).get("window_s"),
+        values=tuple(number(metrics.get(c.metric) or {}, c.statistic) for c in chosen),
+    )
+
+
+def _points(rows: Sequence[Row], chosen: Sequence[Column]) -> Iterable[Point]:
+    for name in dict.fromkeys(row.point for row in rows):
+        of_point = [row for row in rows if row.point == name]
+        usable = [row for row in of_point if row.valid]
+        yield Point(
+            name=name,
+            valid=len(usable),
+            total=len({row.repeat for row in of_point}),
+            spreads=tuple(_spread([row.values[i] for row in usable]) for i in range(len(chosen))),
+        )
+
+
+def _spread(values: Sequence[float | None]) -> Spread:
+    known = tuple(sorted(value for value in values if value is not None))
+    if not known:
+        return Spread(median=None, low=None, high=None, samples=())
+    return Spread(median=median(known), low=known[0], high=known[-1], samples=known)
+
+
+def _percentiles(
+    documents: Sequence[Document], jobs: Mapping[str, Job], *, several: bool
+) -> Iterable[Percentiles]:
+    """Yield the distributions of valid results; of repeats, the first valid one of each point."""
+    found: dict[str, dict[str, tuple[tuple[str, float], ...]]] = {}
+    units: dict[str, str] = {}
+    usable = [d for d in documents if (d.get("validity") or {}).get("valid")]
+    for document in sorted(usable, key=lambda d: int(d.get("repeat") or 0)):
+        point = _point_name(document, jobs.get(str(document["job"])), several=several)
+        for name, metric in (document.get("metrics") or {}).items():
+            known = tuple(
+                (q, value) for q in PERCENTILES if (value := number(metric, f"p{q}")) is not None
+            )
+            if known:
+                units[name] = str(metric.get("unit") or "")
+                found.setdefault(name, {}).setdefault(point, known)
+    for name in sorted(found, key=rank)[:PERCENTILE_CHARTS]:
+        yield Percentiles(title=label(name), unit=units[name], rows=tuple(found[name].items()))
+
+
+# --- warnings -----------------------------------------------------------------------------------
+
+
+def _notices(
+    run: Run, jobs: Sequence[JobRow], documents: Sequence[Document], rows: Sequence[Row]
+) -> Iterable[Notice]:
+    if run.outcome is None:
+        yield Notice(
+            severity="info",
+            code="in progress",
+            text="the run is not over: what is missing here may still come",
+        )
+    elif run.outcome is not RunOutcome.PASSED and run.why:
+        yield Notice(severity="error", code=str(run.outcome).lower(), text=run.why)
+    yield from _job_notices(jobs)
+    order = ("error", "warn", "info")
+    yield from sorted(_flag_notices(documents), key=lambda notice: order.index(notice.severity))
+    if rows and len({row.repeat for row in rows}) == 1:
+        yield Notice(
+            severity="info",
+            code="one repeat",
+            text="every point was measured once: nothing is known about the spread; "
+            "`repeat: 3` in the recipe tells",
+        )
+
+
+def _job_notices(jobs: Sequence[JobRow]) -> Iterable[Notice]:
+    newest: dict[object, int] = {}
+    for row in jobs:
+        slot = slot_of(row.job)
+        newest[slot] = max(newest.get(slot, 0), row.job.attempt)
+    for row in jobs:
+        job = row.job
+        if job.state is not JobState.FAILED:
+            continue
+        again = job.attempt < newest[slot_of(job)]
+        detail = f": {job.detail}" if job.detail else ""
+        yield Notice(
+            severity="info" if again else "error",
+            code=job.why or "FAILED",
+            text=f"{row.name} failed{detail}" + ("; it was tried again" if again else ""),
+        )
+
+
+def _flag_notices(documents: Sequence[Document]) -> Iterable[Notice]:
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for document in documents:
+        for flag in (document.get("validity") or {}).get("flags") or ():
+            key = (str(flag["severity"]), str(flag["code"]))
+            grouped.setdefault(key, []).append(str(flag.get("detail") or ""))
+    for (severity, code), details in grouped.items():
+        different = [text for text in dict.fromkeys(details) if text]
+        text = different[0] if different else code.replace("_", " ")
+        if len(different) > 1:
+            text += f" (and {len(different) - 1} more like it)"
+        yield Notice(severity=severity, code=code, text=text, count=len(details))
+
+
+# --- time and origin ----------------------------------------------------------------------------
+
+
+def job_name(job: Job) -> str:
+    """Return a job's name for people: what it is, which point, which repeat."""
+    parts = [job.name]
+    if job.spec.cell:
+        parts.append(cell_text(job.spec.cell))
+    if job.role is Role.CLIENT:
+        parts.append(f"#{job.repeat + 1}")
+    if job.replica:
+        parts.append(f"replica {job.replica + 1}")
+    if job.attempt > 1:
+        parts.append(f"attempt {job.attempt}")
+    return " ".join(parts)
+
+
+def _job_row(job: Job, history: Sequence[Transition]) -> JobRow:
+    return JobRow(job=job, name=job_name(job), well=ended_well(job), history=tuple(history))
+
+
+def _lane(row: JobRow, documents: Sequence[Document], end: float) -> Lane:
+    job = row.job
+    times = next((d.get("times") or {} for d in documents if d["job"] == job.token), {})
+    start, stop = _moment(times.get("measure_start")), _moment(times.get("measure_end"))
+    known = start is not None and stop is not None and stop > start
+    return Lane(
+        name=row.name,
+        role=str(job.role),
+        state=str(job.state),
+        spans=spans(job, row.history, end),
+        measured=Span(Phase.MEASURING, start or 0.0, stop or 0.0) if known else None,
+    )
+
+
+def _moment(text: object) -> float | None:
+    """Return an ISO 8601 time as seconds since the epoch."""
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
+
+
+def _provenance(run: Run, documents: Sequence[Document]) -> Iterable[tuple[str, str]]:
+    yield "recipe", f"{run.recipe_path}, sha256 {run.recipe_sha256}"
+    yield "cluster", run.cluster
+    found: dict[str, list[str]] = {}
+    for document in documents:
+        origin = document.get("provenance") or {}
+        for part in ("benchd", "cluster", "service", "client"):
+            for key, value in _flat(part, origin.get(part) or {}):
+                values = found.setdefault(key, [])
+                if value not in values:
+                    values.append(value)
+    for key, values in found.items():
+        more = f" and {len(values) - VARIES} more" if len(values) > VARIES else ""
+        yield key, ", ".join(values[:VARIES]) + more
+
+
+def _flat(prefix: str, value: object) -> Iterable[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(f"{prefix}.{key}", inner)
+    elif isinstance(value, list | tuple):
+        yield prefix, " ".join(str(item) for item in value)
+    elif value not in (None, ""):
+        yield prefix, str(value)
