@@ -75,12 +75,6 @@ class Metrics:
         )
         self.events_dropped = Counter(
             "benchd_events_dropped_total",
-            "News about jobs that came too late to matter.",
-            ("trigger",),
-            registry=r,
-        )
-        self.events_dropped = Counter(
-            "benchd_events_dropped_total",
             "Things learned that no row of the lifecycle accepts.",
             ("trigger",),
             registry=r,
