@@ -1,0 +1,48 @@
+"""Was the client itself the bottleneck? Lateness of its event loop and its share of a core."""
+
+import asyncio
+import time
+from typing import List, Optional
+
+from .summary import NEEDED, percentile
+
+# How often the loop is asked for the time, in seconds.
+_TICK = 0.01
+
+
+class Watch:
+    """Measures while it runs."""
+
+    def __init__(self) -> None:
+        self.lags: List[float] = []
+        self._task: "Optional[asyncio.Future[None]]" = None
+        self._cpu = 0.0
+        self._wall = 0.0
+        self.cpu_share: Optional[float] = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._cpu, self._wall = time.process_time(), time.monotonic()
+        self._task = asyncio.ensure_future(self._tick())
+
+    async def _tick(self) -> None:
+        while True:
+            due = time.monotonic() + _TICK
+            await asyncio.sleep(_TICK)
+            self.lags.append(max(0.0, time.monotonic() - due))
+
+    def stop(self) -> None:
+        """End, and keep the CPU share."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        self._task = None
+        wall = time.monotonic() - self._wall
+        self.cpu_share = (time.process_time() - self._cpu) / wall if wall > 0 else None
+
+    @property
+    def lag_p99_ms(self) -> Optional[float]:
+        """Return how late the loop was, or None when there were too few looks."""
+        if len(self.lags) < NEEDED["99"]:
+            return None
+        return percentile(sorted(self.lags), 99.0) * 1000.0

@@ -1,0 +1,228 @@
+"""One measurement from the first look to the result document."""
+
+import asyncio
+import json
+import os
+import platform
+import resource
+import signal
+import sys
+import time
+from typing import Any, Dict, List, NamedTuple, Optional
+
+from . import VERSION, preflight, summary
+from .closed import Phase, Stop, Users
+from .health import Watch
+from .llm import Options, Sample, Workload
+from .record import Samples, write_whole
+from .target import Target
+
+# Files that are open besides the connections: samples, standard streams, the loop's own.
+_SPARE_FILES = 64
+# Share of failed requests above which the numbers describe another workload (benchd's limit too).
+_ERROR_LIMIT = 0.05
+# Seconds between two flushes of samples.jsonl: what a killed job may lose.
+_FLUSH = 1.0
+
+Json = Dict[str, Any]
+
+
+class Plan(NamedTuple):
+    """Everything that the command line decides."""
+
+    target: Target
+    options: Options
+    concurrency: int
+    stop: Stop
+    warmup: int
+    out: str
+    argv: List[str]
+
+
+class Run:
+    """The state of one measurement; everything runs on one event loop."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.workload = Workload(plan.target, plan.options)
+        self.zero = time.monotonic()
+        self.zero_wall = time.time()
+        self.samples = Samples(plan.out)
+        self.gaps = summary.Gaps()
+        self.watch = Watch()
+        self.users = Users(self.workload, plan.concurrency, self._sample)
+        self.warmup: Optional[Phase] = None
+        self.measure: Optional[Phase] = None
+        self.found = preflight.Found([], "")
+        self.prompt: Json = {}
+        self.error = ""
+        self.partial = False
+
+    def _sample(self, sample: Sample, gaps: List[float]) -> None:
+        self.samples.add(sample.line(self.zero))
+        if sample.phase == "measure" and sample.ok:
+            self.gaps.add(gaps)
+
+    async def measured(self) -> Json:
+        """Do everything; return the result document, which is also on disk then."""
+        loop = asyncio.get_event_loop()
+        work = asyncio.ensure_future(self._phases())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, work.cancel)
+        flusher = asyncio.ensure_future(self._flush())
+        try:
+            await work
+        except asyncio.CancelledError:
+            self.partial = True
+        except preflight.NotReady as error:
+            self.error = str(error)
+        finally:
+            flusher.cancel()
+            self.watch.stop()
+            self.users.close()
+        document = self.document()
+        self.samples.close()
+        write_whole(os.path.join(self.plan.out, "result.json"), _json_text(document))
+        return document
+
+    async def _flush(self) -> None:
+        while True:
+            await asyncio.sleep(_FLUSH)
+            self.samples.flush()
+
+    async def _phases(self) -> None:
+        plan, workload = self.plan, self.workload
+        _enough_files(plan.concurrency)
+        self.found = await preflight.look(plan.target, workload.api.ollama)
+        model = preflight.choose_model(plan.options.model, self.found, plan.target.url)
+        workload.with_model(model)
+        tries: List[Sample] = []
+        try:
+            self.prompt = await preflight.calibrate(workload, tries)
+        finally:
+            for sample in tries:
+                self.samples.add(sample.line(self.zero))
+        if plan.warmup:
+            self.warmup = Phase("warmup", Stop(plan.warmup, None))
+            await self.users.run(self.warmup, plan.options.output_tokens)
+        self.measure = Phase("measure", plan.stop)
+        self.watch.start()
+        await self.users.run(self.measure, plan.options.output_tokens)
+        if self.measure.gone:
+            self.partial = True
+            self.error = self.measure.gone
+
+    def document(self) -> Json:
+        """Return the result as far as it got."""
+        phase = self.measure
+        samples = phase.samples if phase else []
+        good = [s for s in samples if s.ok]
+        prompts = [s.prompt_tokens for s in good if s.prompt_tokens is not None]
+        warm = self.warmup.samples if self.warmup else []
+        scheduled = phase.scheduled if phase else self.plan.stop.requests or 0
+        return {
+            "schema": "benchd.load/1",
+            "error": self.error or None,
+            "partial": self.partial,
+            "workload": self._workload(),
+            "client": self._client(),
+            "server": {"models": self.found.models[:20], "server": self.found.server},
+            "times": self._times(samples, warm),
+            "counts": summary.counts(samples, scheduled),
+            "metrics": summary.metrics(samples, self.gaps) if good else {},
+            "facts": {
+                "cpu_share": self.watch.cpu_share,
+                "loop_lag_p99_ms": self.watch.lag_p99_ms,
+                "tokens_estimated": sum(1 for s in good if s.estimated),
+                "short_outputs": phase.short if phase else 0,
+                "warmup_errors": sum(1 for s in warm if not s.ok),
+                "model_listed": preflight.is_listed(self.workload.options.model, self.found),
+                "prompt_tokens_mean": sum(prompts) / float(len(prompts)) if prompts else None,
+            },
+            "timeline": summary.timeline(samples, phase.started) if phase else {},
+        }
+
+    def _workload(self) -> Json:
+        options, plan = self.workload.options, self.plan
+        load: Json = {"model": "closed", "concurrency": plan.concurrency}
+        return {
+            "kind": "llm",
+            "api": options.api,
+            "model": options.model,
+            "load": load,
+            "stop": {"requests": plan.stop.requests, "duration_s": plan.stop.duration},
+            "warmup": {"requests": plan.warmup},
+            "prompt": {
+                "source": "synthetic",
+                "cache_mode": "unique",
+                "tokens": options.prompt_tokens,
+                "calibrated": self.prompt,
+            },
+            "output_tokens": options.output_tokens,
+            "ignore_eos": options.ignore_eos,
+            "timeout_s": options.timeout,
+            "seed": options.seed,
+        }
+
+    def _client(self) -> Json:
+        return {
+            "tool": "benchd-load",
+            "tool_version": VERSION,
+            "python": platform.python_version(),
+            "argv": self.plan.argv,
+            "host": platform.node(),
+            "run_id": self.workload.options.run_id,
+            "co_safe": False,
+        }
+
+    def _times(self, samples: List[Sample], warm: List[Sample]) -> Json:
+        """Return the window on the wall clock, from the monotonic one: it cannot jump."""
+        starts = [s.scheduled for s in samples]
+        ends = [s.end for s in samples if s.end is not None]
+        offset = self.zero_wall - self.zero
+        return {
+            "measure_start": min(starts) + offset if starts else None,
+            "measure_end": max(ends) + offset if ends else None,
+            "warmup_s": summary.window(warm) if warm else None,
+            "window_s": summary.window(samples) if samples else None,
+            "clock": "CLOCK_MONOTONIC",
+            "zero_monotonic": self.zero,
+            "zero_wall": self.zero_wall,
+        }
+
+
+def _json_text(document: Json) -> str:
+    return json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
+def _enough_files(concurrency: int) -> None:
+    """Raise the limit of open files as far as allowed, and refuse what cannot work."""
+    need = concurrency + _SPARE_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < need:
+        if hard != resource.RLIM_INFINITY and hard < need:
+            message = "%d users need %d open files, the limit is %d: ulimit -n, or fewer users"
+            raise preflight.NotReady(message % (concurrency, need, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (need, hard))
+
+
+def is_valid(document: Json) -> bool:
+    """Return whether the measurement succeeded: complete, something done, few errors."""
+    counts = document["counts"]
+    if document["error"] or document["partial"] or not counts["ok"]:
+        return False
+    return bool(counts["errors"] <= _ERROR_LIMIT * counts["issued"])
+
+
+def execute(plan: Plan) -> Json:
+    """Run a plan on a fresh event loop."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        return loop.run_until_complete(Run(plan).measured())
+    finally:
+        # one more turn: aborted transports close their sockets in it
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+        asyncio.set_event_loop(None)
+        sys.stdout.flush()

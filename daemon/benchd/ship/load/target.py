@@ -1,0 +1,47 @@
+"""The URL of the service under load, taken apart once."""
+
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+
+class Usage(Exception):
+    """The command line cannot mean anything: exit status 2."""
+
+
+class Target(NamedTuple):
+    """Where requests go. Proxies in the environment are not asked: they would be measured too."""
+
+    host: str
+    port: int
+    base: str
+    tls: bool
+
+    @property
+    def authority(self) -> str:
+        """Return what the Host header says."""
+        host = "[%s]" % self.host if ":" in self.host else self.host
+        return "%s:%d" % (host, self.port)
+
+    @property
+    def url(self) -> str:
+        """Return the URL without a path of an interface."""
+        return "%s://%s%s" % ("https" if self.tls else "http", self.authority, self.base)
+
+
+def parse(url: str) -> Target:
+    """Return the target of a URL, or raise ``Usage``."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise Usage("--url %r is no URL: %s" % (url, error)) from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise Usage("--url %r: write it as http://host:port" % url)
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise Usage("--url takes a host, a port and a path, nothing else")
+    base = parts.path.rstrip("/")
+    # People paste the base URL of an OpenAI client, which ends in /v1: the paths bring their own.
+    if base.endswith("/v1"):
+        base = base[: -len("/v1")]
+    tls = parts.scheme == "https"
+    return Target(parts.hostname, port or (443 if tls else 80), base, tls)
