@@ -9,9 +9,37 @@ from __future__ import annotations
 import getpass
 import os
 import stat
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from benchd.config import SSHSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How hard a login node may be pressed. All in seconds."""
+
+    floor: float = 30.0  # between failed logins, at first; sites ban faster knockers
+    ceiling: float = 300.0  # between failed logins, in the end
+    keepalive: float = 15.0  # a frozen node is found after keepalive * keepalive_count
+    keepalive_count: int = 3
+    connect_timeout: float = 10.0
+    login_timeout: float = 20.0
+
+
+SITE = Pace()
+# A test installation of one's own, on the same machine: nobody is disturbed.
+TESTBED = Pace(floor=0.5, ceiling=2.0, keepalive=1.0, connect_timeout=5.0, login_timeout=10.0)
+
+
+class LinkState(StrEnum):
+    """What a link is doing."""
+
+    DOWN = "down"
+    CONNECTING = "connecting"
+    UP = "up"
+    PAUSED = "paused"  # until a human resumes it
 
 
 class Unusable(Exception):

@@ -55,10 +55,6 @@ class ByteReader(Protocol):
         """Return one line with its end, or what is left."""
         ...
 
-    async def readexactly(self, n: int) -> bytes:
-        """Return exactly ``n`` bytes or raise ``IncompleteReadError``."""
-        ...
-
 
 class ByteWriter(Protocol):
     """The writing half of a connection."""
@@ -85,9 +81,15 @@ class ByteWriter(Protocol):
 
 
 class Shell(Protocol):
-    """Somewhere commands run. ``generation`` grows with every new connection."""
+    """Somewhere commands run."""
 
-    generation: int
+    generation: int  # grows with every new connection
+    logins: int  # tried since the daemon started
+
+    @property
+    def state(self) -> str:
+        """Return down, connecting, up, paused, or local."""
+        ...
 
     async def run(
         self,

@@ -13,16 +13,15 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Awaitable, Callable
 
 import asyncssh
 import structlog
 
-from benchd.config import SSHSettings
+from benchd.config import ClusterSettings, SSHSettings
 from benchd.edge import login
 from benchd.edge.framing import Frame
+from benchd.edge.login import SITE, TESTBED, LinkState, Pace
 from benchd.edge.shell import (
     KILL_AFTER,
     OUTPUT_LIMIT,
@@ -39,43 +38,16 @@ from benchd.metrics import Metrics
 
 log = structlog.get_logger()
 
-# Seconds our own clock waits longer than the far side's `timeout -k`: its word is the better one.
+# Seconds we wait longer than the far side's `timeout -k`: its word is the better one.
 _GRACE = 10.0
 # Seconds for a session to open; a warm link needs 2 ms, a node short of memory some seconds.
 _OPEN_TIMEOUT = 20.0
-# Refused channels in a row before giving up, and the first pause (s): sshd frees a session a
-# moment after we have seen its end.
+# Refused channels before giving up, and the first pause (s): sshd frees a session a bit late.
 _OPEN_TRIES, _OPEN_PAUSE = 6, 0.05
 # Bytes read at once.
 _CHUNK = 65536
 # Bytes of framing and banners that may come on top of a command's own output.
 _OVERHEAD = 65536
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """How hard a login node may be pressed. All in seconds."""
-
-    floor: float = 30.0  # between failed logins, at first; sites ban faster knockers
-    ceiling: float = 300.0  # between failed logins, in the end
-    keepalive: float = 15.0  # a frozen node is found after keepalive * keepalive_count
-    keepalive_count: int = 3
-    connect_timeout: float = 10.0
-    login_timeout: float = 20.0
-
-
-SITE = Pace()
-# A test installation of one's own, on the same machine: nobody is disturbed.
-TESTBED = Pace(floor=0.5, ceiling=2.0, keepalive=1.0, connect_timeout=5.0, login_timeout=10.0)
-
-
-class LinkState(StrEnum):
-    """What a link is doing."""
-
-    DOWN = "down"
-    CONNECTING = "connecting"
-    UP = "up"
-    PAUSED = "paused"  # until a human resumes it
 
 
 class _Client(asyncssh.SSHClient):
@@ -98,26 +70,28 @@ class Link:
     def __init__(
         self,
         name: str,
-        settings: SSHSettings,
+        settings: ClusterSettings,
         *,
         metrics: Metrics,
-        channels: int = 5,
-        pace: Pace = SITE,
+        pace: Pace | None = None,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        if settings.ssh is None:
+            raise ValueError(f"cluster {name}: a link needs `ssh` settings")
         self.name = name
         self.generation = 0
+        self.logins = 0  # tried since the daemon started
         self.state = LinkState.DOWN
         self.trouble = ""  # why the last login or connection failed
-        self.where = f"{settings.host}:{settings.port}"  # the login node as messages name it
-        self._settings = settings
+        self.where = f"{settings.ssh.host}:{settings.ssh.port}"
+        self._settings = settings.ssh
         self._metrics = metrics
-        self._pace = pace
+        self._pace = pace or (TESTBED if settings.testbed else SITE)
         self._clock = clock
         self._jitter = jitter
         self._lock = asyncio.Lock()
-        self._channels = asyncio.Semaphore(channels)
+        self._channels = asyncio.Semaphore(settings.budget.channels)
         self._conn: asyncssh.SSHClientConnection | None = None
         self._jump: asyncssh.SSHClientConnection | None = None
         self._not_before = 0.0
@@ -253,7 +227,7 @@ class Link:
             raise  # is an OSError; asyncio raised it, not the link
         except (asyncssh.Error, OSError) as error:
             raise Unreachable(f"{self.name}: the link broke: {error}") from error
-        return reader, writer
+        return _Reader(self, reader), writer
 
     async def close(self) -> None:
         """Log out."""
@@ -276,7 +250,8 @@ class Link:
                 return self._conn
             if self.state is LinkState.PAUSED:
                 raise NeedsHuman(self.trouble)
-            wait = self._not_before - self._clock()
+            # Bounded: the clock may have been set back.
+            wait = min(self._not_before - self._clock(), self._pace.ceiling * 1.25)
             if wait > 0:
                 raise Resting(
                     f"{self.name}: next login to {self.where} in {wait:.0f} s ({self.trouble})"
@@ -308,12 +283,12 @@ class Link:
             raise self._failed("timeout", "no answer in time") from error
         except (asyncssh.Error, OSError) as error:
             raise self._failed("network", str(error)) from error
-        self._metrics.ssh_logins.labels(self.name, "ok").inc()
+        self._count("ok")
         self.generation += 1
         self.trouble = ""
         self._up_since = self._clock()
         self._enter(LinkState.UP)
-        log.info("link.up", cluster=self.name, login=self.where, generation=self.generation)
+        log.info("link.up", cluster=self.name, login=self.where)
         return conn
 
     async def _dial(self) -> asyncssh.SSHClientConnection:
@@ -347,14 +322,14 @@ class Link:
 
     def _pause(self, outcome: str, what: str) -> NeedsHuman:
         if outcome != "config":  # nothing was sent: no login
-            self._metrics.ssh_logins.labels(self.name, outcome).inc()
+            self._count(outcome)
         self.trouble = f"{self.name}: {what}; then `benchctl cluster resume {self.name}`"
         self._enter(LinkState.PAUSED)
         log.error("link.paused", cluster=self.name, login=self.where, why=what)
         return NeedsHuman(self.trouble)
 
     def _failed(self, outcome: str, what: str) -> Unreachable:
-        self._metrics.ssh_logins.labels(self.name, outcome).inc()
+        self._count(outcome)
         self._back_off(what)
         return Unreachable(f"{self.name}: cannot log in to {self.where}: {what}", sent=False)
 
@@ -363,7 +338,7 @@ class Link:
         self.trouble = what
         delay = min(self._pace.ceiling, self._pace.floor * 2.0 ** min(self._failures - 1, 16))
         self._not_before = self._clock() + delay * (1 + self._jitter() / 4)
-        log.warning("link.down", cluster=self.name, login=self.where, why=what, again_in=delay)
+        log.warning("link.down", cluster=self.name, why=what, again_in=delay)
 
     def _lost(self, error: Exception | None) -> None:
         if self._closed or self.state is not LinkState.UP:
@@ -373,9 +348,35 @@ class Link:
             self._failures = 0  # it had held: this is a new trouble
         self._back_off(str(error) if error else "closed by the login node")
 
+    def _count(self, outcome: str) -> None:
+        self.logins += 1
+        self._metrics.ssh_logins.labels(self.name, outcome).inc()
+
     def _enter(self, state: LinkState) -> None:
         self.state = state
         self._metrics.ssh_up.labels(self.name).set(1 if state is LinkState.UP else 0)
+
+
+class _Reader:
+    """The reading half of a forwarded connection; our own link's end is no end of the stream."""
+
+    def __init__(self, link: Link, reader: asyncssh.SSHReader[bytes]) -> None:
+        self._link = link
+        self._reader = reader
+
+    async def read(self, n: int = -1) -> bytes:
+        """Return up to ``n`` bytes; empty at the end."""
+        return await self._wrap(self._reader.read(n))
+
+    async def readline(self) -> bytes:
+        """Return one line with its end, or what is left."""
+        return await self._wrap(self._reader.readline())
+
+    async def _wrap(self, reading: Awaitable[bytes]) -> bytes:
+        try:
+            return await reading
+        except asyncssh.Error as error:
+            raise Unreachable(f"{self._link.name}: the link broke: {error}") from error
 
 
 def _knows(settings: SSHSettings) -> bool:

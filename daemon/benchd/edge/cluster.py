@@ -1,0 +1,371 @@
+"""Slurm in our words: submit, find, poll, cancel, probe, fetch. Slurm's own stop in ``core.slurm``.
+
+Nothing here remembers a job. What is remembered can be asked for again: where the workdir is,
+whether accounting answers, what was sent over this connection. A question that was not answered
+raises ``Unreachable`` and so moves nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from shlex import quote
+
+import structlog
+
+from benchd.catalog import checks
+from benchd.config import ClusterSettings
+from benchd.core.model import (
+    Accepted,
+    Endpoint,
+    Event,
+    Evidence,
+    Expired,
+    Fetched,
+    Job,
+    Observation,
+    PollAnswer,
+    ProbeAnswer,
+    Refused,
+    Submission,
+    Trigger,
+    Unknown,
+    Verdict,
+)
+from benchd.core.readiness import DEFAULT_CHECK
+from benchd.edge import home, pack, parcels, submission, witness
+from benchd.edge.budget import Breaker, Purse, Sleep
+from benchd.edge.looks import Looks
+from benchd.edge.programs import Queue, is_over
+from benchd.edge.remote import Remote
+from benchd.edge.shell import Shell, printable
+from benchd.edge.submission import Place, Record, SubmitOrder
+from benchd.errors import Unreachable
+from benchd.metrics import Metrics
+
+log = structlog.get_logger()
+
+# Seconds the submission command may take: sbatch's own limit, and the files around it.
+_SUBMIT_TIMEOUT = submission.TRY_TIME + 15.0
+# Exit statuses of a script that did not do the job's work: a twin, or no fence to be had.
+_NOT_THE_WORK = frozenset({75, 78})
+# The signal number with which Slurm reports that a job could not be launched at all (0:53).
+_NOT_LAUNCHED = 53
+
+
+class Cluster:
+    """One Slurm installation, through any ``Shell``."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        shell: Shell,
+        settings: ClusterSettings,
+        instance: str,
+        metrics: Metrics,
+        epochs: home.Words,
+        clock: Callable[[], float] = time.time,
+        sleep: Sleep = asyncio.sleep,
+        packed: parcels.Pack = pack.build,
+        quiet_slack: float = submission.QUIET_SLACK,
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self.instance = instance
+        self._metrics = metrics
+        self._clock = clock
+        self._quiet_slack = quiet_slack
+        self._shell = shell
+        self._purse = Purse(name, settings.budget, metrics=metrics, clock=clock, sleep=sleep)
+        self._breaker = Breaker(name, metrics=metrics, clock=clock)
+        self._remote = Remote(name, shell, purse=self._purse, breaker=self._breaker)
+        self._queue = Queue(self._remote, clock=clock)
+        self._looks = Looks(self._remote)
+        self._parcels = parcels.Parcels(self._remote, packed)
+        self._epochs = home.StoredEpoch(epochs, name)
+        self._place: Place | None = None
+        self._opening = asyncio.Lock()
+        self._take_over = False
+
+    # --- what status shows ------------------------------------------------------------------------
+
+    @property
+    def link_state(self) -> str:
+        """Return down, connecting, up, paused, or local."""
+        return self._shell.state
+
+    @property
+    def circuit_open(self) -> bool:
+        """Tell whether the cluster is left alone for a while."""
+        return self._breaker.is_open
+
+    @property
+    def budget_tokens(self) -> float:
+        """Return how many Slurm RPCs may be made now."""
+        return self._purse.tokens
+
+    @property
+    def logins(self) -> int:
+        """Return how many logins were tried since the daemon started."""
+        return self._shell.logins
+
+    @property
+    def trouble(self) -> str | None:
+        """Return why the last command was not answered, if it was not."""
+        return self._remote.trouble
+
+    # --- opening ----------------------------------------------------------------------------------
+
+    async def open(self) -> Place:
+        """Find the workdir and make it ours. Every verb does so first; calling it is optional."""
+        async with self._opening:
+            if self._place is None:
+                self._place = await home.enter(
+                    self._remote,
+                    workdir=self.settings.workdir,
+                    instance=self.instance,
+                    epochs=self._epochs,
+                    clock=self._clock,
+                    take_over=self._take_over,
+                )
+                self._take_over = False
+                log.info("cluster.opened", cluster=self.name, workdir=self._place.workdir)
+            return self._place
+
+    def take_over(self) -> None:
+        """Claim the workdir at the next opening, whatever epoch it says: a human checked."""
+        self._take_over = True
+        self._place = None
+
+    # --- submit -----------------------------------------------------------------------------------
+
+    async def submit(self, order: SubmitOrder) -> Submission:
+        """Send one try, or settle it: safe to call any number of times for the same order."""
+        place = await self.open()
+        try:
+            stdin, lengths = submission.payload(order)
+        except ValueError as error:
+            return Refused(why=str(error), final=True, evidence=self._evidence(order, str(error)))
+        await self._parcels.send(place, order.ship)
+        with self._metrics.submit_seconds.labels(self.name).time():
+            record = await self._try(submission.command(order, place, lengths), stdin, place)
+            if isinstance(record, Unreachable):
+                return Unknown(evidence=self._evidence(order, str(record)))
+            evidence = self._evidence(order, submission.shown(record), record.rc)
+            return (
+                submission.stopped(record, order, place, evidence)
+                or submission.settled(record, evidence)
+                or await self._search(order, record, evidence)
+            )
+
+    async def _try(self, command: str, stdin: bytes, place: Place) -> Record | Unreachable:
+        """Run the submission command; an error that may have submitted is returned, not raised."""
+        self._breaker.check()
+        await self._purse.spend("sbatch")
+        try:
+            done = await self._remote.run(
+                command, op="submit", stdin=stdin, timeout=_SUBMIT_TIMEOUT
+            )
+            record = submission.read(done.stdout, place)
+        except Unreachable as error:
+            if not error.sent:
+                self._purse.unspent("sbatch")
+                raise
+            self._purse.made("sbatch", "lost", 0.0)
+            return error
+        if record.won and record.rc is not None:
+            self._purse.made("sbatch", "ok" if record.rc == 0 else "error", done.seconds)
+        else:
+            self._purse.unspent("sbatch")  # somebody's record was read
+        return record
+
+    async def _search(self, order: SubmitOrder, record: Record, evidence: Evidence) -> Submission:
+        """Look for a job that neither an id nor a definite refusal settles."""
+        try:
+            rows = await self.find(order.token)
+        except Unreachable as error:
+            log.info("submission.unsettled", cluster=self.name, job=order.token, why=str(error))
+            return Unknown(evidence=evidence)
+        if rows:
+            found = min(rows, key=lambda row: (is_over(row), len(row.slurm_id), row.slurm_id))
+            return Accepted(slurm_id=found.slurm_id, evidence=found.evidence)
+        until = submission.quiet_until(
+            record, order.attempted_at, self.settings.message_timeout, self._quiet_slack
+        )
+        return Expired(evidence=evidence) if self._clock() >= until else Unknown(evidence=evidence)
+
+    def _evidence(self, order: SubmitOrder, raw: str, rc: int | None = None) -> Evidence:
+        return Evidence(
+            source=f"sbatch (try {order.k})", exit_status=rc, raw=printable(raw), at=self._clock()
+        )
+
+    # --- find and poll ----------------------------------------------------------------------------
+
+    async def find(self, token: str) -> list[Observation]:
+        """Look for a job by its name, in squeue and then in sacct."""
+        rows = await self._queue.named(token)
+        if rows:
+            return rows
+        return await self._queue.accounted([token]) or []
+
+    async def poll(self, jobs: Sequence[Job]) -> PollAnswer:
+        """Ask about all our jobs at once: squeue, and for what it forgot sacct and exit.json."""
+        with self._metrics.poll_seconds.labels(self.name).time():
+            answer = await self._poll(jobs)
+        asked_at = self._clock()
+        age = self._metrics.poll_age_seconds.labels(self.name)
+        age.set_function(lambda: self._clock() - asked_at)
+        return answer
+
+    async def _poll(self, jobs: Sequence[Job]) -> PollAnswer:
+        place = await self.open()
+        seen: dict[str, list[Observation]] = {job.token: [] for job in jobs}
+        strays: list[Observation] = []
+        for row in await self._queue.everything():
+            if row.token in seen:
+                seen[row.token].append(row)
+            elif row.token.startswith(f"{self.instance}-") and not is_over(row):
+                strays.append(row)
+        missing = [job for job in jobs if job.is_live and not seen[job.token]]
+        doubtful = [job for job in jobs if _needs_claim(seen[job.token])]
+        absent: dict[str, Evidence] = {}
+        dirs = await witness.read_dirs(self._remote, place, [*missing, *doubtful])
+        if missing:
+            absent = await self._second_witness(missing, dirs, seen)
+        return PollAnswer(
+            seen={token: tuple(rows) for token, rows in seen.items() if rows},
+            absent=absent,
+            claims={token: found.claim for token, found in dirs.items() if found.claim},
+            strays=tuple(strays),
+        )
+
+    async def _second_witness(
+        self,
+        missing: Sequence[Job],
+        dirs: Mapping[str, witness.JobDir],
+        seen: dict[str, list[Observation]],
+    ) -> dict[str, Evidence]:
+        """Ask sacct and exit.json about what squeue forgot; return what nobody knows."""
+        answer = await self._queue.accounted([job.token for job in missing])
+        absent: dict[str, Evidence] = {}
+        for job in missing:
+            found = dirs[job.token]
+            rows = [row for row in answer or () if row.token == job.token]
+            left = witness.observation(job, found)
+            if left is not None and not any(is_over(row) for row in rows):
+                rows = [left]  # accounting lags behind what the script itself wrote
+            seen[job.token].extend(rows)
+            # No accounting: a readable job directory in which nothing ended is the second witness.
+            silent = self._queue.no_accounting and found.readable and not found.exit_json
+            if not rows and (answer is not None or silent):
+                witnesses = "squeue and sacct" if answer is not None else "squeue and exit.json"
+                absent[job.token] = Evidence(
+                    source=witnesses, raw="neither knows the job's name", at=self._clock()
+                )
+        return absent
+
+    # --- cancel -----------------------------------------------------------------------------------
+
+    async def cancel(self, job: Job) -> Event | None:
+        """Tell Slurm to end a job; for one that was never known, prove its absence."""
+        if job.is_terminal or not (job.is_live or job.is_attempted):
+            return None
+        place = await self.open()
+        if job.is_live:
+            await self._queue.end(token=job.token, slurm_id=job.slurm_id)
+            return None
+        done = await self._remote.run(
+            submission.seal(job.run_id, job.token, max(job.tries, 1), place), op="seal"
+        )
+        record = submission.read(done.stdout, place)
+        if record.stop and not self._surely_unsent(job, record):
+            return None
+        if record.owner:
+            return self._event(job, Trigger.SUBMIT_ACCEPTED, "claim", record.owner, record.owner)
+        if not record.stop and record.claim != submission.SEALED:
+            raise Unreachable(f"{self.name}: {job.token} could not be sealed; asked again later")
+        await self._queue.end(token=job.token, slurm_id=record.slurm_id)
+        if any(not is_over(row) for row in await self._queue.named(job.token)):
+            return None
+        raw = f"claim {record.claim or 'none, no run directory'}; squeue knows no live job of it"
+        return self._event(job, Trigger.PROVED_ABSENT, "seal and squeue", raw)
+
+    def _surely_unsent(self, job: Job, record: Record) -> bool:
+        """Tell whether a job without a run directory can no longer come: nothing to seal there."""
+        quiet = submission.quiet_until(
+            record, job.attempted_at or 0.0, self.settings.message_timeout, self._quiet_slack
+        )
+        return record.stop == "rundir" and self._clock() >= quiet
+
+    def _event(
+        self, job: Job, trigger: Trigger, source: str, raw: str, slurm_id: str | None = None
+    ) -> Event:
+        evidence = Evidence(source=source, exit_status=0, raw=raw, at=self._clock())
+        return Event(trigger=trigger, slurm_id=slurm_id, evidence=evidence)
+
+    async def prune(self, slurm_ids: Sequence[str]) -> None:
+        """End twins by their ids."""
+        await self._queue.end_ids(slurm_ids)
+
+    # --- probe ------------------------------------------------------------------------------------
+
+    async def probe(self, job: Job) -> ProbeAnswer:
+        """Look whether a service answers. Trouble of our own is no verdict about it."""
+        started = self._clock()
+        try:
+            endpoint = await self._endpoint(job)
+            verdict, detail = await self._look(job, endpoint)
+        except Unreachable as error:
+            endpoint, verdict, detail = None, Verdict.NONE, str(error)
+        return ProbeAnswer(
+            verdict=verdict, detail=detail, seconds=self._clock() - started, endpoint=endpoint
+        )
+
+    async def _look(self, job: Job, endpoint: Endpoint | None) -> tuple[Verdict, str]:
+        if endpoint is None:
+            return Verdict.BAD, "the job has not written its endpoint.json yet"
+        check = job.spec.health_check or DEFAULT_CHECK
+        look = checks.request(check, endpoint)
+        if look is None:
+            return Verdict.GOOD, "running; it has no port that could be asked"
+        place = await self.open()
+        logs = [parcels.log_file(place, job, stream) for stream in ("out", "err")]
+        response = await self._looks.take(
+            look, seconds=check.timeout, logs=[file for file in logs if file]
+        )
+        return checks.verdict(look, response)
+
+    async def _endpoint(self, job: Job) -> Endpoint | None:
+        """Return where the service answers; read again when it is of another id or span."""
+        if job.endpoint is not None and _fits(job, job.endpoint):
+            return job.endpoint
+        place = await self.open()
+        file = quote(f"{place.job_dir(job.run_id, job.token)}/endpoint.json")
+        done = await self._remote.run(f"cat -- {file}", op="endpoint", limit=65536)
+        endpoint = witness.parse_endpoint(done.stdout)
+        return endpoint if endpoint is not None and _fits(job, endpoint) else None
+
+    # --- fetch ------------------------------------------------------------------------------------
+
+    async def fetch(self, job: Job) -> Fetched:
+        """Bring home what a job left."""
+        return await parcels.fetch(self._remote, await self.open(), job)
+
+    async def log(self, job: Job, stream: str, offset: int, limit: int) -> bytes:
+        """Return a piece of a job's output; a negative ``offset`` counts from the end."""
+        return await parcels.log(
+            self._remote, await self.open(), job, stream, offset=offset, limit=limit
+        )
+
+
+def _fits(job: Job, endpoint: Endpoint) -> bool:
+    return endpoint.slurm_id == job.slurm_id and endpoint.generation == job.generation
+
+
+def _needs_claim(rows: Sequence[Observation]) -> bool:
+    """Tell whether only the claim says which row, if any, speaks for the job."""
+    return len(rows) > 1 or any(
+        row.exit_code in _NOT_THE_WORK or row.signal == _NOT_LAUNCHED for row in rows
+    )

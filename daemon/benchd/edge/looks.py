@@ -1,0 +1,124 @@
+"""Taking the look that a health check asks for: through the link, or from the login node.
+
+Connections go through the login node without a port or a process on it. Where a site forbids
+that, bash on the login node does the same with /dev/tcp, for looks only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from shlex import quote
+
+from benchd.catalog.checks import (
+    Answer,
+    Command,
+    Http,
+    Log,
+    Look,
+    NoAnswer,
+    NotAsked,
+    Redis,
+    Response,
+    Tcp,
+)
+from benchd.edge.remote import Remote
+from benchd.edge.shell import ForwardingForbidden, printable
+from benchd.errors import Unreachable
+
+# Bytes of an answer that are read: verdicts look at its first line.
+_FIRST = 4096
+# Seconds that a check from the login node gets on top of its own time, for the shell around it.
+_SLACK = 10.0
+# Exit status of our own bash when /dev/tcp does not connect; no bash builtin ends with it.
+_REFUSED = 97
+
+
+class Looks:
+    """Takes looks at the services of one cluster."""
+
+    def __init__(self, remote: Remote) -> None:
+        self._remote = remote
+        self._forbidden_in = -1  # the connection in which forwarding was found forbidden
+
+    async def take(self, look: Look, *, seconds: float, logs: Sequence[str]) -> Response:
+        """Fetch what ``look`` asks for within so many seconds. ``logs``: the job's output files."""
+        try:
+            match look:
+                case Command():
+                    return await self._command(look, seconds)
+                case Log():
+                    return await self._log(look, logs, seconds)
+                case Tcp() | Http() | Redis():
+                    return await self._exchange(look, seconds)
+        except Unreachable as error:
+            return NotAsked(detail=str(error))
+
+    async def _exchange(self, look: Tcp | Http | Redis, seconds: float) -> Response:
+        shell = self._remote.shell
+        if self._forbidden_in == shell.generation:
+            return await self._from_there(look, seconds)
+        place = f"{look.host}:{look.port}"
+        self._remote.breaker.check()
+        try:
+            async with asyncio.timeout(seconds):
+                return Answer(data=await self._say(look, seconds))
+        except ForwardingForbidden:
+            self._forbidden_in = shell.generation
+            return await self._from_there(look, seconds)
+        except ConnectionRefusedError as error:
+            return NoAnswer(detail=f"{place}: {error}")
+        except TimeoutError:
+            # Was it the service or our own link that was silent? Ask the login node.
+            await self._remote.run("true", op="probe", timeout=_SLACK)
+            return NoAnswer(detail=f"{place}: no answer within {seconds:g} s")
+        except OSError as error:
+            return NoAnswer(detail=f"{place}: {error}")
+
+    async def _say(self, look: Tcp | Http | Redis, seconds: float) -> bytes:
+        reader, writer = await self._remote.shell.connect(look.host, look.port, seconds)
+        try:
+            if not look.send:
+                return b""
+            writer.write(look.send)
+            return await reader.read(_FIRST)
+        finally:
+            writer.close()
+
+    async def _from_there(self, look: Tcp | Http | Redis, seconds: float) -> Response:
+        target = quote(f"/dev/tcp/{look.host}/{look.port}")
+        # The first line is all that is judged, and a server may keep the connection open.
+        read = 'IFS= read -r -t "$2" l <&3; printf "%s\\n" "$l"' if look.send else ":"
+        script = f'exec 3<>"$1" || exit {_REFUSED}; cat >&3; {read}'
+        done = await self._remote.run(
+            f"timeout -k 1 {seconds:g} bash --norc -c {quote(script)} - {target} {seconds:g}",
+            op="probe",
+            stdin=look.send,
+            timeout=seconds + _SLACK,
+        )
+        if done.status == 0:
+            return Answer(data=done.stdout.strip(b"\n") and done.stdout)
+        why = printable(done.stderr)[-200:] if done.status != 124 else "no answer in time"
+        return NoAnswer(detail=f"{look.host}:{look.port}: {why}")
+
+    async def _command(self, look: Command, seconds: float) -> Response:
+        exports = "".join(f"export {name}={quote(value)}; " for name, value in look.env.items())
+        done = await self._remote.run(
+            f"{exports}timeout -k 1 {seconds:g} bash --norc -c {quote(look.text)} 2>&1",
+            op="probe",
+            timeout=seconds + _SLACK,
+            limit=65536,
+        )
+        if done.status == 124:
+            return NoAnswer(detail=f"the command did not end within {seconds:g} s")
+        return Answer(data=done.stdout, status=done.status)
+
+    async def _log(self, look: Log, logs: Sequence[str], seconds: float) -> Response:
+        files = " ".join(quote(path) for path in logs)
+        done = await self._remote.run(
+            f"cat -- {files} 2>/dev/null | grep -E -m 1 -e {quote(look.pattern)}",
+            op="probe",
+            timeout=seconds + _SLACK,
+            limit=65536,
+        )
+        return Answer(data=done.stdout or done.stderr, status=done.status)

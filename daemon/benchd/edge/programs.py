@@ -1,0 +1,99 @@
+"""Asking Slurm: the commands, within the budget, and what their failures mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from shlex import join, quote
+
+import structlog
+
+from benchd.core import slurm
+from benchd.core.model import Observation, Trigger
+from benchd.edge.remote import Remote
+from benchd.edge.shell import Completed
+from benchd.errors import Unreachable
+
+log = structlog.get_logger()
+
+_OVER = frozenset({Trigger.SEEN_COMPLETED, Trigger.SEEN_FAILED, Trigger.SEEN_CANCELLED})
+# Slurm without accounting says so in these words, whatever the version.
+_DISABLED = re.compile(rb"accounting storage is disabled", re.IGNORECASE)
+# scancel's complaints about jobs that are past cancelling: what was wanted is so.
+_ENDED = re.compile(rb"Invalid job id|already complet", re.IGNORECASE)
+# Seconds sacct looks back. Tokens are unique, so an old row can only be ours.
+_LOOK_BACK = 30 * 86400.0
+# Names asked for by one sacct: 100 bytes each, far below a command line's limit.
+_NAMES_AT_ONCE = 500
+
+
+def is_over(row: Observation) -> bool:
+    """Tell whether a row is about a job that has ended."""
+    event = slurm.event(row)
+    return event is not None and event.trigger in _OVER
+
+
+class Queue:
+    """squeue, sacct and scancel of one cluster."""
+
+    def __init__(self, remote: Remote, *, clock: Callable[[], float]) -> None:
+        self._remote = remote
+        self._clock = clock
+        self.no_accounting = False  # sacct said that there is none
+
+    async def everything(self) -> list[Observation]:
+        """Return all our user's jobs, also those that ended within MinJobAge."""
+        return await self._squeue(slurm.squeue_command(), op="poll")
+
+    async def named(self, token: str) -> list[Observation]:
+        """Return the jobs of this name that squeue knows."""
+        rows = await self._squeue(slurm.squeue_command(token), op="find")
+        return [row for row in rows if row.token == token]
+
+    async def _squeue(self, command: str, *, op: str) -> list[Observation]:
+        done = await self._remote.ask(command, program="squeue", op=op)
+        if done.status != 0 or done.truncated:
+            raise self._failed("squeue", done)
+        return self._rows("squeue", slurm.parse_squeue(done.stdout, self._clock()))
+
+    async def accounted(self, tokens: Sequence[str]) -> list[Observation] | None:
+        """Return what sacct knows of these names; None when it did not answer."""
+        rows: list[Observation] = []
+        since = self._clock() - _LOOK_BACK
+        for start in range(0, len(tokens), _NAMES_AT_ONCE):
+            command = slurm.sacct_command(tokens[start : start + _NAMES_AT_ONCE], since)
+            done = await self._remote.ask(command, program="sacct", op="account")
+            self.no_accounting = done.status != 0 and bool(_DISABLED.search(done.stderr))
+            if done.status != 0 or done.truncated:
+                return None
+            rows += self._rows("sacct", slurm.parse_sacct(done.stdout, self._clock()))
+        return rows
+
+    def _rows(self, program: str, rows: slurm.Rows) -> list[Observation]:
+        if rows.malformed:
+            log.debug("slurm.malformed", program=program, lines=rows.malformed[:5])
+        return list(rows.seen)
+
+    async def end(self, *, token: str, slurm_id: str | None) -> None:
+        """Cancel a job by its id, and whatever else has its name."""
+        by_id = f"scancel {quote(slurm_id)}; a=$?; " if slurm_id else "a=0; "
+        await self._scancel(f"{by_id}scancel --me --name={quote(token)} || exit $?; exit $a")
+
+    async def end_ids(self, slurm_ids: Sequence[str]) -> None:
+        """Cancel jobs by their ids."""
+        if slurm_ids:
+            await self._scancel(join(["scancel", *slurm_ids]))
+
+    async def _scancel(self, command: str) -> None:
+        done = await self._remote.ask(command, program="scancel", op="cancel", urgent=True)
+        if done.status != 0 and not _ENDED.search(done.stderr):
+            raise self._failed("scancel", done)
+
+    def _failed(self, program: str, done: Completed) -> Unreachable:
+        if done.status == 127:
+            return Unreachable(
+                f"{self._remote.name}: {program} is not found on the login node: it must be in the "
+                "PATH of non-interactive shells (set it in ~/.bashrc there)"
+            )
+        said = done.said() or "no reason given"
+        return Unreachable(f"{self._remote.name}: {program} failed ({done.status}): {said}")

@@ -1,0 +1,62 @@
+"""The way to a cluster with everything that protects it: circuit breaker, budget, bookkeeping."""
+
+from __future__ import annotations
+
+from benchd.edge.budget import Breaker, Purse
+from benchd.edge.shell import OUTPUT_LIMIT, Completed, Resting, Shell
+from benchd.errors import NeedsHuman, Unreachable
+
+# Seconds for a command that only touches files.
+FILES_TIMEOUT = 30.0
+# Seconds for a Slurm query: a dead slurmdbd lets sacct wait for 45.
+QUERY_TIMEOUT = 60.0
+
+
+class Remote:
+    """Runs commands near one Slurm."""
+
+    def __init__(self, name: str, shell: Shell, *, purse: Purse, breaker: Breaker) -> None:
+        self.name = name
+        self.shell = shell
+        self.purse = purse
+        self.breaker = breaker
+        self.trouble: str | None = None  # why the last command was not answered
+
+    async def run(
+        self,
+        command: str,
+        *,
+        op: str,
+        stdin: bytes = b"",
+        timeout: float = FILES_TIMEOUT,  # noqa: ASYNC109 - it also bounds the far side
+        limit: int = OUTPUT_LIMIT,
+    ) -> Completed:
+        """Run a command unless the circuit is open."""
+        self.breaker.check()
+        try:
+            done = await self.shell.run(command, op=op, stdin=stdin, timeout=timeout, limit=limit)
+        except (Resting, NeedsHuman) as error:
+            self.trouble = str(error)
+            raise  # nothing was tried, or trying again is not the breaker's to decide
+        except Unreachable as error:
+            self.trouble = str(error)
+            self.breaker.failed()
+            raise
+        self.trouble = None
+        self.breaker.succeeded()
+        return done
+
+    async def ask(self, command: str, *, program: str, op: str, urgent: bool = False) -> Completed:
+        """Run a Slurm command within the budget; its failure is an answer like any other."""
+        self.breaker.check()
+        await self.purse.spend(program, urgent=urgent)
+        try:
+            done = await self.run(command, op=op, timeout=QUERY_TIMEOUT)
+        except Unreachable as error:
+            if error.sent:
+                self.purse.made(program, "lost", QUERY_TIMEOUT)
+            else:
+                self.purse.unspent(program)
+            raise
+        self.purse.made(program, "ok" if done.status == 0 else "error", done.seconds)
+        return done

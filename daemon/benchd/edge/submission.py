@@ -1,0 +1,329 @@
+"""Submitting exactly once: the one command that does it, and how its answer settles.
+
+Theory of operation. Every try of a job has a directory, made by ``mkdir`` on the shared file
+system. Who makes it calls ``sbatch``, once, and records there what came of it; who finds it made
+only reads. So the same command may be sent any number of times: after a cut, a crash, a restored
+backup. What it cannot settle (``sbatch`` timed out, or died) is looked for by name, and when the
+quiet time is over without a sign, the next try may be made; should the first land after all, the
+claim in the job's own script stops it.
+
+Nothing is believed to have arrived before its length was checked: a link that is cut while a
+script travels ends the stream like a complete one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from shlex import quote
+
+from benchd.core import slurm
+from benchd.core.model import Accepted, Binding, Evidence, Refused, Submission
+from benchd.edge import pieces
+from benchd.edge.pieces import Piece
+from benchd.edge.shell import printable
+from benchd.errors import NeedsHuman, Unreachable
+
+# Seconds sbatch may take; a controller that limits us answers slowly and retries inside sbatch.
+SBATCH_TIMEOUT = 150
+# Seconds from the start of a try to the end of its sbatch, killed if need be. No rc by then: none.
+TRY_TIME = SBATCH_TIMEOUT + 5
+# Seconds of slack in the quiet time: a request may sit in a stalled controller's socket.
+QUIET_SLACK = 60.0
+
+RUN_DIR_GONE = "RUN_DIR_GONE"
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})|[0-9A-Fa-f:.]{2,45}")
+SEALED = "sealed"
+
+# Why the command stopped -> (final, sentence). {0} is what it said, {1} the directory.
+_STOPS: Mapping[str, tuple[bool, str]] = {
+    "workdir": (
+        False,
+        "the workdir {1} is not there: is its file system mounted on the login node?",
+    ),
+    "rundir": (
+        True,
+        RUN_DIR_GONE + ": {1} was made for this run and is gone (a scratch cleaner?), so nothing "
+        "can tell what was submitted from it; check squeue, then submit the recipe again",
+    ),
+    "mkdir": (
+        False,
+        "cannot make a directory in {1}: {0}; is it full, over quota or read-only?",
+    ),
+    "write": (False, "cannot write into {1}: {0}; is it full or over quota?"),
+    SEALED: (True, "the job was cancelled before it was submitted ({1}/claim is sealed)"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitOrder:
+    """One submission try, as it was committed before anything is sent."""
+
+    token: str
+    run_id: str
+    k: int
+    attempted_at: float
+    script: str
+    targets: tuple[Binding, ...] = ()
+    make_run_dir: bool = False
+    ship: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a cluster's files are, and which of us may write there."""
+
+    workdir: str
+    instance: str
+    epoch: int
+    skew: float = 0.0  # our clock minus the file server's, seconds
+
+    def run_dir(self, run_id: str) -> str:
+        """Return the run's directory."""
+        return f"{self.workdir}/runs/{run_id}"
+
+    def job_dir(self, run_id: str, token: str) -> str:
+        """Return the job's directory."""
+        return f"{self.run_dir(run_id)}/jobs/{token}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What the try directory says. ``made_at`` and ``rc_at`` by our own clock."""
+
+    stop: str = ""
+    said: str = ""
+    won: bool = False
+    rc: int | None = None
+    out: str = ""
+    err: str = ""
+    slurm_id: str | None = None
+    claim: str | None = None
+    made_at: float | None = None
+    rc_at: float | None = None
+
+    @property
+    def owner(self) -> str | None:
+        """The Slurm id that holds the job's claim."""
+        return self.claim if self.claim is not None and self.claim.isdigit() else None
+
+
+def payload(order: SubmitOrder) -> tuple[bytes, tuple[int, int, int]]:
+    """Return what travels on stdin, and the length of each of its three parts."""
+    parts = (
+        order.script.encode(),
+        targets_json(order.targets).encode(),
+        targets_env(order.targets).encode(),
+    )
+    return b"".join(parts), (len(parts[0]), len(parts[1]), len(parts[2]))
+
+
+def command(order: SubmitOrder, place: Place, lengths: tuple[int, int, int]) -> str:
+    """Return the one command of a submission try. One line; safe to send again and again."""
+    script, targets, env = lengths
+    verify = (
+        f"d=$(head -c {sum(lengths)}; echo x); d=${{d%x}}; "
+        f'[ "${{#d}}" -eq {sum(lengths)} ] || stop short "${{#d}}"; '
+        '[ -d "$W" ] || stop workdir; '
+        f'e=$(cat "$W/epoch-{place.instance}" 2>&1); [ "$e" = {place.epoch} ] || stop epoch "$e"; '
+    )
+    make = 'm=$(mkdir -p "$R" 2>&1) || stop mkdir "$m"; '
+    directory = (
+        (make if order.make_run_dir else '[ -d "$R" ] || stop rundir; ')
+        + 'm=$(mkdir -p "$J" 2>&1) || stop mkdir "$m"; '
+        'if m=$(mkdir "$T" 2>&1); then say won 1; else [ -d "$T" ] || stop mkdir "$m"; show; fi; '
+        # Somebody's claim is there already: whoever it is, this try has nothing to add.
+        'c=$(readlink "$J/claim") && { [ "$c" = sealed ] && stop sealed; show; }; '
+    )
+    write = (
+        f'm=$({{ printf %s "${{d:0:{script}}}" >"$T/script.sh" && '
+        f'printf %s "${{d:{script}:{targets}}}" >"$T/targets.json" && '
+        f'printf %s "${{d:{script + targets}:{env}}}" >"$T/targets.env"; }} 2>&1) || '
+        # sbatch was not called and, the directory being ours, never will be: undo the try.
+        '{ rm -rf "$T"; stop write "$m"; }; '
+    )
+    return (
+        _head(order.run_id, order.token, order.k, place)
+        + verify
+        + directory
+        + write
+        + _sbatch(order)
+        + "show"
+    )
+
+
+def _head(run_id: str, token: str, k: int, place: Place) -> str:
+    """Return the names and functions every command about a try begins with."""
+    return (
+        f"umask 077; W={quote(place.workdir)}; R={quote(place.run_dir(run_id))}; "
+        f'J="$R/jobs/"{quote(token)}; T="$J/try-{k:d}"; {pieces.FUNCTIONS}'
+        'stop() { say stop "$1"; say said "${2:-}"; exit 0; }; '
+        'show() { put rc "$T/rc"; put id "$T/id"; put out "$T/out"; put err "$T/err"; '
+        'link claim "$J/claim"; [ -d "$T" ] && say made "" "$(stat -c %Y "$T")"; exit 0; }; '
+    )
+
+
+def _sbatch(order: SubmitOrder) -> str:
+    # id before rc: whoever reads an rc may rely on the rest. What cannot be written is still said.
+    return (
+        f"timeout -k 5 {SBATCH_TIMEOUT} sbatch --parsable --job-name={quote(order.token)} "
+        '--output="$J/%j.out" --error="$J/%j.err" --open-mode=append --chdir="$J" --export=NONE '
+        f'"$T/script.sh" "$J" {order.k:d} </dev/null >"$T/out" 2>"$T/err"; rc=$?; '
+        'i=$(tail -n 1 "$T/out"); i=${i%%;*}; case "$i" in ""|*[^0-9]*) i= ;; esac; '
+        '[ "$rc" -eq 0 ] && [ -n "$i" ] && printf "%s\\n" "$i" >"$T/id.tmp" '
+        '&& mv "$T/id.tmp" "$T/id"; '
+        'printf "%s\\n" "$rc" >"$T/rc.tmp" && mv "$T/rc.tmp" "$T/rc"; say rc "$rc"; '
+    )
+
+
+def seal(run_id: str, token: str, k: int, place: Place) -> str:
+    """Return the command that seals a job's claim and shows its last try.
+
+    A run directory that is not there is not made: a try that was under way could not tell it from
+    one that a scratch cleaner took.
+    """
+    return (
+        _head(run_id, token, k, place)
+        + '[ -d "$R" ] || stop rundir; m=$(mkdir -p "$J" 2>&1) || stop mkdir "$m"; '
+        'ln -sT sealed "$J/claim" 2>/dev/null; show'
+    )
+
+
+def read(answer: bytes, place: Place) -> Record:
+    """Read the answer of ``command`` or ``seal``; ``Unreachable`` when it makes no sense."""
+    try:
+        found = pieces.parse(answer)
+    except ValueError as error:
+        raise Unreachable(f"the login node's answer to a submission is garbled: {error}") from error
+    rc = _text(found, "rc")
+    return Record(
+        stop=_text(found, "stop"),
+        said=printable(_text(found, "said")),
+        won="won" in found,
+        rc=int(rc) if rc.isdigit() else None,
+        out=_text(found, "out"),
+        err=_text(found, "err"),
+        slurm_id=_text(found, "id") or None,
+        claim=_text(found, "claim") or None,
+        made_at=_at(found, "made", place),
+        rc_at=_at(found, "rc", place),
+    )
+
+
+def _text(found: Mapping[str, Piece], label: str) -> str:
+    return found[label].text if label in found else ""
+
+
+def _at(found: Mapping[str, Piece], label: str, place: Place) -> float | None:
+    # 0: said by the command itself (rc could not be written), not read from a file.
+    return found[label].at + place.skew if label in found and found[label].at else None
+
+
+def stopped(record: Record, order: SubmitOrder, place: Place, evidence: Evidence) -> Refused | None:
+    """Return why the command did not even try; raise when that is no fault of the job."""
+    if not record.stop:
+        return None
+    if record.stop == "short":
+        raise Unreachable(
+            f"only {record.said} bytes of the script arrived; nothing was submitted", sent=False
+        )
+    if record.stop == "epoch":
+        raise NeedsHuman(epoch_mismatch(place, record.said))
+    final, sentence = _STOPS[record.stop]
+    where = {
+        "workdir": place.workdir,
+        "rundir": place.run_dir(order.run_id),
+    }.get(record.stop, place.job_dir(order.run_id, order.token))
+    why = sentence.format(record.said or "no reason given", where)
+    return Refused(why=why, final=final, evidence=evidence)
+
+
+def settled(record: Record, evidence: Evidence) -> Submission | None:
+    """Return what the record proves by itself; None when somebody has to look for the job."""
+    slurm_id = record.owner or record.slurm_id
+    if slurm_id:
+        return Accepted(slurm_id=slurm_id, evidence=evidence)
+    if record.rc is None:
+        return None
+    said = slurm.classify_sbatch(record.rc, record.out, record.err)
+    if said.kind is slurm.SbatchKind.ACCEPTED and said.slurm_id:
+        return Accepted(slurm_id=said.slurm_id, evidence=evidence)
+    if said.kind is slurm.SbatchKind.REFUSED:
+        return Refused(why=said.why, final=said.final, evidence=evidence)
+    return None
+
+
+def shown(record: Record) -> str:
+    """Return a record as evidence: what is written in the try directory."""
+    words = {
+        "stop": record.stop,
+        "said": record.said,
+        "id": record.slurm_id,
+        "claim": record.claim,
+        "out": record.out,
+        "err": record.err,
+    }
+    return "; ".join(f"{label}: {word}" for label, word in words.items() if word)
+
+
+def quiet_until(record: Record, attempted_at: float, message_timeout: float, slack: float) -> float:
+    """Return when a try without a sign of life may count as dead, by our clock."""
+    if record.rc_at is not None:
+        ended = record.rc_at
+    else:
+        # made_at is later than attempted_at when the command had to wait for its turn.
+        ended = max(attempted_at, record.made_at or 0.0) + TRY_TIME
+    return ended + 2 * message_timeout + slack
+
+
+def epoch_mismatch(place: Place, found: str) -> str:
+    """Return the message about a workdir that somebody else writes in our name."""
+    return (
+        f"{place.workdir}/epoch-{place.instance} says {found or 'nothing'!r}, expected "
+        f"{place.epoch}: another benchd with this state runs elsewhere, or this state was restored "
+        "from a backup; make sure that no other one runs, then use "
+        "`benchctl cluster resume --take-over`"
+    )
+
+
+def targets_json(targets: tuple[Binding, ...]) -> str:
+    """Return targets.json: what a client measures, for humans and for the verdict."""
+    rows = [
+        {
+            "name": t.name,
+            "token": t.token,
+            "generation": t.generation,
+            "host": t.host,
+            "ports": list(t.ports),
+        }
+        for t in targets
+    ]
+    return json.dumps({"schema": "benchd.targets/1", "targets": rows}, indent=1) + "\n"
+
+
+def targets_env(targets: tuple[Binding, ...]) -> str:
+    """Return targets.env: the same for the client's script, safe to source."""
+    lines: list[str] = []
+    for position, target in enumerate(targets):
+        host, ports = valid_host(target.host), [f"{int(port):d}" for port in target.ports]
+        stem = "BENCHD_TARGET_" + re.sub(r"[^A-Z0-9]", "_", target.name.upper())
+        values = {f"{stem}_HOST": host}
+        if ports:
+            values[f"{stem}_PORT"] = ports[0]
+        if position == 0:
+            values["BENCHD_TARGET_HOST"] = host
+            if ports:
+                shown = f"[{host}]" if ":" in host else host
+                values["BENCHD_TARGET_PORT"] = ports[0]
+                values["BENCHD_TARGET_URL"] = f"http://{shown}:{ports[0]}"
+        lines += [f"export {name}={quote(value)}\n" for name, value in values.items()]
+    return "".join(lines)
+
+
+def valid_host(host: str) -> str:
+    """Return a host that came from a compute node, or raise ``ValueError``: it reaches a shell."""
+    if _HOST.fullmatch(host) is None:
+        raise ValueError(f"{host!r} is neither a host name nor an address")
+    return host

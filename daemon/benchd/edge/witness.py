@@ -1,0 +1,100 @@
+"""What job directories say about jobs: the witness that needs no Slurm.
+
+``claim`` names the Slurm job that does the work, ``exit.json`` how it ended. One command reads the
+directories of many jobs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from shlex import quote
+
+from benchd.core import slurm
+from benchd.core.model import Endpoint, Job, Observation
+from benchd.edge import pieces
+from benchd.edge.remote import Remote
+from benchd.edge.submission import Place, valid_host
+from benchd.errors import Unreachable
+
+# Directories read by one command: 200 jobs make an answer of about 60 KiB.
+_AT_ONCE = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobDir:
+    """One job directory. ``readable`` False: it is not there, so it says nothing."""
+
+    readable: bool = False
+    claim: str | None = None
+    exit_json: bytes | None = None
+
+
+async def read_dirs(remote: Remote, place: Place, jobs: Sequence[Job]) -> Mapping[str, JobDir]:
+    """Return what the directories of these jobs say, by token."""
+    found: dict[str, JobDir] = {}
+    for start in range(0, len(jobs), _AT_ONCE):
+        found |= await _read_some(remote, place, jobs[start : start + _AT_ONCE])
+    return found
+
+
+async def _read_some(remote: Remote, place: Place, jobs: Sequence[Job]) -> dict[str, JobDir]:
+    paths = [f"{job.run_id}/jobs/{job.token}\n" for job in jobs]
+    done = await remote.run(
+        f"{pieces.FUNCTIONS}cd {quote(place.workdir + '/runs')} || exit 3; i=0; "
+        'while IFS= read -r p; do [ -d "$p" ] && [ -r "$p" ] && say "dir.$i" ""; '
+        'link "claim.$i" "$p/claim"; put "exit.$i" "$p/exit.json"; i=$((i + 1)); done',
+        op="witness",
+        stdin="".join(paths).encode(),
+    )
+    if done.status != 0:
+        raise Unreachable(f"{remote.name}: cannot read {place.workdir}/runs: {done.said()}")
+    try:
+        answer = pieces.parse(done.stdout)
+    except ValueError as error:
+        raise Unreachable(f"{remote.name}: garbled job directories: {error}") from error
+    return {job.token: _job_dir(answer, i) for i, job in enumerate(jobs)}
+
+
+def _job_dir(answer: Mapping[str, pieces.Piece], i: int) -> JobDir:
+    claim, exit_json = answer.get(f"claim.{i}"), answer.get(f"exit.{i}")
+    return JobDir(
+        readable=f"dir.{i}" in answer,
+        claim=claim.text if claim else None,
+        exit_json=exit_json.data if exit_json else None,
+    )
+
+
+def parse_endpoint(data: bytes) -> Endpoint | None:
+    """Read endpoint.json; None when it is not one. What it says reaches shells: it is checked."""
+    match _object(data):
+        case {
+            "slurm_id": str(slurm_id),
+            "generation": int(generation),
+            "host": str(host),
+            "ports": list(ports),
+        } if all(type(port) is int and 0 < port < 65536 for port in ports):
+            try:
+                host = valid_host(host)
+            except ValueError:
+                return None
+            return Endpoint(host=host, ports=tuple(ports), slurm_id=slurm_id, generation=generation)
+    return None
+
+
+def observation(job: Job, found: JobDir) -> Observation | None:
+    """Return what exit.json says about this job; nothing when it is of another id or span."""
+    text = (found.exit_json or b"").decode("utf-8", "replace")
+    left = slurm.exit_json_observation(job.token, text)
+    if left is None or (left.generation or 0) < job.generation:
+        return None
+    return left if left.slurm_id in (job.slurm_id, found.claim) else None
+
+
+def _object(data: bytes) -> dict[str, object]:
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

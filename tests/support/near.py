@@ -1,0 +1,76 @@
+"""Links, shells and clusters near an embedded cluster, with settings that suit a test."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from benchd.config import Budget, ClusterSettings, SSHSettings
+from benchd.edge.login import Pace
+from benchd.edge.ssh import Link
+from benchd.metrics import Metrics
+from benchd.sim import EmbeddedCluster
+
+# Seconds. A frozen server is found after 0.6 s, a failed login may be repeated after 0.05 s.
+QUICK = Pace(
+    floor=0.05,
+    ceiling=0.2,
+    keepalive=0.2,
+    keepalive_count=3,
+    connect_timeout=5.0,
+    login_timeout=5.0,
+)
+
+
+def ssh_settings(cluster: EmbeddedCluster, **over: Any) -> SSHSettings:
+    """Return how to reach the cluster's login node."""
+    values: dict[str, Any] = {
+        "host": cluster.host,
+        "port": cluster.port,
+        "user": cluster.user,
+        "identity": str(cluster.key),
+        "known_hosts": str(cluster.known_hosts),
+    }
+    return SSHSettings(**{**values, **over})
+
+
+def settings_for(cluster: EmbeddedCluster, *, channels: int = 5, **over: Any) -> ClusterSettings:
+    """Return a testbed's settings: nobody is disturbed, so nothing is rationed."""
+    return ClusterSettings(
+        ssh=ssh_settings(cluster, **over),
+        workdir=str(cluster.workdir),
+        budget=Budget(
+            rpc_per_minute=60_000.0, burst=1000, submits_per_minute=60_000.0, channels=channels
+        ),
+        testbed=True,
+    )
+
+
+def link_to(
+    cluster: EmbeddedCluster,
+    *,
+    metrics: Metrics | None = None,
+    pace: Pace = QUICK,
+    channels: int = 5,
+    **over: Any,
+) -> Link:
+    """Return a link to the cluster's login node, not yet logged in."""
+    return Link(
+        "alpha",
+        settings_for(cluster, channels=channels, **over),
+        metrics=metrics or Metrics(),
+        pace=pace,
+    )
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait for something to become true; fail when it does not in time."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - the condition is another process's
+            await asyncio.sleep(0.01)
+
+
+def sample(metrics: Metrics, name: str, **labels: str) -> float:
+    """Return the value of a metric; 0 when nothing was counted."""
+    return metrics.registry.get_sample_value(name, labels) or 0.0
