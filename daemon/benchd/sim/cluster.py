@@ -105,6 +105,14 @@ class EmbeddedCluster:
     # --- starting and stopping ---
 
     async def __aenter__(self) -> Self:
+        try:
+            await self._open()
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def _open(self) -> None:
         for path in (self.dir / "ssh", self.home, self.workdir, self.dir / "spool"):
             path.mkdir(parents=True, exist_ok=True)
         (self.dir / "ssh").chmod(0o700)
@@ -132,7 +140,6 @@ class EmbeddedCluster:
         self._ticker = asyncio.create_task(self._tick_on(), name="sim-ticker")
         for fault in self._given_faults:
             self.inject(*parse(fault))
-        return self
 
     async def __aexit__(
         self,
@@ -140,6 +147,9 @@ class EmbeddedCluster:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        await self._close()
+
+    async def _close(self) -> None:
         if self._ticker is not None:
             self._ticker.cancel()
             await asyncio.gather(self._ticker, return_exceptions=True)

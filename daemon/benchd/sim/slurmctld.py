@@ -27,8 +27,8 @@ from benchd.sim.nouns import (
 from benchd.sim.placement import place
 
 NO_SUCH_JOB = "Invalid job id specified"
-# What 22.05 keeps for a job whose script could not be started: signal 53, status 15 above it.
-LAUNCH_FAILURE = 53 | 15 << 8
+# What 22.05 keeps for a job whose script could not be started: "signal 53, core dumped", 15 above.
+LAUNCH_FAILURE = 53 | 0x80 | 15 << 8
 STEPD_WHY = {
     "CANCELLED": "",
     "TIMEOUT": " DUE TO TIME LIMIT",
