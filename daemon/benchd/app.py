@@ -18,7 +18,7 @@ from benchd.api.server import Interface
 from benchd.catalog import CATALOG
 from benchd.closing import Closing
 from benchd.config import ClusterSettings, Settings
-from benchd.core.expand import next_attempt
+from benchd.core.expand import next_attempt, renderer
 from benchd.core.model import Job, Readiness
 from benchd.core.spec import Role
 from benchd.edge import notify, pack
@@ -120,7 +120,7 @@ class Daemon:
     async def _site(self, name: str, settings: ClusterSettings) -> Site:
         shell: Shell
         if settings.ssh is not None:
-            shell = Link(name, settings, metrics=self.metrics, clock=self.clock)
+            shell = Link(name, settings, metrics=self.metrics)
         else:
             shell = LocalShell(name, metrics=self.metrics)
         cluster = Cluster(
@@ -189,7 +189,7 @@ class Daemon:
     def next_attempt(self, job: Job, now: float) -> Job:
         """Return the row of another attempt, its script rendered for its new token."""
         runtime = self.settings.clusters[job.cluster].runtime
-        return next_attempt(job, now=now, runtime=runtime, catalog=CATALOG, ship=self.ship)
+        return next_attempt(job, now, renderer(catalog=CATALOG, runtime=runtime, ship=self.ship))
 
     # --- running ----------------------------------------------------------------------------------
 

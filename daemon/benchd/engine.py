@@ -80,7 +80,7 @@ class Engine:
         pacings: Mapping[str, Pacing],
         metrics: Metrics,
         clock: Callable[[], float],
-        heartbeat: Callable[[], None] = lambda: None,
+        heartbeat: Callable[[], object] = lambda: None,
     ) -> None:
         self.store = store
         self.pacings = pacings

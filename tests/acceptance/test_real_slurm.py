@@ -1,0 +1,92 @@
+"""The main job on the real thing: a recipe in the inbox becomes a result from a real Slurm."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.daemon import REPO, RunningDaemon, until
+from support.realslurm import RealSlurm
+
+REDIS = REPO / "recipes" / "redis.yaml"
+
+pytestmark = pytest.mark.real("slurm", "sshd", "redis-server", "redis-benchmark")
+
+
+@pytest.fixture
+def daemon(real_config: Callable[..., Path]) -> Iterator[RunningDaemon]:
+    """Start a daemon on the real cluster."""
+    running = RunningDaemon(real_config()).start()
+    yield running
+    running.close()
+
+
+def passed(daemon: RunningDaemon, slurm: RealSlurm) -> dict[str, Any]:
+    """Check that the run passed with exactly one Slurm job per token; return its result."""
+    run = daemon.wait_run()
+    assert run["outcome"] == "PASSED", f"{run}\n{daemon.tail()}"
+    jobs = daemon.jobs()
+    sent = {job["token"]: len(slurm.sacct(job["token"])) for job in jobs}
+    assert dict.fromkeys(sent, 1) == sent
+    service = daemon.job("service")
+    assert ("CANCELLED", "DONE") == (service["state"], service["why"])
+    results: list[dict[str, Any]] = daemon.ask("results", run["id"])["results"]
+    assert [True] == [each["validity"]["valid"] for each in results]
+    return results[0]
+
+
+def test_a_redis_recipe_becomes_a_valid_result(
+    daemon: RunningDaemon, real_slurm: RealSlurm
+) -> None:
+    """Redis and its benchmark through sshd and Slurm: a rate, a report, a service we stopped."""
+    daemon.drop(REDIS)
+    result = passed(daemon, real_slurm)
+    assert result["metrics"]["req_s"]["value"] > 0
+    service = daemon.job("service")
+    states = [row["State"].split()[0] for row in real_slurm.sacct(service["token"])]
+    assert ["CANCELLED"] == states
+    report = daemon.state / "runs" / result["run"] / "report.html"
+    assert result["run"] in report.read_text()
+
+
+def test_a_killed_daemon_goes_on_where_it_was(daemon: RunningDaemon, real_slurm: RealSlurm) -> None:
+    """SIGKILL while the service is starting: same result, one Slurm job per token."""
+    daemon.drop(REDIS)
+    until(lambda: daemon.job("service").get("slurm_id"), 30.0, "the service is in Slurm")
+    daemon.kill()
+    daemon.start()
+    assert passed(daemon, real_slurm)["metrics"]["req_s"]["value"] > 0
+
+
+def test_a_daemon_killed_in_the_measurement_keeps_it(
+    daemon: RunningDaemon, real_slurm: RealSlurm
+) -> None:
+    """SIGKILL after the client was sent: it is found again, not sent again."""
+    daemon.drop(REDIS)
+    until(lambda: daemon.job("client").get("tries"), 60.0, "the client was sent")
+    daemon.kill()
+    daemon.start()
+    assert passed(daemon, real_slurm)["metrics"]["req_s"]["value"] > 0
+
+
+def test_ten_seconds_without_a_login_node_lose_nothing(
+    daemon: RunningDaemon, real_slurm: RealSlurm
+) -> None:
+    """The sshd is stopped and its sessions cut in the middle of the run; the run passes."""
+    daemon.drop(REDIS)
+    until(lambda: daemon.job("service").get("slurm_id"), 30.0, "the service is in Slurm")
+    real_slurm.ctl("down", "sshd")
+    real_slurm.ctl("drop", "sshd")
+    cut = time.monotonic()
+
+    def is_down_for_ten_seconds() -> bool:
+        down = daemon.ask("status")["clusters"][0]["link"] != "up"
+        return down and time.monotonic() - cut > 10.0
+
+    until(is_down_for_ten_seconds, 20.0, "the link has been down for ten seconds")
+    real_slurm.ctl("up", "sshd")
+    assert passed(daemon, real_slurm)["metrics"]["req_s"]["value"] > 0
