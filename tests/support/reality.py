@@ -57,7 +57,7 @@ COMPONENTS: dict[str, Probe] = {
     "chromium": _binaries("chromium"),
     "shellcheck": _binaries("shellcheck"),
     "systemd-analyze": _binaries("systemd-analyze"),
-    "xllamacpp": _modules("xllamacpp", "gguf", "numpy"),
+    "xllamacpp": _modules("xllamacpp"),
     "apptainer": _binaries("apptainer"),
     "gpu": _path("/dev/nvidia0", "no /dev/nvidia0"),
     "ollama": _binaries("ollama"),

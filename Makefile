@@ -1,0 +1,104 @@
+# benchd: every command of this repository. `make` alone explains them.
+
+VENV ?= .venv
+PYTHON ?= python3
+CLUSTER ?= embedded
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+# The environment is made again when what it is made from changes; otherwise `make` is instant.
+KEY := $(shell cat pyproject.toml daemon/requirements.txt 2>/dev/null | cksum | cut -d' ' -f1)
+DEV_KEY := $(shell cat daemon/requirements.txt tests/requirements.txt 2>/dev/null | cksum | cut -d' ' -f1)
+READY := $(VENV)/.ready-$(KEY)
+DEV_READY := $(VENV)/.dev-$(DEV_KEY)
+PIP_INSTALL := $(BIN)/python -m pip --quiet --disable-pip-version-check install
+SCRIPTS = $(shell find tests .ci -name '*.sh' -not -path 'tests/golden/*') .ci/run
+# What pins is not among the pinned: an environment of its own. LOCK_ARGS=--upgrade takes newer ones.
+COMPILE = build/lock/bin/pip-compile --quiet --generate-hashes --no-header --strip-extras \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options --allow-unsafe
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev packages demo test lint bench docs lock clean
+
+help: ## say what there is
+	@echo 'make demo                 install benchd into $(VENV) and watch it do its whole job here'
+	@echo 'make demo CLUSTER=slurm   the same on a real Slurm that is brought up for the occasion'
+	@echo 'make test                 every check and every test (installs Debian packages if it may)'
+	@echo 'make lint                 formatting, types, layers, shell scripts'
+	@echo 'make bench                speed and memory on a real Slurm'
+	@echo 'make docs                 write the generated parts of docs/ anew'
+	@echo 'make setup                only $(VENV) with benchd'
+	@echo 'make lock                 pin the dependencies anew, with their hashes'
+	@echo 'make clean                remove what make made'
+	@echo
+	@echo 'VENV=dir  PYTHON=python3.12  PYTEST_ARGS="-k store -x"  BENCHD_REQUIRE_REAL=1: no skips'
+
+setup: $(READY)
+
+setup-dev: $(DEV_READY)
+
+$(READY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo 'benchd needs Python 3.11 or newer; $(PYTHON) is older or missing. Try: make PYTHON=python3.12' >&2; exit 1; }
+	@echo 'setup: creating $(VENV)'
+	@$(PYTHON) -m venv $(VENV) || { \
+	  echo 'setup: no virtual environment; on Debian and Ubuntu: apt install python3-venv' >&2; exit 1; }
+	@echo "setup: installing $$(grep -c '^[a-z].*==' daemon/requirements.txt) packages (daemon/requirements.txt)"
+	@$(PIP_INSTALL) --require-hashes -r daemon/requirements.txt
+	@$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@rm -f $(VENV)/.ready-*; touch $@
+
+$(DEV_READY): $(READY)
+	@echo "setup: installing $$(grep -c '^[a-z].*==' tests/requirements.txt) packages for tests (tests/requirements.txt)"
+	@$(PIP_INSTALL) --require-hashes -r tests/requirements.txt
+	@rm -f $(VENV)/.dev-*; touch $@
+
+packages:
+	@tests/install/system-packages.sh
+
+demo: setup
+ifeq ($(CLUSTER),embedded)
+	@$(BIN)/benchd demo
+else ifeq ($(CLUSTER),slurm)
+	@tests/install/system-packages.sh slurm
+	@rm -rf .demo/slurm
+	@PYTHON=$(BIN)/python tests/slurm/testbed.sh run --home .demo/slurm -- \
+	  sh -c '$(BIN)/benchd demo --config "$$BENCHD_CONFIG"'
+else
+	@echo 'CLUSTER=$(CLUSTER): say CLUSTER=embedded (the default) or CLUSTER=slurm' >&2; exit 2
+endif
+
+test: setup-dev packages
+	@start=$$(date +%s); lint=ok; tests=ok; \
+	$(MAKE) --no-print-directory lint || lint=FAILED; \
+	$(BIN)/pytest $(PYTEST_ARGS) || tests=FAILED; \
+	echo "make test: lint $$lint, tests $$tests, $$(($$(date +%s) - start)) s"; \
+	[ $$lint$$tests = okok ]
+
+lint: setup-dev
+	@$(BIN)/ruff check --quiet . && echo 'lint: ruff check ok'
+	@$(BIN)/ruff format --quiet --check . && echo 'lint: ruff format ok'
+	@$(BIN)/mypy --no-error-summary && echo 'lint: mypy ok'
+	@out=$$($(BIN)/lint-imports --no-cache 2>&1) && echo 'lint: import contracts ok' || { echo "$$out"; exit 1; }
+	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS) && echo 'lint: shellcheck ok'; \
+	elif [ "$$BENCHD_REQUIRE_REAL" = 1 ]; then echo 'lint: shellcheck is not installed' >&2; exit 1; \
+	else echo 'lint: shellcheck skipped: not installed'; fi
+
+bench: setup-dev
+	@tests/install/system-packages.sh slurm
+	@PYTHON=$(BIN)/python tests/slurm/testbed.sh run -- $(BIN)/python tests/bench/run.py
+
+docs: setup
+	@$(BIN)/python docs/generate.py
+
+lock:
+	@test -x build/lock/bin/pip-compile || { $(PYTHON) -m venv build/lock && \
+	  build/lock/bin/python -m pip --quiet --disable-pip-version-check install pip-tools; }
+	@echo 'lock: daemon/requirements.txt'
+	@$(COMPILE) $(LOCK_ARGS) --build-deps-for editable --output-file daemon/requirements.txt pyproject.toml
+	@echo 'lock: tests/requirements.txt'
+	@$(COMPILE) $(LOCK_ARGS) --output-file tests/requirements.txt tests/requirements.in
+
+clean:
+	rm -rf $(VENV) build dist .demo .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find daemon tests -depth \( -name '__pycache__' -o -name '*.egg-info' \) -exec rm -rf {} +
