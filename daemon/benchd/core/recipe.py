@@ -252,7 +252,8 @@ class _Rules:
         if client.target_service is not None and client.target_services:
             what = "write either target_service or target_services, not both"
             self.note((*path, "target_services"), what, at_key=True)
-        clients = {part.name for _, part in parts if isinstance(part, Client)}
+        services = {part.name for _, part in parts if isinstance(part, Service)}
+        clients = {part.name for _, part in parts if isinstance(part, Client)} - services
         seen: set[str] = set()
         for place, target in paths.targets(client):
             if target.name in clients:
