@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from benchd.cli.tables import clean, job_state, on_terminal
@@ -92,8 +92,10 @@ def _newest(daemon: Daemon) -> str:
     return str(runs[0]["id"])
 
 
-def looks(daemon: Daemon, run: str) -> Iterator[dict[str, Any]]:
-    """Yield the run again and again, the last time when it is over."""
+def looks(
+    daemon: Daemon, run: str, check: Callable[[], None] = lambda: None
+) -> Iterator[dict[str, Any]]:
+    """Yield the run again and again, the last time when it is over; ``check`` may end it."""
     path, away_since = f"/v1/runs/{segment(run)}", None
     while True:
         try:
@@ -109,6 +111,7 @@ def looks(daemon: Daemon, run: str) -> Iterator[dict[str, Any]]:
             yield seen
             if seen["outcome"] is not None:
                 return
+        check()
         time.sleep(LOOK)
 
 

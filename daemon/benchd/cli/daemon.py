@@ -1,0 +1,207 @@
+"""``benchd``: the daemon, and what needs none."""
+
+# ruff: noqa: PLC0415 - each command imports only what it needs: `benchd load` is no daemon
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchd import __version__
+
+OK, NO, USAGE = 0, 1, 2
+BAD_CONFIGURATION = 78  # EX_CONFIG: systemd must not restart us for it
+INTERRUPTED = 130  # the shell's status for a command that Ctrl-C ended
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the whole command line."""
+    root = argparse.ArgumentParser(
+        prog="benchd", description="Submit, watch and benchmark AI services on Slurm clusters."
+    )
+    root.add_argument("--version", action="version", version=f"benchd {__version__}")
+    subs = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add(name: str, run: Command, text: str) -> argparse.ArgumentParser:
+        sub = subs.add_parser(name, help=text, description=text[0].upper() + text[1:])
+        sub.set_defaults(run=run)
+        return sub
+
+    _config(add("run", run, "the daemon, in the foreground"))
+    sub = add("demo", demo, "the whole job, end to end, on a cluster that it brings along")
+    _config(sub, "run on this configuration's cluster instead of the embedded one")
+    sub.add_argument("--dir", type=Path, help="where everything goes (default: .demo/<time>)")
+    sub.add_argument("--recipe", type=Path, help="another recipe than the demo's own")
+    sub.add_argument(
+        "--timeout", type=float, default=600.0, metavar="S", help="give up after S seconds (600)"
+    )
+    sub = add("check", check, "configuration, keys, Slurm and shared directory: a table with fixes")
+    _config(sub)
+    sub.add_argument("--cluster", metavar="NAME", help="only this one")
+    sub.add_argument("--no-job", action="store_true", help="do not submit the tiny test job")
+    sub.add_argument(
+        "--patience", type=float, default=120.0, metavar="S", help="wait so long for that job (120)"
+    )
+    sub = add("validate", validate, "say every mistake in a recipe, with line and column")
+    sub.add_argument("files", nargs="+", metavar="FILE")
+    sub = add("render", render, "print the exact batch scripts of a recipe")
+    sub.add_argument("files", nargs="+", metavar="FILE")
+    _config(sub)
+    sub.add_argument("--cluster", metavar="NAME", help="render for this cluster")
+    sub.add_argument("--job", metavar="NAME", help="only services and clients of this name")
+    sub.add_argument("--out", type=Path, metavar="DIR", help="one file a job instead of output")
+    add("schema", schema, "print a JSON Schema").add_argument(
+        "kind", choices=("recipe", "config", "result")
+    )
+    _sim(add("sim", sim, "the embedded cluster on its own: a login node to ssh into"))
+    add("version", version, "versions of benchd and of what it stands on")
+    # Its options belong to the load generator: main() hands them over unread.
+    add("load", load, "the load generator by itself: benchd load WORKLOAD --url URL ...")
+    return root
+
+
+def _config(parser: argparse.ArgumentParser, text: str = "the configuration file") -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help=text)
+
+
+def _sim(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dir", type=Path, required=True, help="where it keeps everything")
+    parser.add_argument("--port", type=int, default=0, help="of its SSH server (default: free)")
+    parser.add_argument("--nodes", type=int, default=4, help="compute nodes (4)")
+    parser.add_argument("--cpus", type=int, default=8, help="CPUs of a node (8)")
+    parser.add_argument(
+        "--fault", action="append", default=[], metavar="NAME[=ARG]", help="may be given again"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the daemon until SIGTERM or SIGINT."""
+    import asyncio
+
+    from benchd import config, log
+    from benchd.app import serve
+    from benchd.errors import ConfigError, UserError
+
+    try:
+        settings = config.load(config.find(args.config))
+    except (ConfigError, UserError) as error:
+        print(f"benchd: {error}", file=sys.stderr)
+        return BAD_CONFIGURATION
+    log.configure()
+    asyncio.run(serve(settings))
+    return OK
+
+
+def demo(args: argparse.Namespace) -> int:
+    """Show the whole job."""
+    from benchd.cli.demo import Demo
+
+    return Demo(
+        directory=args.dir, config=args.config, recipe=args.recipe, timeout=args.timeout
+    ).run()
+
+
+def check(args: argparse.Namespace) -> int:
+    """Check everything that a first run would stumble over."""
+    import asyncio
+
+    from benchd import config
+    from benchd.cli.check import check_all
+
+    settings = config.load(config.find(args.config))
+    return asyncio.run(
+        check_all(settings, only=args.cluster, with_job=not args.no_job, patience=args.patience)
+    )
+
+
+def validate(args: argparse.Namespace) -> int:
+    """Say every mistake in every file."""
+    from benchd.cli.recipes import validate_files
+
+    return validate_files(args.files)
+
+
+def render(args: argparse.Namespace) -> int:
+    """Print scripts."""
+    from benchd.cli.recipes import render_files
+
+    return render_files(
+        args.files, config=args.config, cluster=args.cluster, only=args.job, out=args.out
+    )
+
+
+def schema(args: argparse.Namespace) -> int:
+    """Print a JSON Schema."""
+    from benchd.core import schemas
+
+    print(json.dumps(schemas.schema(args.kind), indent=2))
+    return OK
+
+
+def sim(args: argparse.Namespace) -> int:
+    """Run the embedded cluster until it is stopped."""
+    import asyncio
+
+    from benchd.sim.serve import serve
+
+    asyncio.run(serve(args.dir, args.port, args.nodes, args.fault, cpus=args.cpus))
+    return OK
+
+
+def version(args: argparse.Namespace) -> int:
+    """Print versions."""
+    import platform
+    import sqlite3
+    from importlib.metadata import version as of
+
+    print(f"benchd {__version__}")
+    print(f"python {platform.python_version()}")
+    print(f"sqlite {sqlite3.sqlite_version}")
+    for name in ("asyncssh", "aiohttp", "aiosqlite", "pydantic", "transitions"):
+        print(f"{name} {of(name)}")
+    return OK
+
+
+def load(args: argparse.Namespace) -> int:
+    """Run the load generator; reached only without options of its own."""
+    return _load([])
+
+
+def _load(argv: Sequence[str]) -> int:
+    from benchd.ship.load.__main__ import main as generate
+
+    return generate(list(argv))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["load"]:
+        return _load(words[1:])
+    args = parser().parse_args(words)
+    from benchd.errors import BenchdError
+
+    try:
+        status: int = args.run(args)
+    except (BenchdError, OSError) as error:
+        print(f"benchd: {_said(error)}", file=sys.stderr)
+        return USAGE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return status
+
+
+def _said(error: Exception) -> str:
+    """Return what happened; a bare OSError says which file only in its attributes."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""``benchd validate`` and ``benchd render``: what a recipe means, without a daemon."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchd import config as configuration
+from benchd.catalog import CATALOG
+from benchd.config import ClusterSettings, RuntimeSettings
+from benchd.core.expand import expand
+from benchd.core.model import Job
+from benchd.core.recipe import parse
+from benchd.core.spec import Recipe, Role
+from benchd.edge import pack
+from benchd.errors import RecipeError, UserError
+
+OK, NO = 0, 1
+SIZE_LIMIT = 256 * 1024  # bytes: the largest recipe that is accepted
+# What stands in a printed script for what only a daemon knows.
+INSTANCE, RUN = "benchd", "renderonly"
+# Without a configuration: images by apptainer where a recipe names one, no resources of our own.
+NEUTRAL = ClusterSettings(local=True, runtime=RuntimeSettings(name="apptainer"))
+
+
+def validate_files(files: Sequence[str]) -> int:
+    """Print what each recipe is, or all its mistakes; 1 if any has one."""
+    status = OK
+    for file in files:
+        try:
+            jobs = _jobs(_parsed(file), "default", NEUTRAL)
+        except RecipeError as error:
+            print(error, file=sys.stderr)
+            status = NO
+        else:
+            services = sum(job.role is Role.SERVICE for job in jobs)
+            print(f"{file}: ok: {services} service jobs, {len(jobs) - services} client jobs")
+    return status
+
+
+def render_files(
+    files: Sequence[str],
+    *,
+    config: Path | None,
+    cluster: str | None,
+    only: str | None,
+    out: Path | None,
+) -> int:
+    """Print the batch scripts of every job, or write each to a file of its own."""
+    jobs: list[Job] = []
+    for file in files:
+        recipe = _parsed(file)
+        name, settings = _cluster(recipe, config, cluster)
+        jobs += _jobs(recipe, name, settings)
+    chosen = [job for job in jobs if only is None or job.name == only]
+    if not chosen:
+        names = ", ".join(dict.fromkeys(job.name for job in jobs)) or "none"
+        raise UserError(f"no job is called {only!r}; there are: {names}")
+    if out is None:
+        sys.stdout.write(_together(chosen))
+        return OK
+    out.mkdir(parents=True, exist_ok=True)
+    for job in chosen:
+        file_out = out / f"{job.token}.sh"
+        file_out.write_text(job.script, encoding="utf-8")
+        print(file_out)
+    return OK
+
+
+def _together(jobs: Sequence[Job]) -> str:
+    """Return one text of all scripts; a single one stays exactly as it is."""
+    if len(jobs) == 1:
+        return jobs[0].script
+    first, _, rest = jobs[0].script.partition("\n")
+    note = f"# {len(jobs)} scripts in one text, for reading; --out DIR writes each to a file."
+    # Each script defines the same functions and ends with exit: that is meant, not a mistake.
+    text = f"{first}\n{note}\n# shellcheck disable=SC2218,SC2317\n{rest}"
+    for i, job in enumerate(jobs[1:], 2):
+        text += f"\n# ---- script {i} of {len(jobs)}: {job.token} ----\n{job.script}"
+    return text
+
+
+def _parsed(file: str) -> Recipe:
+    try:
+        with Path(file).open("rb") as stream:
+            data = stream.read(SIZE_LIMIT + 1)
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror}") from error
+    return parse(data, file, CATALOG)
+
+
+def _cluster(
+    recipe: Recipe, config: Path | None, wanted: str | None
+) -> tuple[str, ClusterSettings]:
+    try:
+        settings = configuration.load(configuration.find(config))
+    except UserError:
+        if config is not None or wanted is not None:
+            raise
+        return recipe.cluster or "default", NEUTRAL
+    name = wanted or recipe.cluster or settings.default_cluster or next(iter(settings.clusters), "")
+    if name not in settings.clusters:
+        known = ", ".join(settings.clusters) or "none"
+        raise UserError(f"no cluster {name!r} in the configuration; there are: {known}")
+    return name, settings.clusters[name]
+
+
+def _jobs(recipe: Recipe, cluster: str, settings: ClusterSettings) -> tuple[Job, ...]:
+    return expand(
+        recipe,
+        run_id=RUN,
+        instance=INSTANCE,
+        cluster=cluster,
+        defaults=settings.defaults,
+        runtime=settings.runtime,
+        catalog=CATALOG,
+        ship={name: pack.build(name).file_name for name in ("llm", "load")},
+        now=time.time(),
+    )
