@@ -195,6 +195,7 @@ class Daemon:
 
     async def run(self) -> None:
         """Work until ``stop``. Any root task that ends early ends the daemon."""
+        await self.intake.scan()  # so that the inbox is there when we say that we are ready
         log.info("daemon.started", version=__version__, state_dir=str(self.state_dir))
         notify.ready()
         async with asyncio.TaskGroup() as roots:

@@ -247,7 +247,8 @@ class Performing:
         ]
         answer = await self.clusters[effect.cluster].poll(asked)
         changed = False
-        for job in asked:
+        # Services first: a client that fell with its service must not be judged before it is known.
+        for job in sorted(asked, key=lambda j: j.role is Role.CLIENT):
             changed |= await self._learn_from_poll(job, answer)
         pacing.answered(self.clock(), changed=changed)
         for stray in answer.strays:
@@ -367,7 +368,7 @@ def events_of(job: Job, row: Observation, claim: str | None) -> list[Event]:
     events: list[Event] = []
     said = event_of(row)
     source = said or Event(trigger=Trigger.SEEN_PENDING, evidence=row.evidence)
-    if job.state is JobState.CREATED:
+    if job.state is JobState.CREATED:  # its submission was never answered
         events.append(accepted(row.slurm_id, source))
     elif job.slurm_id != row.slurm_id:
         events.append(

@@ -115,6 +115,8 @@ async def daemon_on(cluster: EmbeddedCluster, home: Path, **over: object) -> Asy
     """Run a daemon until the block ends; its own failure fails the test."""
     async with Daemon(settings_for(cluster, home, **over)) as daemon, asyncio.TaskGroup() as group:
         running = group.create_task(daemon.run(), name="daemon")
+        while not (daemon.state_dir / "inbox").is_dir():
+            await asyncio.sleep(0.01)  # until it is ready
         try:
             yield Inside(daemon, cluster)
         finally:

@@ -179,6 +179,16 @@ def test_a_dying_service_takes_its_client_along_and_both_come_back() -> None:
     assert [Retry(home.token)] == of(Retry, decide(world(dead, replacement, home), NOW))
 
 
+def test_a_client_that_fell_with_its_service_is_tried_again() -> None:
+    """It failed by itself before we could cancel it: the fault is the service's all the same."""
+    dead = over(ready(), JobState.FAILED, why="NODE_FAIL", readiness=Readiness.UNKNOWN)
+    replacement = service(attempt=2)
+    fell = over(measuring(dead), JobState.FAILED, why="FAILED")
+    assert [Retry(fell.token)] == of(Retry, decide(world(dead, replacement, fell), NOW))
+    alone = over(measuring(ready()), JobState.FAILED, why="FAILED")
+    assert [] == of(Retry, decide(world(ready(), alone), NOW))
+
+
 def test_a_client_is_cancelled_when_its_service_restarted() -> None:
     """Another generation is another service: the numbers would describe both."""
     redis = ready()

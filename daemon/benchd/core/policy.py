@@ -107,11 +107,28 @@ def is_followed(job: Job, index: Index) -> bool:
         return False
     if is_retried(job):
         return True
-    sibling = job.state is JobState.CANCELLED and job.cancel_why is CancelWhy.SIBLING
     return (
-        sibling
+        fell_with_its_service(job, index)
         and job.attempt < job.spec.restart.max_attempts + SIBLING_RETRIES
         and not any(is_beyond_hope(service) for service in own_services(job, index))
+    )
+
+
+def fell_with_its_service(job: Job, index: Index) -> bool:
+    """Tell whether a client ended because of its service.
+
+    Either we ended it for that reason, or it failed by itself before we could, because what it
+    measured had died or restarted under it.
+    """
+    if job.role is not Role.CLIENT:
+        return False
+    if job.state is JobState.CANCELLED:
+        return job.cancel_why is CancelWhy.SIBLING
+    return job.state is JobState.FAILED and any(
+        service is not None
+        and (service.generation != binding.generation or service.state is JobState.FAILED)
+        for binding in job.bindings
+        for service in (index.rows.get(binding.token),)
     )
 
 
