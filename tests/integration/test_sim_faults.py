@@ -12,8 +12,8 @@ from pathlib import Path
 
 import asyncssh
 import pytest
-import yaml
 
+from benchd.config import load
 from benchd.errors import UserError
 from benchd.sim import Config, EmbeddedCluster
 from benchd.sim.faults import KINDS
@@ -228,9 +228,9 @@ async def _serve(directory: Path) -> tuple[asyncio.subprocess.Process, Client, l
     )  # fmt: skip
     assert process.stdout is not None
     assert b"ready\n" == await process.stdout.readline()
-    given = yaml.safe_load((directory / "benchd.yaml").read_text())
-    ssh = given["clusters"]["sim"]["ssh"]
-    cluster = EmbeddedCluster(directory, port=ssh["port"])
+    ssh = load(directory / "benchd.yaml").clusters["sim"].ssh
+    assert ssh is not None
+    cluster = EmbeddedCluster(directory, port=ssh.port)
     client = Client(cluster)
     await client.connect()
     await client.submit("left", "setsid sleep 300 & echo $! > job.pid; echo $$ > sh.pid; wait")
@@ -244,7 +244,7 @@ async def _serve(directory: Path) -> tuple[asyncio.subprocess.Process, Client, l
 async def test_the_program_leaves_nothing_behind(
     tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
-    """``serve`` says ready, answers, and however it is stopped its jobs end with it."""
+    """``serve`` writes a valid configuration, says ready, answers, and its jobs end with it."""
     process, client, pids = await _serve(tmp_path)
     process.send_signal(number)
     assert status == await process.wait()

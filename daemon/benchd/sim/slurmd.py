@@ -120,9 +120,13 @@ class Slurmd:
             text = f"couldn't chdir to `{cwd}': No such file or directory: going to /tmp instead"
             os.write(err, f"slurmstepd-{request['node']}: error: {text}\n".encode())
             cwd = "/tmp"  # noqa: S108 - this is where Slurm goes
+        ready, started = os.pipe2(os.O_CLOEXEC)  # closes in the child when the script is executed
         pid = os.fork()
         if pid == 0:
             self._become(request, cwd, out, err)
+        os.close(started)
+        os.read(ready, 1)  # before that, the session does not exist and no signal would find it
+        os.close(ready)
         os.close(out)
         self.jobs[request["key"]] = Running(request["key"], pid, err, request["node"])
 
