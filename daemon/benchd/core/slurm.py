@@ -56,6 +56,7 @@ __all__ = [
     "parse_sacct",
     "parse_squeue",
     "read_config",
+    "read_state",
     "reason_class",
     "sacct_argv",
     "sacct_command",
@@ -81,6 +82,8 @@ _HIDING: Final = {
     "sacct": ("FEDERATION", "FORMAT", "LOCAL"),
 }
 _JOB_ID = re.compile(r"\d+(?:_(?:\d+|\[[^\]]*\]))?(?:\+\d+)?", re.ASCII)
+# Seconds since the epoch that no clock shows: the year 33658.
+_NO_TIME: Final = 10**12
 _UNSET = frozenset({"", "N/A", "None", "NONE", "Unknown", "(null)", "None assigned"})
 _FINISHED = frozenset({Act.COMPLETED, Act.FAILED, Act.CANCELLED, Act.REQUEUEABLE})
 
@@ -315,25 +318,28 @@ def exit_json_observation(token: str, text: str) -> Observation | None:
         data = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    match data:
-        case {
-            "slurm_id": str(slurm_id),
-            "generation": int(generation),
-            "status": int(status),
-            "started_at": int() | float() as started,
-            "ended_at": int() | float() as ended,
-        } if _JOB_ID.fullmatch(slurm_id) and 0 <= status <= 255:
-            return Observation(
-                token=token,
-                slurm_id=slurm_id,
-                word="FAILED" if status else "COMPLETED",
-                generation=generation,
-                exit_code=status,
-                started_at=float(started),
-                ended_at=float(ended),
-                evidence=Evidence(source="exit.json", exit_status=0, raw=_shown(text), at=ended),
-            )
-    return None
+    if not isinstance(data, dict):
+        return None
+    fields = ("generation", "status", "started_at", "ended_at")
+    numbers = [number for number in map(data.get, fields) if type(number) is int]
+    slurm_id = data.get("slurm_id")
+    if not isinstance(slurm_id, str) or not _JOB_ID.fullmatch(slurm_id):
+        return None
+    if len(numbers) < len(fields) or not all(0 <= number < _NO_TIME for number in numbers):
+        return None
+    generation, status, started, ended = numbers
+    if status > 255:
+        return None
+    return Observation(
+        token=token,
+        slurm_id=slurm_id,
+        word="FAILED" if status else "COMPLETED",
+        generation=generation,
+        exit_code=status,
+        started_at=float(started),
+        ended_at=float(ended),
+        evidence=Evidence(source="exit.json", exit_status=0, raw=_shown(text), at=float(ended)),
+    )
 
 
 @dataclass(frozen=True, slots=True)

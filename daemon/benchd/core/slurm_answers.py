@@ -59,12 +59,11 @@ def classify_sbatch(rc: int | None, out: str, err: str) -> SbatchVerdict:
     said = _complaint(err)
     if not said:
         return _ambiguous(f"sbatch ended with status {rc} and said nothing")
-    for row in ERRORS:
-        if re.search(row.pattern, err, re.IGNORECASE):
-            if row.complaint is Complaint.AMBIGUOUS:
-                return _ambiguous(f"sbatch said: {said}")
-            final = row.complaint is Complaint.PERMANENT
-            return _refused(said, row.fix, final=final)
+    rows = [row for row in ERRORS if re.search(row.pattern, err, re.IGNORECASE)]
+    if any(row.complaint is Complaint.AMBIGUOUS for row in rows):
+        return _ambiguous(f"sbatch said: {said}")
+    if rows:
+        return _refused(said, rows[0].fix, final=rows[0].complaint is Complaint.PERMANENT)
     if "sbatch: error:" in err:
         # A complaint that we do not know, perhaps of the site's own filter: an answer all the same.
         return _refused(said, "ask the site if the message does not say enough", final=False)
@@ -86,7 +85,7 @@ def _complaint(err: str) -> str:
     lines = [line for line in (printable(line) for line in err.split("\n")) if line]
     errors = [line for line in lines if "error:" in line or "failed" in line]
     last = (errors or lines or [""])[-1]
-    return re.sub(r"^(\w+: )?(error|fatal): (Batch job submission failed: )?", "", last)
+    return re.sub(r"^(sbatch: )?((error|fatal): )?(Batch job submission failed: )?", "", last)
 
 
 # --- what a cluster says about itself ---------------------------------------------------------

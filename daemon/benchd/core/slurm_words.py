@@ -256,13 +256,13 @@ _PARTITION = "set resources.partition to one that `sinfo -s` lists"
 _FITS = "no node has this much: lower resources, or choose another partition (`sinfo -Nl`)"
 _SITE = "the site's policy; `sacctmgr show assoc user=$USER` shows your limits"
 
-# First match wins.
+# Ambiguous rows are looked for first, then the first match wins.
 ERRORS: Final = (
     ErrorRow(r"\(connect failure\)", _RETRY, "the Slurm controller is down; wait for the site"),
     ErrorRow(r"standby mode", _RETRY, "a backup controller is taking over; wait"),
     ErrorRow(r"rate limit exceeded", _RETRY, "lower budget.submits_per_minute for this cluster"),
     ErrorRow(r"socket timed out", _AMB, _LOOK),
-    ErrorRow(r"unable to contact slurm controller", _AMB, _LOOK),
+    ErrorRow(r"unable to contact slurm controller(?! \(connect)", _AMB, _LOOK),
     ErrorRow(r"zero bytes were transmitted", _AMB, _LOOK),
     ErrorRow(r"unexpected message received", _AMB, _LOOK),
     ErrorRow(r"message (receive|send) failure", _AMB, _LOOK),
