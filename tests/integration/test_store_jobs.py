@@ -304,6 +304,21 @@ async def test_runs_are_marked_once(store: Store) -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_run_is_opened_again_once(store: Store) -> None:
+    """Asked twice for another attempt, a closed run is open again and has one such attempt."""
+    await stored.added(store, builders.job())
+    run, retry = builders.run(), builders.job(attempt=2)
+    await store.request_cancel_run(run.id, 1.0)
+    await store.finish_run(run.id, RunOutcome.CANCELLED, "asked", 2.0)
+
+    await store.reopen_run(run.id, [retry])
+    await store.reopen_run(run.id, [retry])
+
+    assert await store.run(run.id) == run
+    assert await store.jobs() == (builders.job(), retry)
+
+
+@pytest.mark.asyncio
 async def test_prefixes_resolve_while_unique(store: Store) -> None:
     """A unique prefix is a run or a job, also without the instance; else candidates are named."""
     await store.create_run(

@@ -1,5 +1,7 @@
 """What benchd remembers: SQLite, and the only folder that contains SQL."""
 
+from aiosqlite import sqlite_version as SQLITE_VERSION  # noqa: N812 -- a constant, told as such
+
 from benchd.edge.store.store import Snapshot, Store
 
-__all__ = ["Snapshot", "Store"]
+__all__ = ["SQLITE_VERSION", "Snapshot", "Store"]

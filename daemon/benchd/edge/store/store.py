@@ -205,12 +205,16 @@ class Store:
         return await self._changed(sql.FINISH_RUN, values)
 
     async def reopen_run(self, run_id: str, jobs: Iterable[Job]) -> None:
-        """Add attempts on a user's word, and open the run again if it was closed or to be ended."""
+        """Add attempts on a user's word, and open the run again if it was closed or to be ended.
+
+        An attempt that exists already, because the user asked twice, stays as it is.
+        """
         values = [rows.job_values(replace(job, rev=0)) for job in jobs]
 
         async def body(tx: Statements) -> None:
             await tx.rows(sql.REOPEN_RUN, {"id": run_id})
-            await tx.many(sql.ADD_JOB, values)
+            for row in values:
+                await tx.rows(sql.ADD_RETRY, row)
 
         await self._db.write(body)
 
