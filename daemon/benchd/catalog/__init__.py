@@ -15,7 +15,7 @@ from benchd.catalog.kinds import (
     ServiceKind,
     did_you_mean,
 )
-from benchd.core.spec import Client, Part, Service
+from benchd.core.spec import Client, HealthCheck, Part, Service
 
 __all__ = ["CATALOG", "Catalog", "ClientKind", "Complaint", "Kind", "Parameter", "ServiceKind"]
 
@@ -51,7 +51,8 @@ class Catalog:
         else:
             yield from kind.complaints(part)
         if isinstance(part, Service) and part.health_check is not None:
-            yield from checks.complaints(part.health_check)
+            usual = kind.check if isinstance(kind, ServiceKind) else HealthCheck()
+            yield from checks.complaints(part.health_check, usual)
         needs_target = isinstance(kind, ClientKind) and kind.needs_target
         if (
             needs_target

@@ -116,15 +116,23 @@ def _split(endpoint: str | None) -> tuple[str | None, int | None, str, str]:
     return url.hostname, url.port, path, url.scheme
 
 
-def complaints(check: HealthCheck) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Yield what is wrong with a health check, with paths relative to the service."""
+def complaints(
+    wanted: HealthCheck, usual: HealthCheck
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield what is wrong with a health check, with paths relative to the service.
+
+    ``usual`` is the kind's own check, whose type holds where the recipe names none.
+    """
     at = ("health_check", "endpoint")
+    check = wanted
+    if "type" not in wanted.model_fields_set:
+        check = usual.model_copy(update=wanted.model_dump(exclude_unset=True))
     if check.type in ("command", "log") and not check.endpoint:
-        wanted = "the shell command" if check.type == "command" else "the regular expression"
-        yield (at, f"missing: a check of type {check.type} needs {wanted} here")
-    if check.type in ("tcp", "redis") and check.endpoint:
+        what = "the shell command" if check.type == "command" else "the regular expression"
+        yield (at, f"missing: a check of type {check.type} needs {what} here")
+    if check.type in ("tcp", "redis") and wanted.endpoint:
         what = f"a check of type {check.type} asks the service's first port: remove this"
-        yield (at, what if "type" in check.model_fields_set else f"{what}, or say `type: http`")
+        yield (at, what if "type" in wanted.model_fields_set else f"{what}, or say `type: http`")
     if check.type == "http" and check.endpoint:
         yield from ((at, what) for what in _http_complaints(check.endpoint))
 

@@ -283,7 +283,7 @@ def _client_facts(job: Job, measured: Measured) -> dict[str, JsonValue]:
         "exit_status": job.exit_code,
         "parameters": dict(job.spec.parameters),
     }
-    return facts | dict(measured.client)
+    return facts | _json(measured.client)
 
 
 def _provenance(
@@ -298,7 +298,7 @@ def _provenance(
 ) -> Provenance:
     facts = [_service_facts(service, bindings) for service in services]
     if facts:
-        facts[0] |= dict(measured.service)
+        facts[0] |= _json(measured.service)
     return Provenance(
         recipe={"name": run.name, "path": run.recipe_path, "sha256": run.recipe_sha256},
         benchd=dict(versions),

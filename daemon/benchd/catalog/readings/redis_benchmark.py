@@ -44,10 +44,17 @@ def _slug(title: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", title.split("(", maxsplit=1)[0].strip().lower()).strip("_")
 
 
-def _rows(text: str) -> dict[str, dict[str, float | None]]:
+def _lines(csv_text: str) -> list[dict[str, str]]:
+    try:
+        return list(csv.DictReader(io.StringIO(csv_text)))
+    except csv.Error:  # a field without end, a NUL byte: not what redis-benchmark writes
+        return []
+
+
+def _rows(csv_text: str) -> dict[str, dict[str, float | None]]:
     """Return slug of the test -> column -> number, for rows with a rate."""
     rows: dict[str, dict[str, float | None]] = {}
-    for row in csv.DictReader(io.StringIO(text)):
+    for row in _lines(csv_text):
         numbers = {key: number(value) for key, value in row.items() if isinstance(value, str)}
         title = row.get("test")
         if isinstance(title, str) and _slug(title) and numbers.get("rps"):
@@ -92,8 +99,8 @@ def _redis_metrics(
     return metrics
 
 
-def _info(text: str) -> dict[str, str]:
-    pairs = (line.strip().split(":", 1) for line in text.splitlines() if ":" in line)
+def _info(said: str) -> dict[str, str]:
+    pairs = (line.strip().split(":", 1) for line in said.splitlines() if ":" in line)
     return {key: value for key, value in pairs if not key.startswith("#")}
 
 

@@ -135,6 +135,8 @@ class Reading(http1.Exchange):
 
     def _arrived(self, now: float) -> None:
         sample = self.sample
+        if sample.last == now:
+            return  # the same segment: one arrival with several events
         sample.chunks += 1
         if sample.first is None:
             sample.first = now
