@@ -16,7 +16,7 @@ from benchd.catalog import Catalog
 from benchd.config import ClusterSettings, Settings
 from benchd.core.expand import expand
 from benchd.core.model import Job, Run
-from benchd.core.recipe import parse
+from benchd.core.recipe import parse, with_overrides
 from benchd.core.spec import Recipe
 from benchd.edge.archive import Archive
 from benchd.edge.inbox import Drop, Inbox, run_id
@@ -78,7 +78,8 @@ class Intake:
     ) -> list[str]:
         """Take in a recipe that was sent over the socket, as if it had been dropped."""
         recipe = self._parsed(data, name, overrides)  # a mistake is told at once, nothing spooled
-        drop = await self.inbox.spool(name, data, uid)
+        # What is spooled says everything: a crash before the run is recorded loses no --set.
+        drop = await self.inbox.spool(name, with_overrides(data, name, overrides), uid)
         return await self._record(drop, recipe)
 
     async def take(self, drop: Drop) -> list[str]:
@@ -110,7 +111,7 @@ class Intake:
 
     async def _record(self, drop: Drop, recipe: Recipe) -> list[str]:
         name, cluster = self._cluster(recipe, drop.name)
-        identity = run_id(self.store.instance, drop)
+        identity = run_id(self.store.instance, drop, name)
         now = self.clock()
         run = Run(
             id=identity,

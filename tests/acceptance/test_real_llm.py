@@ -33,7 +33,7 @@ client:
 """
 
 
-@pytest.mark.real("slurm", "sshd", "xllamacpp", "gguf")
+@pytest.mark.real("slurm", "sshd", "xllamacpp")
 def test_a_real_llm_server_is_measured_through_slurm(
     real_config: Callable[..., Path], real_slurm: RealSlurm, tmp_path: Path
 ) -> None:

@@ -67,7 +67,7 @@ def test_a_daemon_killed_in_the_measurement_keeps_it(
 ) -> None:
     """SIGKILL after the client was sent: it is found again, not sent again."""
     daemon.drop(REDIS)
-    until(lambda: daemon.job("client").get("tries"), 60.0, "the client was sent")
+    until(lambda: daemon.job("client").get("slurm_id"), 60.0, "the client is in Slurm")
     daemon.kill()
     daemon.start()
     assert passed(daemon, real_slurm)["metrics"]["req_s"]["value"] > 0
@@ -84,7 +84,7 @@ def test_ten_seconds_without_a_login_node_lose_nothing(
     cut = time.monotonic()
 
     def is_down_for_ten_seconds() -> bool:
-        down = daemon.ask("status")["clusters"][0]["link"] != "up"
+        down = daemon.link() != "up"
         return down and time.monotonic() - cut > 10.0
 
     until(is_down_for_ten_seconds, 20.0, "the link has been down for ten seconds")

@@ -140,6 +140,11 @@ class RunningDaemon:
         runs: list[dict[str, Any]] = self.ask("runs")["runs"]
         return runs
 
+    def link(self) -> str:
+        """Return the state of the first cluster's link."""
+        link: str = self.ask("cluster", "list")["clusters"][0]["link"]
+        return link
+
     def job(self, role: str) -> dict[str, Any]:
         """Return the newest job of a role, or nothing."""
         return next((j for j in reversed(self.jobs()) if j["role"] == role), {})

@@ -15,6 +15,8 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Any, Protocol
 
+import yaml
+
 from benchd.core import paths
 from benchd.core.spec import Client, Part, Recipe, Service
 from benchd.errors import Mistake, RecipeError, UserError
@@ -129,6 +131,14 @@ def parse(
     if mistakes or judged.model is None:
         raise RecipeError(file, capped(mistakes))
     return judged.model.model_copy(update={"name": judged.model.name or default_name(file)})
+
+
+def with_overrides(data: bytes, file: str, overrides: Mapping[str, str]) -> bytes:
+    """Return the text of a recipe with the overrides written into it; comments are lost."""
+    if not overrides:
+        return data
+    document, _ = _overridden(read(data, file, RecipeError), overrides)
+    return yaml.safe_dump(document.data, sort_keys=False, allow_unicode=True).encode()
 
 
 def split_override(text: str) -> tuple[str, str]:
