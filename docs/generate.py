@@ -1,0 +1,360 @@
+#!/usr/bin/env python3
+"""Write the generated parts of the documentation, or say which are stale.
+
+Between ``<!-- generated: NAME -->`` and ``<!-- end -->`` stands what NAME's function below makes
+from the code: tables, models, parsers. Everything else in the pages is written by hand.
+
+    docs/generate.py            write
+    docs/generate.py --check    change nothing; exit 1 and name the pages that are stale
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).resolve().parent
+sys.path.insert(0, str(DOCS.parent / "daemon"))
+
+from benchd import config  # noqa: E402 - the path is set above
+from benchd.catalog import CATALOG  # noqa: E402
+from benchd.catalog.kinds import Kind, Parameter  # noqa: E402
+from benchd.cli import ctl, daemon  # noqa: E402
+from benchd.core import lifecycle, readiness, spec  # noqa: E402
+from benchd.core.model import LIVE, TERMINAL, JobState  # noqa: E402
+from benchd.fields import Model, Resources  # noqa: E402
+from benchd.metrics import Metrics  # noqa: E402
+
+_SECTION = re.compile(
+    r"(?P<open><!-- generated: (?P<name>[\w-]+) -->\n).*?(?P<close><!-- end -->)", re.DOTALL
+)
+NUMBER_OR_TEXT = frozenset({"number", "string"})
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(_cell(c) for c in line) + " |\n" for line in lines)
+
+
+def _cell(text: str) -> str:
+    text = text.replace("|", "\\|").replace("\n", " ")
+    return text if "`" in text else text.replace("<", "&lt;")  # no HTML tags outside code
+
+
+def code(value: object) -> str:
+    """Return a value as YAML writes it, in code marks; nothing for nothing."""
+    if value is None or value in ("", (), [], {}):
+        return ""
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+# --- models -----------------------------------------------------------------------------------
+
+
+def model_tables(models: Mapping[str, type[Model]]) -> str:
+    """Return one table of keys for each model, under its heading."""
+    return "\n".join(
+        f"## {title}\n\n{_first_line(model)}\n\n{model_table(model)}"
+        for title, model in models.items()
+    )
+
+
+def _first_line(thing: object) -> str:
+    return (thing.__doc__ or "").strip().partition("\n\n")[0].replace("\n    ", " ")
+
+
+def model_table(model: type[Model]) -> str:
+    """Return the table of a model's keys."""
+    schema = model.model_json_schema()
+    required = set(schema.get("required", ()))
+    rows = []
+    for key, said in schema["properties"].items():
+        kind, default = type_of(said), said.get("default")
+        if kind == "duration" and default is not None:
+            shown = f"`{default:g}s`"
+        else:
+            shown = "required" if key in required else _default(default)
+        rows.append([f"`{key}`", kind, shown, said.get("description", "")])
+    return table(["key", "type", "default", "meaning"], rows)
+
+
+def _default(value: object) -> str:
+    return "" if isinstance(value, dict) else code(value)
+
+
+def type_of(said: Mapping[str, Any]) -> str:
+    """Return what a key takes, in words."""
+    if "anyOf" in said:
+        options = [option for option in said["anyOf"] if option.get("type") != "null"]
+        kinds = {option.get("type") for option in options}
+        if kinds == NUMBER_OR_TEXT:
+            return "duration"
+        if kinds >= {"string", "integer", "boolean"}:
+            return "value"
+        if kinds == {"string", "integer"} and all("const" not in option for option in options):
+            return "text"
+        return " or ".join(dict.fromkeys(type_of(option) for option in options))
+    if "enum" in said:
+        return ", ".join(f"`{choice}`" for choice in said["enum"])
+    if "const" in said:
+        return f"`{said['const']}`"
+    if "$ref" in said or "allOf" in said:
+        return "mapping, see below"
+    kind = said.get("type", "value")
+    if kind == "array":
+        return f"list of {type_of(said['items'])}"
+    if kind == "object":
+        keys = said.get("patternProperties") or {"": said.get("additionalProperties")}
+        inner = next(iter(keys.values()))
+        return f"name -> {type_of(inner)}" if isinstance(inner, dict) else "mapping"
+    words = {"string": "text", "integer": "whole number", "number": "number"}
+    return words.get(kind, "true or false") + _range(said)
+
+
+def _range(said: Mapping[str, Any]) -> str:
+    low, high = said.get("minimum"), said.get("maximum")
+    if low is not None and high is not None:
+        return f", {low} to {high}"
+    return f", from {low}" if low is not None else ""
+
+
+def recipe() -> str:
+    """Return the keys of recipes."""
+    return model_tables(
+        {
+            "Top level": spec.Recipe,
+            "`service`": spec.Service,
+            "`client`": spec.Client,
+            "`target_service`": spec.TargetRef,
+            "`container`": spec.Container,
+            "`resources`": Resources,
+            "`health_check`": spec.HealthCheck,
+            "`restart`": spec.RestartPolicy,
+            "`limits`": spec.Limits,
+        }
+    )
+
+
+def settings() -> str:
+    """Return the keys of the configuration."""
+    return model_tables(
+        {
+            "Top level": config.Settings,
+            "`clusters.NAME`": config.ClusterSettings,
+            "`ssh`": config.SSHSettings,
+            "`runtime`": config.RuntimeSettings,
+            "`poll`": config.PollSettings,
+            "`budget`": config.Budget,
+            "`http`": config.HttpSettings,
+        }
+    )
+
+
+# --- the catalogue ------------------------------------------------------------------------------
+
+
+def kinds() -> str:
+    """Return every kind of the catalogue with its parameters."""
+    parts = ["## Services\n"]
+    for service in CATALOG.services.values():
+        check = service.check
+        usual = f"{check.type} {check.endpoint or ''}".strip()
+        ports = ", ".join(str(port) for port in service.ports)
+        parts.append(_kind(service, [f"ports: `{ports}`", f"health check: `{usual}`"]))
+    parts.append("## Clients\n")
+    for client in CATALOG.clients.values():
+        usual = ", ".join(client.default_for)
+        parts.append(_kind(client, [f"usual for: {usual}"] if usual else []))
+    return "\n".join(parts)
+
+
+def _kind(kind: Kind, facts: list[str]) -> str:
+    facts += [f"usual image: `{kind.image}`"] if kind.image else []
+    text = f"### `{kind.name}`\n\n{kind.summary[0].upper()}{kind.summary[1:]}.\n"
+    if facts:
+        text += "\n" + "; ".join(facts) + ".\n"
+    if not kind.parameters:
+        return text + "\nNo parameters; `command` and `args` say what to run.\n"
+    rows = [
+        [f"`{p.name}`", _parameter_type(p), code(p.default), _with_unit(p)] for p in kind.parameters
+    ]
+    return text + "\n" + table(["parameter", "type", "default", "meaning"], rows)
+
+
+def _with_unit(parameter: Parameter) -> str:
+    return parameter.doc + (f" ({parameter.unit})" if parameter.unit else "")
+
+
+def _parameter_type(parameter: Parameter) -> str:
+    if parameter.choices:
+        return ", ".join(f"`{choice}`" for choice in parameter.choices)
+    words = {"int": "whole number", "float": "number", "str": "text", "bool": "true or false"}
+    low = parameter.minimum
+    return words[parameter.type] + (f", from {low:g}" if low is not None else "")
+
+
+# --- states -------------------------------------------------------------------------------------
+
+
+def state_diagram() -> str:
+    """Return the state diagram, drawn from the lifecycle's table."""
+    edges: dict[tuple[str, str], list[lifecycle.Row]] = {}
+    for row in lifecycle.TABLE:
+        for source in _sources(row):
+            if row.target is not None and source != row.target.value:
+                edges.setdefault((source, row.target.value), []).append(row)
+    lines = ["stateDiagram-v2", f"    [*] --> {JobState.CREATED}", "    state LIVE {"]
+    live = [state.value for state in JobState if state in LIVE]
+    inner = {pair: rows for pair, rows in edges.items() if pair[0] in live and pair[1] in live}
+    lines += [f"        {_edge(pair, rows)}" for pair, rows in inner.items()]
+    lines.append("    }")
+    lines += [f"    {_edge(pair, rows)}" for pair, rows in edges.items() if pair not in inner]
+    lines += [f"    {state} --> [*]" for state in JobState if state in TERMINAL]
+    return "```mermaid\n" + "\n".join(lines) + "\n```\n"
+
+
+def _sources(row: lifecycle.Row) -> Iterator[str]:
+    """Yield where a row starts; leaving LIVE from anywhere in it is drawn as one arrow."""
+    rest = set(row.sources)
+    if rest >= LIVE and row.target not in LIVE:
+        yield "LIVE"
+        rest -= LIVE
+    yield from (state.value for state in JobState if state in rest)
+
+
+def _edge(pair: tuple[str, str], rows: Sequence[lifecycle.Row]) -> str:
+    numbers = ", ".join(dict.fromkeys(row.number for row in rows))
+    rows_of = "rows" if "," in numbers else "row"
+    triggers = dict.fromkeys(row.trigger.value for row in rows)
+    label = f"{numbers} {next(iter(triggers))}" if len(triggers) == 1 else f"{rows_of} {numbers}"
+    return f"{pair[0]} --> {pair[1]} : {label}"
+
+
+def lifecycle_table() -> str:
+    """Return the rows of the lifecycle, in the order in which they are tried."""
+    rows = []
+    for row in lifecycle.TABLE:
+        rest = [state.value for state in row.sources]
+        if set(row.sources) >= LIVE:
+            rest = [*(s.value for s in row.sources if s not in LIVE), "LIVE"]
+        target = row.target.value if row.target else "same"
+        rows.append([row.number, f"`{row.trigger.value}`", ", ".join(rest), target, row.text])
+    return table(["#", "what was learned", "from", "to", "when"], rows)
+
+
+def readiness_diagram() -> str:
+    """Return the diagram of a service's health."""
+    lines = ["stateDiagram-v2", "    [*] --> UNKNOWN", "    UNKNOWN --> STARTING : job is RUNNING"]
+    lines += [f"    {row.source} --> {row.target} : {row.text}" for row in readiness.TABLE]
+    return "```mermaid\n" + "\n".join(lines) + "\n```\n"
+
+
+# --- metrics and commands -----------------------------------------------------------------------
+
+
+def metrics() -> str:
+    """Return every metric of ``/metrics``."""
+    rows = []
+    for metric in vars(Metrics()).values():
+        if not hasattr(metric, "describe"):
+            continue
+        labels = ", ".join(f"`{label}`" for label in metric._labelnames)  # noqa: SLF001 - no other way
+        for family in metric.describe():
+            suffix = "_total" if family.type == "counter" else ""
+            name = f"`{family.name}{suffix}`"
+            rows.append([name, family.type, labels, family.documentation])
+    return table(["metric", "type", "labels", "meaning"], sorted(rows))
+
+
+def benchd_commands() -> str:
+    """Return the commands of ``benchd``."""
+    return "\n".join(_commands(daemon.parser(), "benchd"))
+
+
+def benchctl_commands() -> str:
+    """Return the commands of ``benchctl``."""
+    return "\n".join(_commands(ctl.parser(), "benchctl"))
+
+
+def _commands(parser: argparse.ArgumentParser, name: str) -> Iterator[str]:
+    """Yield a section for each command. argparse's own usage text differs between versions."""
+    for action in parser._actions:  # noqa: SLF001 - argparse has no public way to list them
+        if not isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            continue
+        helps = {choice.dest: choice.help or "" for choice in action._choices_actions}  # noqa: SLF001
+        for command, sub in action.choices.items():
+            yield _command(f"{name} {command}", helps.get(command, ""), sub)
+            yield from _commands(sub, f"{name} {command}")
+
+
+def _command(name: str, text: str, parser: argparse.ArgumentParser) -> str:
+    options = []
+    usage = [name]
+    for action in parser._actions:  # noqa: SLF001
+        if action.dest in {"help", "socket", "json"}:
+            continue
+        value = action.metavar or action.dest.upper()
+        shown = value if isinstance(value, str) else " ".join(value)
+        if action.choices and not isinstance(action.choices, Mapping):
+            shown = "|".join(str(choice) for choice in action.choices)
+        if action.option_strings:
+            shown = ", ".join(action.option_strings) + ("" if action.nargs == 0 else f" {shown}")
+            usage.append(shown if action.required else f"[{shown}]")
+        else:
+            many = "..." if action.nargs in {"+", "*"} else ""
+            usage.append(f"[{shown}]{many}" if action.nargs in {"?", "*"} else f"{shown}{many}")
+        if action.help:
+            options.append([f"`{shown}`", action.help])
+    section = (
+        f"### `{name}`\n\n{text[:1].upper()}{text[1:].rstrip('.')}.\n\n    {' '.join(usage)}\n"
+    )
+    return section + ("\n" + table(["argument", "meaning"], options) if options else "")
+
+
+# --- pages --------------------------------------------------------------------------------------
+
+PARTS: Mapping[str, Callable[[], str]] = {
+    "recipe": recipe,
+    "config": settings,
+    "kinds": kinds,
+    "state-diagram": state_diagram,
+    "lifecycle-table": lifecycle_table,
+    "readiness-diagram": readiness_diagram,
+    "metrics": metrics,
+    "benchd-commands": benchd_commands,
+    "benchctl-commands": benchctl_commands,
+}
+
+
+def filled(text: str) -> str:
+    """Return a page with its generated parts written anew."""
+    return _SECTION.sub(lambda m: f"{m['open']}\n{PARTS[m['name']]()}\n{m['close']}", text)
+
+
+def stale() -> list[Path]:
+    """Return the pages whose generated parts are not what the code says."""
+    pages = sorted(DOCS.rglob("*.md"))
+    return [page for page in pages if page.read_text() != filled(page.read_text())]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the pages, or check them."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if stale")
+    check = parser.parse_args(argv).check
+    pages = stale()
+    for page in pages:
+        if not check:
+            page.write_text(filled(page.read_text()))
+        state = "stale: run docs/generate.py" if check else "written"
+        sys.stdout.write(f"{page.relative_to(DOCS.parent)}: {state}\n")
+    return 1 if check and pages else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""The documentation: generated parts are fresh, links lead somewhere, examples work."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from benchd.catalog import CATALOG
+from benchd.core import recipe
+from benchd.core.lifecycle import TABLE
+from benchd.core.model import JobState
+from benchd.core.recipe import WORDS
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.fixture(name="generate", scope="module")
+def load_generator() -> ModuleType:
+    """Return docs/generate.py as a module."""
+    found = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def test_generated_parts_are_fresh(generate: ModuleType) -> None:
+    """What the pages say about the code is what the code says; else run docs/generate.py."""
+    assert [] == generate.stale()
+
+
+def test_every_part_is_on_a_page(generate: ModuleType) -> None:
+    """Nothing that can be generated is left out of the documentation."""
+    text = "".join(page.read_text() for page in PAGES)
+    shown = set(re.findall(r"<!-- generated: ([\w-]+) -->", text))
+
+    assert set(generate.PARTS) == shown
+
+
+def test_a_stale_page_is_named(generate: ModuleType) -> None:
+    """A page whose generated part was changed by hand is written anew."""
+    page = (ROOT / "docs" / "reference" / "states.md").read_text()
+    changed = page.replace("| 4 |", "| 5 |")
+
+    assert page != changed
+    assert page == generate.filled(changed)
+
+
+def test_the_state_diagram_shows_every_move(generate: ModuleType) -> None:
+    """Every state and every row that moves a job is in the diagram."""
+    diagram = generate.state_diagram()
+    arrows = re.findall(r"(\w+) --> (\w+) : (.*)", diagram)
+    numbers = {number for *_, label in arrows for number in re.findall(r"\b\d+[a-z]?\b", label)}
+
+    assert {row.number for row in TABLE if row.target is not None} == numbers
+    assert set(JobState) == set(re.findall("|".join(JobState), diagram))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """A relative link names a file of the repository."""
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text())
+
+    assert [] == [link for link in links if not (page.parent / link).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_recipes_in_the_text_are_valid(page: Path) -> None:
+    """A recipe that is shown can be dropped."""
+    blocks = re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
+    shown = [block for block in blocks if re.search(r"^(service|client)s?:", block, re.MULTILINE)]
+    for block in shown:
+        recipe.parse(block.encode(), page.name, CATALOG)
+
+
+def test_the_page_on_recipes_names_every_absent_key() -> None:
+    """Keys that are refused for now are listed."""
+    text = (ROOT / "docs" / "reference" / "recipe.md").read_text()
+
+    assert [] == [key for key in WORDS.absent if f"`{key}`" not in text]
