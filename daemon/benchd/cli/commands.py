@@ -303,7 +303,10 @@ def result_table(documents: Sequence[Mapping[str, Any]]) -> None:
                 validity_text(d),
                 (d.get("counts") or {}).get("ok"),
                 (d.get("counts") or {}).get("errors"),
-                *(figure(number(d["metrics"].get(c.metric) or {}, c.statistic)) for c in chosen),
+                *(
+                    figure(number(d["metrics"].get(c.metric) or {}, c.statistic), "")
+                    for c in chosen
+                ),
             )
             for d in documents
         ],

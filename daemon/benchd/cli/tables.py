@@ -30,6 +30,7 @@ COLOURS = {
     "invalid": "bold red",
     "finished": "dim",
 }
+SPACES = "\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}"  # Python calls them unprintable
 SHORTEN_LIMIT = 500  # ids; comparing each with each takes too long beyond
 GAP = "  "  # between two columns of plain text
 
@@ -41,7 +42,7 @@ def on_terminal(out: TextIO) -> bool:
 
 def clean(text: object) -> str:
     """Return text without control characters: what comes from a cluster may hold escape codes."""
-    return "".join(c if c.isprintable() else "�" for c in str(text))
+    return "".join(c if c.isprintable() or c in SPACES else "�" for c in str(text))
 
 
 def show(

@@ -44,6 +44,7 @@ LABELS = {
     "error_rate": "Errors",
 }
 NONE = "\N{EN DASH}"  # what stands for a number that was not measured
+_MIDDLE, _TAIL = ("p50",), ("p99", "p95", "p90")  # of a tail, the farthest that is known
 PERCENTILES = ("50", "90", "95", "99", "99.9")
 
 
@@ -101,35 +102,59 @@ def number(metric: Mapping[str, Any], statistic: str) -> float | None:
 
 def columns(results: Iterable[Mapping[str, Any]], limit: int | None = None) -> list[Column]:
     """Return the numbers worth a column, the most telling first."""
-    found: dict[tuple[str, str], Column] = {}
+    found: dict[str, list[Mapping[str, Any]]] = {}
     for result in results:
         for name, metric in (result.get("metrics") or {}).items():
-            statistics = ("value",) if metric.get("value") is not None else ("p50", "p99")
-            if metric.get("value") is None and number(metric, "p50") is None:
-                statistics = ("mean",)
-            for place, statistic in enumerate(statistics):
-                if number(metric, statistic) is None and statistic != "p99":
-                    continue
-                found[name, statistic] = Column(
-                    (*rank(name), place),
-                    name,
-                    statistic,
-                    str(metric.get("unit") or ""),
-                    str(metric.get("better") or ""),
-                )
-    return sorted(found.values())[:limit]
+            found.setdefault(name, []).append(metric)
+    chosen = [
+        Column(
+            (*rank(name), place),
+            name,
+            statistic,
+            str(metrics[0].get("unit") or ""),
+            str(metrics[0].get("better") or ""),
+        )
+        for name, metrics in found.items()
+        for place, statistic in enumerate(_statistics(metrics))
+    ]
+    return sorted(chosen)[:limit]
 
 
-def figure(value: float | None) -> str:
-    """Write a number with about four significant digits and thousands set apart."""
+def _statistics(metrics: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return which numbers of a metric to show: its value, or its middle and its known tail."""
+    known = {
+        statistic
+        for metric in metrics
+        for statistic in ("value", "mean", *_MIDDLE, *_TAIL)
+        if number(metric, statistic) is not None
+    }
+    if "value" in known:
+        return ["value"]
+    middle = next((s for s in (*_MIDDLE, "mean") if s in known), None)
+    tail = next((s for s in _TAIL if s in known), None)
+    return [s for s in (middle, tail) if s is not None]
+
+
+def figure(value: float | None, apart: str = "\N{NARROW NO-BREAK SPACE}") -> str:
+    """Write a number with about four significant digits; ``apart`` stands between thousands."""
     if value is None:
         return NONE
     size = abs(value)
     if size >= 1000 or value == int(value):
-        return f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+        return f"{value:,.0f}".replace(",", apart)
     digits = 1 if size >= 100 else 2 if size >= 1 else 3
     text = f"{value:.{digits}f}"
     return text if float(text) else f"{value:.2g}"
+
+
+def rough(value: float | None) -> str:
+    """Write a number in little room: three or four digits, with k or M behind large ones."""
+    if value is None or abs(value) < 10_000:
+        return figure(value)
+    for size, sign in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.4g}\N{NARROW NO-BREAK SPACE}{sign}"
+    return figure(value)
 
 
 def cell_text(cell: Mapping[str, Any]) -> str:
@@ -144,7 +169,8 @@ def span(seconds: float | None) -> str:
     if seconds is None:
         return NONE
     if seconds < 60:
-        return f"{seconds:.1f}\N{NO-BREAK SPACE}s"
+        short = f"{seconds:.0f}" if seconds == int(seconds) else f"{seconds:.1f}"
+        return f"{short}\N{NO-BREAK SPACE}s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes}\N{NO-BREAK SPACE}min {rest:02d}\N{NO-BREAK SPACE}s"

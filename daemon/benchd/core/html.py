@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from benchd.core.headline import NONE, Column, figure, label, span
+from benchd.core.headline import NONE, Column, figure, label, rough, span
 from benchd.core.markup import Child, Markup, join, tag
 from benchd.core.model import Job, JobState, Transition
-from benchd.core.report import JobRow, Notice, Point, Report, Row, Spread
+from benchd.core.report import JobRow, Notice, Percentiles, Point, Report, Row, Spread
 from benchd.core.sheet import STYLE
 from benchd.core.spans import Phase
 from benchd.core.spec import Role
@@ -166,7 +166,7 @@ def _point_row(point: Point) -> Markup:
     share = _badge(f"{point.valid} of {point.total}", kind)
     return tag(
         "tr",
-        tag("td", point.name),
+        tag("td", point.name, class_="nowrap" if len(point.name) < 40 else None),
         tag("td", share, class_="n"),
         *(_spread_cell(spread) for spread in point.spreads),
     )
@@ -175,7 +175,7 @@ def _point_row(point: Point) -> Markup:
 def _spread_cell(spread: Spread) -> Markup:
     if len(spread.samples) < 2:
         return tag("td", figure(spread.median), class_="n")
-    around = f"{figure(spread.low)} to {figure(spread.high)}"
+    around = f"{rough(spread.low)} to {rough(spread.high)}"
     return tag("td", figure(spread.median), tag("span", around, class_="spread"), class_="n")
 
 
@@ -214,30 +214,40 @@ def _count(number: int | None) -> str:
 
 
 def _charts(report: Report) -> Markup:
-    figures: list[Markup] = []
-    cut = len(report.points) > POINTS_SHOWN
+    bar_charts: list[Markup] = []
     for i, column in enumerate(report.columns):
-        if column.statistic != "value":
-            continue
         rows = [(point.name, point.spreads[i]) for point in report.points[:POINTS_SHOWN]]
-        if any(spread.median for _, spread in rows):
+        if column.statistic == "value" and any(spread.median for _, spread in rows):
+            note = ", ".join(part for part in (column.unit, _direction(column)) if part)
             chart = bars(rows, title=column.title, unit=column.unit)
-            figures.append(_figure(column.title, _direction(column), chart))
-    drawn = [percentiles(chart) for chart in report.percentiles]
-    for spread, picture in zip(report.percentiles, drawn, strict=True):
-        figures.append(_figure(spread.title, "median / p99", picture))
-    if not figures:
-        return Markup("")
-    dots = [("p50", "median"), ("p90", "p90 and p95"), ("p99", "p99 and beyond")]
+            bar_charts.append(_figure(column.title, note, chart))
+    spreads = [
+        _figure(chart.title, f"{chart.unit}; {_written(chart)} in numbers", percentiles(chart))
+        for chart in report.percentiles
+    ]
+    dots = (("p50", "median"), ("p90", "p90, p95"), ("p99", "p99 and beyond"))
     key = tag("div", *(_key(kind, words) for kind, words in dots), class_="key")
-    note = f"The first {POINTS_SHOWN} of {len(report.points)} points." if cut else None
-    return tag(
-        "section",
-        tag("h2", "Pictures"),
-        tag("p", note, class_="muted small") if note else None,
-        key if drawn else None,
-        tag("div", *figures, class_="charts"),
+    cut = None
+    if len(report.points) > POINTS_SHOWN:
+        words = f"The first {POINTS_SHOWN} of {len(report.points)} points."
+        cut = tag("p", words, class_="muted small")
+    if report.repeats > 1:
+        words = "Of each percentile, the median over the valid repeats."
+        key = join(tag("p", words, class_="muted small"), key)
+    return join(
+        _gallery("Point by point", cut, bar_charts), _gallery("Distributions", key, spreads)
     )
+
+
+def _gallery(title: str, above: Markup | None, figures: Sequence[Markup]) -> Markup | None:
+    if not figures:
+        return None
+    return tag("section", tag("h2", title), above, tag("div", *figures, class_="charts"))
+
+
+def _written(chart: Percentiles) -> str:
+    names = {"50": "median"}
+    return ", ".join(names.get(q, f"p{q}") for q in chart.written)
 
 
 def _direction(column: Column) -> str:
@@ -245,7 +255,7 @@ def _direction(column: Column) -> str:
 
 
 def _figure(title: str, note: str, chart: Markup) -> Markup:
-    caption = tag("figcaption", title, tag("span", f"  {note}") if note else None)
+    caption = tag("figcaption", title, tag("span", note) if note else None)
     return tag("figure", caption, tag("div", chart, class_="scroll"))
 
 
@@ -294,7 +304,7 @@ def _jobs(jobs: Sequence[JobRow]) -> Markup:
         "section",
         tag("h2", "Jobs"),
         _table(heads, [_job_row(row) for row in jobs]),
-        tag("h2", "How each job came there") if histories else None,
+        tag("h2", "History of each job") if histories else None,
         *histories,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from unicodedata import category
 
 
 class Markup(str):
@@ -12,16 +13,17 @@ class Markup(str):
 
 
 Child = Markup | str | int | float | None
+# Controls, format characters (such as bidirectional overrides) and half surrogates.
+_HIDDEN = frozenset({"Cc", "Cf", "Cs"})
+_SHOWN = "\N{REPLACEMENT CHARACTER}"
 _VOID = frozenset({"meta", "br", "hr", "col", "link"})
 
 
 def text(value: object) -> Markup:
-    """Escape a value; control characters, which HTML does not allow, become visible."""
+    """Escape a value; what would be invisible or turn the reading direction becomes visible."""
     if isinstance(value, Markup):
         return value
-    plain = "".join(
-        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in str(value)
-    )
+    plain = "".join(c if c in "\n\t" or category(c) not in _HIDDEN else _SHOWN for c in str(value))
     return Markup(escape(plain, quote=True))
 
 

@@ -7,7 +7,7 @@ time was spent, and how it all came to be. Warnings stand before numbers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from statistics import median
 from typing import Any
@@ -22,6 +22,7 @@ from benchd.core.view import ended_well, slot_of
 
 COLUMNS_SHOWN = 8  # numbers beside each other in the summary; every number is in the result files
 PERCENTILE_CHARTS = 6  # distributions that are drawn; more are in the result files
+_SEVERITIES = ("error", "warn", "info")  # in the order of reading
 VARIES = 4  # different values of one fact that are listed
 
 Document = Mapping[str, Any]
@@ -81,6 +82,12 @@ class Percentiles:
     title: str
     unit: str
     rows: tuple[tuple[str, tuple[tuple[str, float], ...]], ...]  # point -> (percentile, value) ...
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """The percentiles to write as numbers: the lowest and the farthest that all points have."""
+        common = [q for q in PERCENTILES if all(q in dict(marks) for _, marks in self.rows)]
+        return tuple(dict.fromkeys((common[0], common[-1]))) if common else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +163,12 @@ def build(
         generated_at=now,
         version=__version__,
         duration=max(end - run.created_at, 0.0),
-        notices=tuple(_notices(run, job_rows, documents, rows)),
+        notices=tuple(
+            sorted(
+                _notices(run, job_rows, documents, rows),
+                key=lambda n: _SEVERITIES.index(n.severity),
+            )
+        ),
         columns=chosen,
         points=tuple(_points(rows, chosen)),
         rows=tuple(rows),
@@ -225,21 +237,29 @@ def _spread(values: Sequence[float | None]) -> Spread:
 def _percentiles(
     documents: Sequence[Document], jobs: Mapping[str, Job], *, several: bool
 ) -> Iterable[Percentiles]:
-    """Yield the distributions of valid results; of repeats, the first valid one of each point."""
-    found: dict[str, dict[str, tuple[tuple[str, float], ...]]] = {}
-    units: dict[str, str] = {}
-    usable = [d for d in documents if (d.get("validity") or {}).get("valid")]
-    for document in sorted(usable, key=lambda d: int(d.get("repeat") or 0)):
+    """Yield the distributions of valid results; of each percentile, the median over repeats."""
+    found: dict[str, dict[str, list[Document]]] = {}
+    for document in documents:
+        if not (document.get("validity") or {}).get("valid"):
+            continue
         point = _point_name(document, jobs.get(str(document["job"])), several=several)
         for name, metric in (document.get("metrics") or {}).items():
-            known = tuple(
-                (q, value) for q in PERCENTILES if (value := number(metric, f"p{q}")) is not None
-            )
-            if known:
-                units[name] = str(metric.get("unit") or "")
-                found.setdefault(name, {}).setdefault(point, known)
+            if any(number(metric, f"p{q}") is not None for q in PERCENTILES):
+                found.setdefault(name, {}).setdefault(point, []).append(metric)
     for name in sorted(found, key=rank)[:PERCENTILE_CHARTS]:
-        yield Percentiles(title=label(name), unit=units[name], rows=tuple(found[name].items()))
+        rows = tuple((point, _marks(metrics)) for point, metrics in found[name].items())
+        unit = str(next(iter(found[name].values()))[0].get("unit") or "")
+        yield Percentiles(title=label(name), unit=unit, rows=rows)
+
+
+def _marks(metrics: Sequence[Document]) -> tuple[tuple[str, float], ...]:
+    """Return each percentile that every repeat knows, as the median over them."""
+    marks: list[tuple[str, float]] = []
+    for q in PERCENTILES:
+        values = [value for m in metrics if (value := number(m, f"p{q}")) is not None]
+        if len(values) == len(metrics):
+            marks.append((q, median(values)))
+    return tuple(marks)
 
 
 # --- warnings -----------------------------------------------------------------------------------
@@ -257,8 +277,7 @@ def _notices(
     elif run.outcome is not RunOutcome.PASSED and run.why:
         yield Notice(severity="error", code=str(run.outcome).lower(), text=run.why)
     yield from _job_notices(jobs)
-    order = ("error", "warn", "info")
-    yield from sorted(_flag_notices(documents), key=lambda notice: order.index(notice.severity))
+    yield from _flag_notices(documents)
     if rows and len({row.repeat for row in rows}) == 1:
         yield Notice(
             severity="info",
@@ -325,14 +344,23 @@ def _lane(row: JobRow, documents: Sequence[Document], end: float) -> Lane:
     job = row.job
     times = next((d.get("times") or {} for d in documents if d["job"] == job.token), {})
     start, stop = _moment(times.get("measure_start")), _moment(times.get("measure_end"))
-    known = start is not None and stop is not None and stop > start
+    measured = None
+    if start is not None and stop is not None and stop > start:
+        measured = Span(Phase.MEASURING, start, stop)
     return Lane(
         name=row.name,
         role=str(job.role),
         state=str(job.state),
-        spans=spans(job, row.history, end),
-        measured=Span(Phase.MEASURING, start or 0.0, stop or 0.0) if known else None,
+        spans=_covering(spans(job, row.history, end), measured),
+        measured=measured,
     )
+
+
+def _covering(pieces: tuple[Span, ...], measured: Span | None) -> tuple[Span, ...]:
+    """Let the last span reach to the end of the measurement: Slurm rounds down to seconds."""
+    if not pieces or measured is None or not 0 < measured.end - pieces[-1].end <= 1:
+        return pieces
+    return (*pieces[:-1], replace(pieces[-1], end=measured.end))
 
 
 def _moment(text: object) -> float | None:

@@ -4,6 +4,7 @@ STYLE = """
 :root {
   color-scheme: light dark;
   --paper: #fdfdfb; --ink: #1d2227; --soft: #5c656e; --rule: #dcdfe0; --wash: #f2f3f1;
+  --shade: #1d222722;
   --good: #1a7f4b; --bad: #b3261e; --warn: #97650a; --calm: #47616f;
   --good-wash: #e4f3ea; --bad-wash: #fbe9e7; --warn-wash: #fbf1dc; --calm-wash: #e8eef1;
   --bar: #4f7cac; --bar-soft: #a9c1da; --dot: #1f3f63;
@@ -13,6 +14,7 @@ STYLE = """
 @media (prefers-color-scheme: dark) {
   :root {
     --paper: #14181c; --ink: #e3e6e8; --soft: #98a2aa; --rule: #2e353b; --wash: #1c2227;
+    --shade: #000a;
     --good: #5fc492; --bad: #f0897e; --warn: #e0b05a; --calm: #a3bccb;
     --good-wash: #16301f; --bad-wash: #3a1d1b; --warn-wash: #33280f; --calm-wash: #1f2b32;
     --bar: #5b8cc0; --bar-soft: #34506f; --dot: #cfe0f2;
@@ -53,7 +55,7 @@ dd { margin: 0; }
 .badge.large { font-size: 0.95rem; padding: 0.18em 0.9em; }
 ul.notices { list-style: none; margin: 1.6rem 0 0; padding: 0; display: grid; gap: 0.4rem; }
 ul.notices li {
-  display: grid; grid-template-columns: 11rem 1fr; gap: 0.2rem 1rem; padding: 0.5rem 0.9rem;
+  display: grid; grid-template-columns: 13rem 1fr; gap: 0.2rem 1rem; padding: 0.5rem 0.9rem;
   border-left: 3px solid var(--calm); background: var(--calm-wash); border-radius: 0 5px 5px 0;
 }
 ul.notices li.error { border-color: var(--bad); background: var(--bad-wash); }
@@ -61,20 +63,28 @@ ul.notices li.warn { border-color: var(--warn); background: var(--warn-wash); }
 ul.notices b { font-weight: 600; }
 li.error b { color: var(--bad); } li.warn b { color: var(--warn); }
 li.info b { color: var(--calm); }
-.scroll { overflow-x: auto; }
+.scroll {
+  overflow-x: auto; background:
+    linear-gradient(to right, var(--paper) 30%, transparent) left / 2.5rem 100% no-repeat local,
+    linear-gradient(to left, var(--paper) 30%, transparent) right / 2.5rem 100% no-repeat local,
+    linear-gradient(to right, var(--shade), transparent) left / 0.8rem 100% no-repeat scroll,
+    linear-gradient(to left, var(--shade), transparent) right / 0.8rem 100% no-repeat scroll;
+}
 table { border-collapse: collapse; width: 100%; font-size: 0.92rem; }
 th {
   text-align: left; vertical-align: bottom; font-weight: 600; font-size: 0.8rem; color: var(--soft);
-  padding: 0.3rem 1.1rem 0.45rem 0; border-bottom: 1.5px solid var(--rule);
+  padding: 0.3rem 0.95rem 0.45rem 0; border-bottom: 1.5px solid var(--rule);
 }
 td {
-  padding: 0.42rem 1.1rem 0.42rem 0; border-bottom: 1px solid var(--rule); vertical-align: baseline;
+  padding: 0.42rem 0.95rem 0.42rem 0; border-bottom: 1px solid var(--rule);
+  vertical-align: baseline;
 }
 th:last-child, td:last-child { padding-right: 0; }
 tbody tr:last-child td { border-bottom: 0; }
 .n { text-align: right; white-space: nowrap; }
+th.n { white-space: normal; min-width: 4.2rem; }
 .nowrap { white-space: nowrap; }
-td .spread { display: block; color: var(--soft); font-size: 0.8rem; }
+td .spread { display: block; color: var(--soft); font-size: 0.78rem; }
 th .unit { display: block; font-weight: 400; }
 tr.invalid td.n { color: var(--soft); text-decoration: line-through; }
 .charts {
@@ -84,7 +94,7 @@ tr.invalid td.n { color: var(--soft); text-decoration: line-through; }
 figure { margin: 0; min-width: 0; }
 figure .scroll { margin-top: 0.2rem; }
 figcaption { font-size: 0.9rem; font-weight: 600; }
-figcaption span { font-weight: 400; color: var(--soft); }
+figcaption span { font-weight: 400; color: var(--soft); margin-left: 0.6em; font-size: 0.92em; }
 svg.chart { display: block; width: 100%; min-width: 23rem; max-width: 38rem; height: auto; }
 svg.chart.long { min-width: 46rem; max-width: none; }
 svg text { font-size: 12px; fill: var(--ink); font-variant-numeric: tabular-nums; }
@@ -139,7 +149,8 @@ footer { margin-top: 3rem; font-size: 0.82rem; color: var(--soft); }
     --starting: #9ec3e0; --ready: #3f9e78; --running: #7d93c9; --measuring: #2b4a92;
   }
   body { max-width: none; padding: 0; font-size: 10.5pt; }
-  .scroll { overflow: visible; }
+  .scroll { overflow: visible; background: none; }
+  table { font-size: 8.5pt; }
   svg.chart, svg.chart.long { min-width: 0; }
   figure, tr, li, h2 { break-inside: avoid; }
   h2 { break-after: avoid; }

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from benchd.core.headline import figure, span
 from benchd.core.markup import Markup, join, tag
 from benchd.core.report import Lane, Percentiles, Spread
-from benchd.core.spans import Span
+from benchd.core.spans import Phase, Span
 
 # All lengths in user units, which are CSS pixels at full width.
 WIDTH = 520
-LABEL = 150  # where names end and the plot begins
-VALUE = 84  # room for the number at the end of a row
+LABEL = 220  # the most room that names get, left of the plot
+VALUE = 72  # room for a number at the end of a row
 ROW = 24
 TOP = 8
 AXIS = 26  # room for the ticks below
@@ -29,11 +29,13 @@ _TIME_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14
 class Scale:
     """From values to places between ``left`` and ``right``; linear from 0, or logarithmic."""
 
-    def __init__(self, values: Sequence[float], left: float, right: float) -> None:
+    def __init__(
+        self, values: Sequence[float], left: float, right: float, *, may_be_log: bool = True
+    ) -> None:
         top = max(values, default=1.0) or 1.0
         low = min((v for v in values if v > 0), default=top)
         self.left, self.right = left, right
-        self.is_log = top / low >= LOG_FROM
+        self.is_log = may_be_log and top / low >= LOG_FROM
         if self.is_log:
             self.low, self.high = 10.0 ** math.floor(math.log10(low)), top * 1.05
         else:
@@ -75,19 +77,17 @@ def time_ticks(seconds: float, most: int = 8) -> list[float]:
 def bars(rows: Sequence[tuple[str, Spread]], *, title: str, unit: str) -> Markup:
     """Draw one number point by point: a bar to the median, a dot for each repeat."""
     values = [v for _, spread in rows for v in spread.samples]
-    scale = Scale([*values, 0.0], LABEL, WIDTH - VALUE)
-    scale.is_log, scale.low, scale.high = False, 0.0, (max(values, default=0.0) or 1.0) * 1.02
-    parts: list[Markup] = [_grid(scale, len(rows), unit)]
+    left = _label_room([name for name, _ in rows])
+    scale = Scale(values, left, WIDTH - VALUE, may_be_log=False)
+    parts: list[Markup] = [_grid(scale, len(rows))]
     for i, (name, spread) in enumerate(rows):
         middle = TOP + ROW * i + ROW / 2
-        parts.append(_name(name, LABEL - 10, middle))
+        parts.append(_name(name, left - 10, middle))
         if spread.median is None:
-            parts.append(_text("no valid result", LABEL + 6, middle, "muted"))
+            parts.append(_text("no valid result", left + 6, middle, "muted"))
             continue
-        length = max(scale(spread.median) - LABEL, 1)
-        parts.append(
-            tag("rect", class_="bar", x=LABEL, y=middle - 6, width=length, height=12, rx=2)
-        )
+        length = max(round(scale(spread.median) - left, 1), 1)
+        parts.append(tag("rect", class_="bar", x=left, y=middle - 6, width=length, height=12, rx=2))
         if len(spread.samples) > 1:
             parts += [
                 tag(
@@ -95,18 +95,19 @@ def bars(rows: Sequence[tuple[str, Spread]], *, title: str, unit: str) -> Markup
                 )
                 for v in spread.samples
             ]
-        parts.append(_text(figure(spread.median), WIDTH - VALUE + 10, middle, "value"))
+        parts.append(_text(figure(spread.median), WIDTH - 4, middle, "value", anchor="end"))
     return _figure(parts, WIDTH, TOP + ROW * len(rows) + AXIS, title)
 
 
 def percentiles(chart: Percentiles) -> Markup:
     """Draw distributions point by point: a mark for each percentile, the median strongest."""
     values = [value for _, marks in chart.rows for _, value in marks]
-    scale = Scale(values, LABEL, WIDTH - VALUE)
-    parts: list[Markup] = [_grid(scale, len(chart.rows), chart.unit)]
+    left = _label_room([name for name, _ in chart.rows])
+    scale = Scale(values, left, WIDTH - VALUE - VALUE * (len(chart.written) > 1))
+    parts: list[Markup] = [_grid(scale, len(chart.rows))]
     for i, (name, marks) in enumerate(chart.rows):
         middle = TOP + ROW * i + ROW / 2
-        parts.append(_name(name, LABEL - 10, middle))
+        parts.append(_name(name, left - 10, middle))
         places = [scale(value) for _, value in marks]
         parts.append(tag("line", class_="range", x1=places[0], x2=places[-1], y1=middle, y2=middle))
         for (q, value), place in reversed(list(zip(marks, places, strict=True))):
@@ -114,10 +115,16 @@ def percentiles(chart: Percentiles) -> Markup:
             kind = f"mark p{q.replace('.', '')}"
             radius = 5 if q == "50" else 4
             parts.append(tag("circle", tip, class_=kind, cx=place, cy=middle, r=radius))
-        ends = dict(marks)
-        shown = " / ".join(figure(ends[q]) for q in ("50", "99") if q in ends)
-        parts.append(_text(shown, WIDTH - VALUE + 10, middle, "value"))
+        for n, q in enumerate(reversed(chart.written)):
+            number = figure(dict(marks)[q])
+            parts.append(_text(number, WIDTH - 4 - VALUE * n, middle, "value", anchor="end"))
     return _figure(parts, WIDTH, TOP + ROW * len(chart.rows) + AXIS, chart.title)
+
+
+def _label_room(names: Sequence[str]) -> float:
+    """Return where the plot begins, so that names fit if they can."""
+    longest = max((len(name) for name in names), default=0)
+    return min(max(round(longest * CHARACTER + 22), 70), LABEL)
 
 
 def timeline(lanes: Sequence[Lane], start: float, end: float) -> Markup:
@@ -137,7 +144,9 @@ def timeline(lanes: Sequence[Lane], start: float, end: float) -> Markup:
     for i, lane in enumerate(lanes):
         middle = TOP + LANE * i + LANE / 2
         parts.append(_name(lane.name, LONG_LABEL - 12, middle))
-        parts += [_block(each, place, middle, 12, start) for each in lane.spans]
+        for each in lane.spans:
+            thick = 2 if each.phase is Phase.WAITING else 12
+            parts.append(_block(each, place, middle, thick, start))
         if lane.measured is not None:
             parts.append(_block(lane.measured, place, middle, 6, start))
         if lane.state == "FAILED" and lane.spans:
@@ -157,14 +166,13 @@ def _block(piece: Span, place: object, middle: float, thick: float, zero: float)
     return tag("rect", _tip(tip), class_=kind, x=left, y=top, width=width, height=thick, rx=1.5)
 
 
-def _grid(scale: Scale, rows: int, unit: str) -> Markup:
+def _grid(scale: Scale, rows: int) -> Markup:
     bottom = TOP + ROW * rows
     parts = []
     for tick in scale.ticks():
         x = scale(tick)
         parts.append(tag("line", class_="grid", x1=x, x2=x, y1=TOP, y2=bottom))
         parts.append(_text(figure(tick), x, bottom + 14, "tick", anchor="middle"))
-    parts.append(_text(unit, WIDTH - VALUE + 10, bottom + 14, "tick"))
     return join(*parts)
 
 
