@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, suppress
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from benchd.core.model import Accepted, Binding, Expired, Refused, Unknown
 from benchd.edge.pack import build
@@ -20,45 +15,10 @@ from benchd.errors import NeedsHuman, Unreachable
 from benchd.sim import EmbeddedCluster
 from support.builders import client
 from support.near import QUICK, sample, settings_for
-from support.near_slurm import FENCED, Near, Now, Words, near, order
+from support.near_slurm import FENCED, Near, Now, Opened, Words, job_dir, near, order
 from support.wire import Wire
 
 pytestmark = pytest.mark.asyncio
-
-Opened = Callable[..., AbstractAsyncContextManager[Near]]
-
-
-@pytest_asyncio.fixture
-async def slurm(tmp_path: Path) -> AsyncIterator[EmbeddedCluster]:
-    async with EmbeddedCluster(tmp_path / "sim") as running:
-        yield running
-
-
-@pytest.fixture
-def now() -> Now:
-    return Now(time.time())
-
-
-@pytest.fixture(params=["ssh", "local"])
-def opened(
-    request: pytest.FixtureRequest,
-    slurm: EmbeddedCluster,
-    now: Now,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Opened:
-    """Open a cluster over SSH, and as benchd on the login node itself."""
-    local = request.param == "local"
-    if local:
-        monkeypatch.setenv("PATH", f"{slurm.dir / 'bin'}:{os.environ['PATH']}")
-
-    def make(**over: Any) -> AbstractAsyncContextManager[Near]:
-        return near(slurm, now, local=local, **over)
-
-    return make
-
-
-def job_dir(slurm: EmbeddedCluster, token: str, run_id: str) -> Path:
-    return slurm.workdir / "runs" / run_id / "jobs" / token
 
 
 async def test_a_submission_is_accepted_with_its_id(
@@ -69,7 +29,7 @@ async def test_a_submission_is_accepted_with_its_id(
     async with opened() as at:
         answer = await at.cluster.submit(order(job, now()))
     assert isinstance(answer, Accepted)
-    place = job_dir(slurm, job.token, job.run_id)
+    place = job_dir(slurm, job)
     assert answer.slurm_id == (place / "try-1" / "id").read_text().strip()
     assert [answer.slurm_id] == [str(j.id) for j in slurm.jobs(job.token)]
     assert (FENCED, "0\n") == (
@@ -112,7 +72,7 @@ async def test_targets_travel_with_the_try(
     )
     async with opened() as at:
         await at.cluster.submit(order(job, now(), targets=(target,)))
-    env = (job_dir(slurm, job.token, job.run_id) / "try-1" / "targets.env").read_text()
+    env = (job_dir(slurm, job) / "try-1" / "targets.env").read_text()
     assert (
         "export BENCHD_TARGET_REDIS_A_HOST=node-7.site\n"
         "export BENCHD_TARGET_REDIS_A_PORT=7000\n"
@@ -214,7 +174,7 @@ async def test_a_cut_while_the_script_travels_submits_nothing(
             with suppress(Unreachable):  # cut so early that it surely did not start
                 assert isinstance(await at.cluster.submit(order(job, now())), Unknown)
             assert [] == slurm.jobs(job.token)
-            assert not job_dir(slurm, job.token, job.run_id).exists()
+            assert not job_dir(slurm, job).exists()
             settled = await _submit_when_up(at, order(job, now()))
     assert isinstance(settled, Accepted)
     assert [job.script.encode()] == [j.request.script for j in slurm.jobs(job.token)]
@@ -226,7 +186,7 @@ async def test_a_try_without_a_sign_expires_only_after_the_quiet_time(
     """A try directory without a record stays unknown for 155 s and the quiet time, then expires."""
     job = client(script=FENCED)
     started = now()
-    (job_dir(slurm, job.token, job.run_id) / "try-1").mkdir(parents=True)
+    (job_dir(slurm, job) / "try-1").mkdir(parents=True)
     async with opened() as at:
         quiet = 155.0 + 2 * at.cluster.settings.message_timeout + 60.0
         first = await at.cluster.submit(order(job, started, make_run_dir=False))
@@ -244,7 +204,7 @@ async def test_an_unanswered_question_never_expires_a_try(
     """While squeue or sacct do not answer, a try without a sign stays unknown."""
     job = client(script=FENCED)
     started = now()
-    (job_dir(slurm, job.token, job.run_id) / "try-1").mkdir(parents=True)
+    (job_dir(slurm, job) / "try-1").mkdir(parents=True)
     async with opened() as at:
         now.now = started + 10_000.0
         slurm.inject("squeue-error")
@@ -259,7 +219,7 @@ async def test_a_claim_settles_what_nothing_else_knows(
 ) -> None:
     """A job that ran and left squeue and sacct is known by the claim it made."""
     job = client(script=FENCED)
-    place = job_dir(slurm, job.token, job.run_id)
+    place = job_dir(slurm, job)
     (place / "try-1").mkdir(parents=True)
     (place / "claim").symlink_to("4711")
     async with opened() as at:
@@ -302,7 +262,7 @@ async def test_a_sealed_job_is_not_submitted(
 ) -> None:
     """A try that starts after the seal calls no sbatch."""
     job = client(script=FENCED)
-    place = job_dir(slurm, job.token, job.run_id)
+    place = job_dir(slurm, job)
     place.mkdir(parents=True)
     (place / "claim").symlink_to("sealed")
     async with opened() as at:
@@ -320,7 +280,7 @@ async def test_a_foreign_epoch_stops_submission_until_taken_over(
     async with opened(words=words) as at:
         await at.cluster.open()
         (slurm.workdir / f"epoch-{at.cluster.instance}").write_text("7\n")
-        with pytest.raises(NeedsHuman, match="another benchd .*--take-over"):
+        with pytest.raises(NeedsHuman, match=r"another benchd .*--take-over"):
             await at.cluster.submit(order(job, now()))
     async with opened(words=words) as at:
         with pytest.raises(NeedsHuman, match="--take-over"):
@@ -367,7 +327,7 @@ async def test_a_shipped_file_is_sent_once_and_whole(
 async def test_rpcs_are_counted_for_what_was_called(
     slurm: EmbeddedCluster, now: Now, opened: Opened
 ) -> None:
-    """sbatch is counted once per call, and reading a settled try costs the controller nothing."""
+    """A call of sbatch is counted once, and reading a settled try costs the controller nothing."""
     job = client(script=FENCED)
     async with opened() as at:
         for _ in range(3):

@@ -18,8 +18,8 @@ QUICK = Pace(
     ceiling=0.2,
     keepalive=0.2,
     keepalive_count=3,
-    connect_timeout=5.0,
-    login_timeout=5.0,
+    connect_timeout=3.0,
+    login_timeout=3.0,
 )
 
 

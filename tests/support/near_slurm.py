@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from benchd.config import ClusterSettings
@@ -19,7 +20,7 @@ from benchd.sim import EmbeddedCluster
 from support import builders
 from support.near import QUICK, settings_for
 
-SCRIPT = "#!/bin/bash\nexit 0\n"
+Opened = Callable[..., AbstractAsyncContextManager["Near"]]
 # What every real script begins with, as short as it can be: the claim decides who works.
 FENCED = """#!/bin/bash
 ln -sT "$SLURM_JOB_ID" "$1/claim" 2>/dev/null
@@ -50,6 +51,7 @@ class Now:
         self.now = now
 
     def __call__(self) -> float:
+        """Return the time."""
         return self.now
 
 
@@ -118,3 +120,8 @@ def live(job: Job, answer: Submission, **over: Any) -> Job:
     assert isinstance(answer, Accepted), answer
     values: dict[str, Any] = {"state": JobState.SUBMITTED, "tries": 1, **over}
     return replace(job, slurm_id=answer.slurm_id, **values)
+
+
+def job_dir(slurm: EmbeddedCluster, job: Job) -> Path:
+    """Return the job's directory on the shared file system."""
+    return slurm.workdir / "runs" / job.run_id / "jobs" / job.token

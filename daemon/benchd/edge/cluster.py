@@ -313,14 +313,14 @@ class Cluster:
 
     async def probe(self, job: Job) -> ProbeAnswer:
         """Look whether a service answers. Trouble of our own is no verdict about it."""
-        started = self._clock()
+        started = time.monotonic()
         try:
             endpoint = await self._endpoint(job)
             verdict, detail = await self._look(job, endpoint)
         except Unreachable as error:
             endpoint, verdict, detail = None, Verdict.NONE, str(error)
         return ProbeAnswer(
-            verdict=verdict, detail=detail, seconds=self._clock() - started, endpoint=endpoint
+            verdict=verdict, detail=detail, seconds=time.monotonic() - started, endpoint=endpoint
         )
 
     async def _look(self, job: Job, endpoint: Endpoint | None) -> tuple[Verdict, str]:

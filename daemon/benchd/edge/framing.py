@@ -11,7 +11,7 @@ import secrets
 import shlex
 from dataclasses import dataclass, field
 
-from benchd.edge.shell import KILL_AFTER, Capped
+from benchd.edge.shell import KILL_AFTER, Capped, Completed
 
 # $0 is the nonce, $1 the seconds, $2 the command: a single level of quoting. --norc because bash
 # reads .bashrc for a command that comes over SSH. LC_ALL=C: lengths are bytes, messages English.
@@ -54,6 +54,21 @@ class Frame:
         before, mark, after = stderr.head.partition(f"{self.nonce}<\n".encode())
         return after if mark else before
 
-    def timed_out(self, status: int, seconds: float) -> bool:
+    def completed(
+        self, stdout: Capped, stderr: Capped, limit: int, seconds: float
+    ) -> Completed | None:
+        """Return how the command ended; None when its end was never said."""
+        status, said = self.status(stdout), self.out(stdout)
+        if status is None:
+            return None
+        return Completed(
+            status=status,
+            stdout=said[:limit],
+            stderr=self.err(stderr),
+            seconds=seconds,
+            truncated=stdout.truncated or stderr.truncated or len(said) > limit,
+        )
+
+    def timed_out(self, done: Completed) -> bool:
         """Tell whether the far side ended the command because its time was over."""
-        return status in _TIMED_OUT and seconds >= self.seconds
+        return done.status in _TIMED_OUT and done.seconds >= self.seconds

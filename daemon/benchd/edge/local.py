@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable
 
 from benchd.edge.shell import (
     OUTPUT_LIMIT,
@@ -31,15 +31,12 @@ _AT_ONCE = 5
 class LocalShell:
     """Commands on this host, each in its own process group; a ``Shell``."""
 
-    def __init__(
-        self, name: str, *, metrics: Metrics, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, name: str, *, metrics: Metrics) -> None:
         self.name = name
         self.generation = 1
         self.logins = 0
         self.state = "local"
         self._metrics = metrics
-        self._clock = clock
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._running: set[Process] = set()
 
@@ -57,7 +54,7 @@ class LocalShell:
     ) -> Completed:
         """Run one bash command on this host to its end, or raise ``Unreachable``."""
         outcome = "cancelled"
-        started = self._clock()
+        started = time.monotonic()
         try:
             async with self._slots:
                 process = await self._start(command)
@@ -72,7 +69,9 @@ class LocalShell:
             raise
         finally:
             self._metrics.ssh_commands.labels(self.name, op, outcome).inc()
-            self._metrics.ssh_command_seconds.labels(self.name, op).observe(self._clock() - started)
+            self._metrics.ssh_command_seconds.labels(self.name, op).observe(
+                time.monotonic() - started
+            )
 
     async def _start(self, command: str) -> Process:
         try:
@@ -101,7 +100,7 @@ class LocalShell:
         assert process.stdout is not None  # noqa: S101 - see above
         assert process.stderr is not None  # noqa: S101 - see above
         out, err = Capped(limit), Capped(limit)
-        started = self._clock()
+        started = time.monotonic()
         try:
             async with asyncio.timeout(seconds):
                 await asyncio.gather(
@@ -116,7 +115,7 @@ class LocalShell:
             status=status,
             stdout=out.head,
             stderr=err.head,
-            seconds=self._clock() - started,
+            seconds=time.monotonic() - started,
             truncated=out.truncated or err.truncated,
         )
 
@@ -146,8 +145,10 @@ class LocalShell:
                 return await asyncio.open_connection(host, port)
         except TimeoutError:
             raise
-        except OSError as error:
+        except socket.gaierror as error:
             raise ConnectionRefusedError(error.strerror or str(error)) from error
+        except OSError as error:  # asyncio's own text repeats the address instead of the reason
+            raise ConnectionRefusedError(os.strerror(error.errno or 0)) from error
 
     async def close(self) -> None:
         """End what still runs."""

@@ -121,7 +121,7 @@ class Link:
     ) -> Completed:
         """Run one command on the login node to its end, or raise ``Unreachable``."""
         outcome = "cancelled"
-        started = self._clock()
+        started = time.monotonic()
         try:
             async with self._channels:
                 done = await self._run(Frame(command=command, seconds=timeout), stdin, limit)
@@ -132,11 +132,14 @@ class Link:
             raise
         finally:
             self._metrics.ssh_commands.labels(self.name, op, outcome).inc()
-            self._metrics.ssh_command_seconds.labels(self.name, op).observe(self._clock() - started)
+            self._metrics.ssh_command_seconds.labels(self.name, op).observe(
+                time.monotonic() - started
+            )
 
     async def _run(self, frame: Frame, stdin: bytes, limit: int) -> Completed:
         for turn in range(_OPEN_TRIES):
             conn = await self._connection()
+            started = time.monotonic()
             try:
                 process = await self._open(conn, frame.text)
             except _NothingRan as refusal:
@@ -144,7 +147,7 @@ class Link:
                 await asyncio.sleep(_OPEN_PAUSE * 2**turn * (1 + self._jitter()))
                 continue
             with self._metrics.ssh_channels.labels(self.name).track_inprogress():
-                return await self._talk(process, frame, stdin, limit)
+                return await self._talk(process, frame, stdin, limit, started)
         raise Unreachable(
             f"{self.name}: {self.where} refuses another session ({self.trouble}); "
             "lower budget.channels if this stays",
@@ -168,10 +171,14 @@ class Link:
             raise Unreachable(f"{self.name}: the link to {self.where} broke: {error}") from error
 
     async def _talk(
-        self, process: asyncssh.SSHClientProcess[bytes], frame: Frame, stdin: bytes, limit: int
+        self,
+        process: asyncssh.SSHClientProcess[bytes],
+        frame: Frame,
+        stdin: bytes,
+        limit: int,
+        started: float,
     ) -> Completed:
         out, err = Capped(limit + _OVERHEAD), Capped(limit)
-        started = self._clock()
         broke = ""
         try:
             async with asyncio.timeout(frame.seconds + KILL_AFTER + _GRACE):
@@ -185,24 +192,16 @@ class Link:
             broke = str(error)
         finally:
             process.close()
-        status = frame.status(out)
-        seconds = self._clock() - started
-        if status is None:
+        done = frame.completed(out, err, limit, time.monotonic() - started)
+        if done is None:
             said = printable(frame.err(err)[-200:] or frame.err(out)[-200:])
             raise Unreachable(
                 f"{self.name}: {self.where} did not say how the command ended"
                 f" ({broke or said or 'connection lost'})"
             )
-        if frame.timed_out(status, seconds):
+        if frame.timed_out(done):
             raise Unreachable(f"{self.name}: stopped on {self.where} after {frame.seconds:g} s")
-        stdout = frame.out(out)
-        return Completed(
-            status=status,
-            stdout=stdout[:limit],
-            stderr=frame.err(err),
-            seconds=seconds,
-            truncated=out.truncated or err.truncated or len(stdout) > limit,
-        )
+        return done
 
     async def connect(
         self,
