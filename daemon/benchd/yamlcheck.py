@@ -92,13 +92,13 @@ def check(
 
 
 def capped(mistakes: Iterable[Mistake]) -> list[Mistake]:
-    """Return the first mistakes of a long list, and how many more there are."""
+    """Return the first mistakes of a long list, and say that there are more."""
     ordered = sorted(set(mistakes))
     if len(ordered) <= MAX_MISTAKES:
         return ordered
     last = ordered[MAX_MISTAKES - 1]
-    more = f"and {len(ordered) - MAX_MISTAKES} more mistakes"
-    return [*ordered[:MAX_MISTAKES], Mistake(last.line, last.column + 1, "", more)]
+    more = Mistake(last.line, last.column + 1, "", "there are more mistakes; mend these first")
+    return [*ordered[:MAX_MISTAKES], more]
 
 
 def _frozen(value: object) -> object:
@@ -119,6 +119,10 @@ def _complaints(
         place = _locate(document.data, item)
         if not document.is_broken(place[0]):
             grouped.setdefault(place, []).append(item)
+    refused = frozenset(path for path, _ in grouped)
+    if len(grouped) > MAX_MISTAKES:  # looking for similar words takes time, and few are shown
+        first = sorted(grouped, key=lambda place: document.key_mark(place[0]))[: MAX_MISTAKES + 1]
+        grouped = {place: grouped[place] for place in first}
     # A misspelt key is one mistake, not two: the key it stands for is not missing.
     unknown = [path for (path, _), items in grouped.items() if _is(items[0], "extra_forbidden")]
     meant = {
@@ -135,7 +139,7 @@ def _complaints(
         _mistake(document, place, items, keys_at(model, place[0][:-1]), words)
         for place, items in said.items()
     )
-    return Judgement(None, mistakes, frozenset(path for path, _ in grouped) | meant)
+    return Judgement(None, mistakes, refused | meant)
 
 
 def _is(item: Any, kind: str) -> bool:

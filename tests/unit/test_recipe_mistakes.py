@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from benchd.catalog import CATALOG
 from benchd.core.recipe import MAX_JOBS, parse, split_override
 from benchd.errors import RecipeError, UserError
+from benchd.yamldoc import MAX_MISTAKES
 
 
 def mistakes(text: str, overrides: Mapping[str, str] | None = None) -> list[str]:
@@ -248,6 +249,16 @@ def test_mistakes_in_overrides_name_the_option(key: str, value: str, expected: s
     (message,) = mistakes(GOOD, {key: value})
 
     assert message.startswith(f"web.yaml: {expected}")
+
+
+def test_a_flood_of_mistakes_is_cut() -> None:
+    """The first fifty are told, in the order of the lines, and that there are more."""
+    text = GOOD + "".join(f"key{number}: 1\n" for number in range(3000))
+    found = mistakes(text)
+
+    assert MAX_MISTAKES + 1 == len(found)
+    assert found[0].startswith("web.yaml:6:1: key0: unknown key")
+    assert found[-1].endswith(": there are more mistakes; mend these first")
 
 
 def test_an_override_without_a_value_is_refused() -> None:
