@@ -56,10 +56,19 @@ benchd_signal() {
         exit "$((128 + $2))"
     fi
 }
+benchd_watch() {
+    set +m
+    trap : TERM INT USR1 USR2
+    (
+        exec {benchd_pipe}>&-
+        "$@"
+    )
+    printf '%d\n' "$?" >&"$benchd_pipe"
+}
 benchd_run() {
     benchd_starting=1
     set -m
-    "$@" </dev/null &
+    benchd_watch "$@" </dev/null &
     benchd_pid=$!
     set +m
     [ -z "$benchd_late" ] || kill -s "$benchd_late" -- "-$benchd_pid" 2>/dev/null
@@ -69,8 +78,11 @@ benchd_run() {
         benchd_status=$?
         [ -n "$benchd_woken" ] || break
     done
+    read -r -t 1 benchd_said <&"$benchd_pipe" && benchd_status=$benchd_said
+    [ "$benchd_status" -ge 0 ] || benchd_status=143
     benchd_starting=''
 }
+exec {benchd_pipe}<> <(:)
 trap benchd_record EXIT
 trap 'benchd_signal TERM 15' TERM
 trap 'benchd_signal INT 2' INT

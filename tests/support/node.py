@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -66,6 +67,16 @@ class Node:
         """Return one of the job's JSON files."""
         value: dict[str, Any] = json.loads((self.job / name).read_text())
         return value
+
+    def processes(self, session: int) -> list[int]:
+        """Return the processes of a script, its payload first: Slurm knows them by their job."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    words = (entry / "stat").read_text().rpartition(")")[2].split()
+                    found += [int(entry.name)] if int(words[3]) == session else []
+        return sorted(found, reverse=True)
 
     def tool(self, name: str, text: str) -> None:
         """Put a program of this name first on the node's PATH."""

@@ -177,6 +177,19 @@ def test_the_whole_process_group_gets_the_signal(node: Node) -> None:
     assert (b"child\n", True) == (out, (node.job / "exit.json").exists())
 
 
+def test_a_signal_to_everybody_at_once_does_not_hide_the_status(node: Node) -> None:
+    """Told all at once, as scancel does, a script still records what its payload chose to say."""
+    text = """'trap "exit 3" TERM; : >"$0"; while :; do sleep 0.01; done'"""
+    for _ in range(10):  # bash loses about one status in four when its own `wait` is trusted
+        process = node.start(case("bash", "-c", Sh(text), Sh('"$JOB/up"')))
+        until(lambda: started(node))
+        for pid in node.processes(process.pid):
+            os.kill(pid, signal.SIGTERM)
+        process.communicate(timeout=DEADLINE)
+        assert (3, 3) == (process.returncode, node.json("exit.json")["status"])
+        (node.job / "up").unlink()
+
+
 def test_what_the_payload_leaves_running_does_not_outlive_it(node: Node) -> None:
     """When the payload has ended its remaining children are killed, as Slurm would."""
     leaves = case("sh", "-c", Sh("""'sleep 1000 >/dev/null 2>&1 & echo $!'"""))

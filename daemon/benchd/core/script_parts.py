@@ -43,6 +43,9 @@ fi
 """
 
 # Records how the script ended, and runs a function in the background so that signals get through.
+# `wait` can lose the status (bash 5.2 says -1) when a signal reaches us and the payload at once, as
+# scancel's does; so the payload's parent, which does not use `wait`, tells it through a pipe. 1 s:
+# the parent is gone by then, so what it said is there, unless it was killed itself.
 RECORD = r"""benchd_started=$(date +%s)
 benchd_status=0 benchd_pid='' benchd_starting='' benchd_woken='' benchd_late=''
 
@@ -65,10 +68,19 @@ benchd_signal() {
         exit "$((128 + $2))"
     fi
 }
+benchd_watch() {
+    set +m
+    trap : TERM INT USR1 USR2
+    (
+        exec {benchd_pipe}>&-
+        "$@"
+    )
+    printf '%d\n' "$?" >&"$benchd_pipe"
+}
 benchd_run() {
     benchd_starting=1
     set -m
-    "$@" </dev/null &
+    benchd_watch "$@" </dev/null &
     benchd_pid=$!
     set +m
     [ -z "$benchd_late" ] || kill -s "$benchd_late" -- "-$benchd_pid" 2>/dev/null
@@ -78,8 +90,11 @@ benchd_run() {
         benchd_status=$?
         [ -n "$benchd_woken" ] || break
     done
+    read -r -t 1 benchd_said <&"$benchd_pipe" && benchd_status=$benchd_said
+    [ "$benchd_status" -ge 0 ] || benchd_status=143
     benchd_starting=''
 }
+exec {benchd_pipe}<> <(:)
 trap benchd_record EXIT
 trap 'benchd_signal TERM 15' TERM
 trap 'benchd_signal INT 2' INT

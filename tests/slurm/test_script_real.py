@@ -1,0 +1,191 @@
+"""Batch scripts on a real Slurm: it takes them, and they do there what bash promised."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchd.core.model import Event, SubState, Trigger
+from benchd.core.script import Sh
+from benchd.core.slurm import (
+    SbatchKind,
+    classify_sbatch,
+    event,
+    parse_sacct,
+    parse_squeue,
+    read_config,
+    sacct_argv,
+    squeue_argv,
+)
+from benchd.core.spec import RestartPolicy
+from benchd.fields import Resources
+from slurm.testbed import until
+from support.realslurm import RealSlurm
+from support.script_cases import GOLDEN, TOKEN, Case, case
+
+pytestmark = pytest.mark.real("slurm", "sshd")
+
+DEADLINE = 60.0  # seconds: Slurm looks at its queue once a second, a busy machine is slower
+
+
+@dataclass
+class Place:
+    """One job directory on the real cluster, and what Slurm says about its job."""
+
+    slurm: RealSlurm
+    job: Path
+    name: str
+
+    def submit(self, what: Case, *options: str) -> str:
+        """Submit as the login node's wrapper does; return the Slurm id."""
+        attempt = self.job / "try-1"
+        attempt.mkdir(exist_ok=True)
+        (attempt / "script.sh").write_text(what.render(self.name))
+        argv = ["sbatch", "--parsable", f"--job-name={self.name}", f"--output={self.job}/%j.out"]
+        argv += [f"--error={self.job}/%j.err", "--open-mode=append", f"--chdir={self.job}"]
+        argv += [*options, "--export=NONE", f"{attempt}/script.sh", str(self.job), "1"]
+        verdict = classify_sbatch(0, self.slurm.run(*argv), "")
+        assert verdict.kind is SbatchKind.ACCEPTED
+        return verdict.slurm_id or ""
+
+    def queued(self, slurm_id: str) -> Event | None:
+        """Return what squeue tells about the job now."""
+        rows = parse_squeue(self.slurm.run(*squeue_argv(self.name)).encode())
+        assert rows.malformed == ()
+        return next((event(row) for row in rows if row.slurm_id == slurm_id), None)
+
+    def sees(self, slurm_id: str, *triggers: Trigger) -> Event:
+        """Wait until squeue tells one of these, and return it."""
+        seen: list[Event] = []
+
+        def told() -> bool:
+            said = self.queued(slurm_id)
+            if said is not None and said.trigger in triggers:
+                seen.append(said)
+            return bool(seen)
+
+        assert until(told, DEADLINE)
+        return seen[0]
+
+    def accounted(self, slurm_id: str) -> Event:
+        """Wait until sacct tells how the job ended, and return it."""
+        seen: list[Event] = []
+
+        def told() -> bool:
+            rows = parse_sacct(self.slurm.run(*sacct_argv([self.name], 0.0)).encode())
+            assert rows.malformed == ()
+            seen.extend(
+                said
+                for row in rows
+                for said in (event(row),)
+                if row.slurm_id == slurm_id and row.ended_at and said
+            )
+            return bool(seen)
+
+        assert until(told, DEADLINE)
+        return seen[0]
+
+    def json(self, name: str) -> dict[str, Any]:
+        """Return one of the job's JSON files."""
+        value: dict[str, Any] = json.loads((self.job / name).read_text())
+        return value
+
+
+@pytest.fixture(name="place")
+def a_place(real_slurm: RealSlurm, request: pytest.FixtureRequest) -> Place:
+    """Return a job directory whose job is named after the test."""
+    name = request.node.originalname.replace("_", "-")
+    job = real_slurm.workdir() / "runs" / "r" / "jobs" / name
+    job.mkdir(parents=True)
+    return Place(real_slurm, job, name)
+
+
+@pytest.mark.parametrize("name", sorted(GOLDEN))
+def test_slurm_takes_the_script(name: str, real_slurm: RealSlurm) -> None:
+    """``sbatch --test-only`` reads every line of every kept script and finds a place for it."""
+    script = real_slurm.workdir() / "script.sh"
+    script.write_text(GOLDEN[name].render())
+    # What only some sites have is replaced; it was read and understood all the same.
+    ours = ["--partition=debug", "--constraint=", "--gres=none", "--cpus-per-task=1", "--mem=50"]
+    argv = ["sbatch", "--test-only", *ours, str(script), "/j", "1"]
+    done = real_slurm.lease.testbed.run(*argv)
+    assert (0, True) == (done.returncode, " to start at " in done.stderr)
+
+
+def test_the_real_status_comes_home(place: Place) -> None:
+    """A payload's status reaches exit.json, squeue and sacct alike."""
+    slurm_id = place.submit(case("sh", "-c", "exit 7", ports=("auto",)))
+    said = place.sees(slurm_id, Trigger.SEEN_FAILED)
+    assert (7, None, 0) == (said.exit_code, said.signal, said.generation)
+    booked = place.accounted(slurm_id)
+    assert (Trigger.SEEN_FAILED, 7, None) == (booked.trigger, booked.exit_code, booked.signal)
+    exit_json = place.json("exit.json")
+    assert (slurm_id, 0, 7) == tuple(exit_json[k] for k in ("slurm_id", "generation", "status"))
+    assert said.started_at is not None
+    assert said.ended_at is not None
+    assert said.started_at - 2 <= exit_json["started_at"] <= exit_json["ended_at"]
+    assert exit_json["ended_at"] <= said.ended_at + 2
+    assert slurm_id == place.json("endpoint.json")["slurm_id"]
+    assert str((place.job / "claim").readlink()) == slurm_id
+
+
+def test_scancel_lets_the_script_say_how_it_ended(place: Place) -> None:
+    """The payload is told by SIGTERM, and exit.json is written before Slurm kills the rest."""
+    up = place.job / "up"
+    text = """'trap "exit 3" TERM; : >"$0"; while :; do sleep 0.05; done'"""
+    slurm_id = place.submit(case("bash", "-c", Sh(text), Sh('"$JOB/up"')))
+    assert place.sees(slurm_id, Trigger.SEEN_RUNNING).nodes
+    assert until(up.exists, DEADLINE)
+    place.slurm.run("scancel", slurm_id)
+    place.sees(slurm_id, Trigger.SEEN_CANCELLED)
+    assert until((place.job / "exit.json").exists, DEADLINE)
+    assert place.json("exit.json")["status"] == 3
+    assert place.accounted(slurm_id).by is not None
+
+
+def test_a_second_job_of_the_same_name_is_a_twin(place: Place) -> None:
+    """Of two Slurm jobs with one directory only the claimant works; the other says 75."""
+    what = case("sh", "-c", Sh("""'echo ran >>"$0"'"""), Sh('"$JOB/ran"'))
+    ids = [place.submit(what) for _ in range(2)]
+    ends = {i: place.sees(i, Trigger.SEEN_COMPLETED, Trigger.SEEN_FAILED) for i in ids}
+    owner = str((place.job / "claim").readlink())
+    (twin,) = set(ids) - {owner}
+    assert (0, 75) == (ends[owner].exit_code, ends[twin].exit_code)
+    assert (place.job / "ran").read_text() == "ran\n"
+    assert (place.job / f"twin-{twin}").exists()
+
+
+def test_a_requeued_job_comes_back_as_the_next_generation(place: Place) -> None:
+    """After a requeue the same id passes its claim, and every witness tells generation 1."""
+    text = """'echo "$SLURM_RESTART_COUNT" >>"$0"; [ "$SLURM_RESTART_COUNT" = 1 ] || sleep 600'"""
+    what = case("sh", "-c", Sh(text), Sh('"$JOB/up"'), restart=RestartPolicy(requeue=True))
+    slurm_id = place.submit(what)
+    assert place.sees(slurm_id, Trigger.SEEN_RUNNING).generation == 0
+    assert until((place.job / "up").exists, DEADLINE)
+    place.slurm.run("scontrol", "requeue", slurm_id)
+    assert place.sees(slurm_id, Trigger.SEEN_PENDING).generation == 1
+    # Slurm keeps a requeued job back for two minutes; the test does not wait for that.
+    place.slurm.run("scontrol", "update", f"JobId={slurm_id}", "StartTime=now")
+    assert place.sees(slurm_id, Trigger.SEEN_COMPLETED).generation == 1
+    assert (1, 0) == tuple(place.json("exit.json")[key] for key in ("generation", "status"))
+    assert str((place.job / "claim").readlink()) == slurm_id
+
+
+def test_a_held_job_is_seen_as_held(place: Place) -> None:
+    """A hold is told as a sub-state of pending, with Slurm's reason."""
+    slurm_id = place.submit(case("true", resources=Resources(nodes=1)), "--hold")
+    said = place.sees(slurm_id, Trigger.SEEN_PENDING)
+    assert (SubState.HELD, "JobHeldUser") == (said.substate, said.reason)
+    place.slurm.run("scancel", slurm_id)
+
+
+def test_what_the_cluster_says_about_itself_is_read(real_slurm: RealSlurm) -> None:
+    """Version and times come out of the real ``scontrol show config``."""
+    facts = read_config(real_slurm.run("scontrol", "show", "config"))
+    assert (True, True) == (facts.accounting, facts.version != "")
+    assert facts.message_timeout > 0
+    assert TOKEN not in facts.cluster
