@@ -12,7 +12,7 @@ from typing import Any
 
 from benchd.cli.tables import ago, clean, job_state, short_ids, show, where
 from benchd.cli.wire import NO, OK, REFUSED, USAGE, Daemon, Stop, segment
-from benchd.core.headline import NONE, cell_text, columns, figure, number
+from benchd.core.headline import NONE, Column, cell_text, columns, figure, number
 
 COLUMNS_SHOWN = 6  # numbers beside each other that a terminal has room for; --csv has all
 
@@ -290,29 +290,29 @@ def results(daemon: Daemon, args: argparse.Namespace) -> int:
 def result_table(documents: Sequence[Mapping[str, Any]]) -> None:
     """Print the most telling numbers of every result."""
     chosen = columns(documents, COLUMNS_SHOWN)
+    several = len({d["run"] for d in documents}) > 1
+    heads = ["point", "repeat", "valid", "ok", "errors"]
+    heads += [f"{c.title} [{c.unit}]" if c.unit else c.title for c in chosen]
+    rows = [[*([d["run"]] if several else []), *_result_row(d, chosen)] for d in documents]
+    first = 1 if several else 0
     show(
-        (
-            *("run", "point", "repeat", "valid", "ok", "errors"),
-            *(f"{c.title} [{c.unit}]" if c.unit else c.title for c in chosen),
-        ),
-        [
-            (
-                d["run"],
-                cell_text(d.get("cell") or {}),
-                d.get("repeat"),
-                validity_text(d),
-                (d.get("counts") or {}).get("ok"),
-                (d.get("counts") or {}).get("errors"),
-                *(
-                    figure(number(d["metrics"].get(c.metric) or {}, c.statistic), "")
-                    for c in chosen
-                ),
-            )
-            for d in documents
-        ],
+        ["run"] * first + heads,
+        rows,
         empty="no results yet",
-        numbers=(2, 4, 5, *range(6, 6 + len(chosen))),
+        numbers=[first + i for i in (1, 3, 4, *range(5, 5 + len(chosen)))],
     )
+
+
+def _result_row(document: Mapping[str, Any], chosen: Sequence[Column]) -> list[object]:
+    counts, metrics = document.get("counts") or {}, document.get("metrics") or {}
+    return [
+        cell_text(document.get("cell") or {}),
+        document.get("repeat"),
+        validity_text(document),
+        counts.get("ok"),
+        counts.get("errors"),
+        *(figure(number(metrics.get(c.metric) or {}, c.statistic), "") for c in chosen),
+    ]
 
 
 def validity_text(document: Mapping[str, Any]) -> str:

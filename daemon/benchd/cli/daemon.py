@@ -110,9 +110,10 @@ def check(args: argparse.Namespace) -> int:
     """Check everything that a first run would stumble over."""
     import asyncio
 
-    from benchd import config
+    from benchd import config, log
     from benchd.cli.check import check_all
 
+    log.configure("error")  # the table says what the link would log
     settings = config.load(config.find(args.config))
     return asyncio.run(
         check_all(settings, only=args.cluster, with_job=not args.no_job, patience=args.patience)
@@ -173,9 +174,9 @@ def load(args: argparse.Namespace) -> int:
 
 
 def _load(argv: Sequence[str]) -> int:
-    from benchd.ship.load.__main__ import main as generate
+    from benchd.ship.load.cli import main as generate
 
-    return generate(list(argv))
+    return generate(list(argv), prog="benchd load")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

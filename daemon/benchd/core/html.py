@@ -199,7 +199,7 @@ def _repeat_row(row: Row) -> Markup:
     attempt = f" (attempt {row.attempt})" if row.attempt > 1 else ""
     cells: list[Child] = [
         tag("td", row.point),
-        tag("td", f"{row.repeat + 1}{attempt}", class_="nowrap"),
+        tag("td", f"{row.repeat + 1}{attempt}", class_="n"),
         tag("td", _badge(word, "good" if row.valid else "bad"), f" {codes}" if codes else ""),
         tag("td", _count(row.ok), class_="n"),
         tag("td", _count(row.errors), class_="n"),
@@ -355,7 +355,7 @@ def _history(history: Sequence[Transition], start: float) -> Markup:
                 f"{move.old} → {move.new}" if move.old != move.new else f"still {move.new}",
                 class_="nowrap",
             ),
-            tag("td", move.trigger.replace("_", " ")),
+            tag("td", move.trigger.replace("_", " "), class_="nowrap"),
             tag("td", tag("code", _evidence(move))),
         )
         for move in history

@@ -1,0 +1,343 @@
+"""``benchd check``: everything that a first run would stumble over, and how to mend it.
+
+The last look is a tiny job: it proves that a compute node sees the work directory, and that of two
+contenders exactly one wins ``ln -sT`` there. The promise that no job runs twice rests on both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from shlex import quote
+
+from benchd.cli.tables import show
+from benchd.config import ClusterSettings, RuntimeSettings, Settings
+from benchd.core.script import sbatch_lines
+from benchd.edge import login
+from benchd.edge.home import shell_word
+from benchd.edge.local import LocalShell
+from benchd.edge.shell import Completed, Shell, printable
+from benchd.edge.ssh import Link
+from benchd.errors import NeedsHuman, Unreachable
+from benchd.fields import Resources
+from benchd.metrics import Metrics
+
+OK, NO = 0, 1
+ANSWER = 30.0  # seconds for one command; a login node in trouble answers within ten
+SBATCH = 150.0  # seconds for sbatch: a busy controller may take two minutes
+LOOK = 1.0  # seconds between two looks for the tiny job's answer
+ROUNDS = 50  # times that two contenders race for one name
+NEEDED = ("sbatch", "squeue", "scancel")
+OLDEST = (20, 11)  # the Slurm from which squeue and sbatch have what benchd asks of them
+# Our default for MessageTimeout is Slurm's; a larger one makes benchd wait longer before retrying.
+_CONFIG = re.compile(r"^(\w+)\s*=\s*(.*?)\s*$", re.MULTILINE)
+_COLOURED = {"ok": "ok", "warn": "warn", "fail": "FAIL"}
+
+_JOB = """\
+set -u
+cd "$1" || exit 78
+race() {{
+  for i in $(seq {rounds}); do
+    ln -sT "$1" "claim-$i" 2>/dev/null && echo "$i" >> "won-$1"
+  done
+}}
+race a & race b & wait
+won=$(cat won-a won-b 2>/dev/null | sort -n | uniq | wc -l)
+all=$(cat won-a won-b 2>/dev/null | wc -l)
+{module}
+runtime={runtime}
+if [ -n "$runtime" ]; then
+  where=$(command -v "$runtime" 2>/dev/null) || where=missing
+else
+  where=none
+fi
+printf '%s %s %s %s\\n' "$(hostname)" "$won" "$all" "$where" > answer.tmp
+mv answer.tmp answer
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the table: ``ok``, ``warn`` or ``fail``; the detail says how to mend it."""
+
+    verdict: str
+    what: str
+    detail: str
+
+
+async def check_all(
+    settings: Settings, *, only: str | None, with_job: bool, patience: float
+) -> int:
+    """Look at everything, print the table; 1 if anything fails."""
+    findings = [
+        ("", Finding("ok", "configuration", f"clusters: {', '.join(settings.clusters) or 'none'}"))
+    ]
+    findings += [("", finding) for finding in _state(settings)]
+    if only is not None and only not in settings.clusters:
+        known = ", ".join(settings.clusters) or "none"
+        findings.append((only, Finding("fail", "cluster", f"not configured; there are: {known}")))
+    if not settings.clusters:
+        findings.append(("", Finding("fail", "clusters", "write one under clusters:")))
+    for name, cluster in settings.clusters.items():
+        if only in {None, name}:
+            checks = Checks(name, cluster, with_job=with_job, patience=patience)
+            findings += [(name, finding) async for finding in checks.run()]
+    show(
+        ("", "cluster", "what", "found"),
+        [(_COLOURED[f.verdict], name, f.what, f.detail) for name, f in findings],
+        out=sys.stdout,
+    )
+    failed = sum(finding.verdict == "fail" for _, finding in findings)
+    print(f"\n{failed} of {len(findings)} failed" if failed else "\nall is well")
+    return NO if failed else OK
+
+
+def _state(settings: Settings) -> list[Finding]:
+    """Look whether the state directory can be made and written to."""
+    from benchd.app import state_dir_of  # noqa: PLC0415 - app imports everything
+
+    place = state_dir_of(settings)
+    trial = place / f".check-{secrets.token_hex(4)}"
+    try:
+        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        trial.write_text("benchd", encoding="ascii")
+        trial.unlink()
+    except OSError as error:
+        fix = f"cannot write to {place}: {error.strerror}: set state_dir to another"
+        return [Finding("fail", "state directory", fix)]
+    return [Finding("ok", "state directory", str(place))]
+
+
+class Checks:
+    """The looks at one cluster, in the order in which they depend on each other."""
+
+    def __init__(
+        self, name: str, settings: ClusterSettings, *, with_job: bool, patience: float
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self.with_job = with_job
+        self.patience = patience
+        self.workdir = ""
+        metrics = Metrics()
+        self.shell: Shell = (
+            LocalShell(name, metrics=metrics)
+            if settings.ssh is None
+            else Link(name, settings, metrics=metrics)
+        )
+
+    async def run(self) -> AsyncIterator[Finding]:
+        """Yield finding after finding; stop where the rest would only repeat the same trouble."""
+        looks = [self.key, self.login, self.slurm, self.site, self.partition, self.place]
+        looks += [self.job] if self.with_job else [self.runtime]
+        try:
+            for look in looks:
+                finding = await look()
+                if finding is not None:
+                    yield finding
+                    if finding.verdict == "fail" and look in {self.key, self.login, self.slurm}:
+                        return
+        except Unreachable as error:
+            yield Finding("fail", "connection", f"lost while looking: {error}")
+        finally:
+            await self.shell.close()
+
+    async def _ask(self, command: str, *, stdin: bytes = b"", seconds: float = ANSWER) -> Completed:
+        return await self.shell.run(command, op="check", stdin=stdin, timeout=seconds)
+
+    async def key(self) -> Finding | None:
+        """Look at the key and the known hosts: there, readable, closed to others."""
+        if self.settings.ssh is None:
+            return None
+        try:
+            login.check_files(self.settings.ssh)
+        except login.Unusable as error:
+            return Finding("fail", "key", str(error))
+        return Finding("ok", "key", login.identity(self.settings.ssh))
+
+    async def login(self) -> Finding:
+        """Log in: the host key is compared, the one key is offered."""
+        started = time.monotonic()
+        try:
+            done = await self._ask("hostname; bash --version | head -1")
+        except NeedsHuman as error:
+            return Finding("fail", "login", str(error))
+        except Unreachable as error:
+            fix = "are ssh.host and ssh.port right, and is the network up?"
+            return Finding("fail", "login", f"{error}: {fix}")
+        said = printable(done.stdout.splitlines()[0] if done.stdout else b"")
+        what = "local" if self.settings.ssh is None else "login"
+        return Finding("ok", what, f"{said}, {time.monotonic() - started:.2f} s")
+
+    async def slurm(self) -> Finding:
+        """Look for Slurm's commands and its version."""
+        words = " ".join(NEEDED)
+        done = await self._ask(f"for c in {words}; do command -v $c >/dev/null || echo $c; done")
+        missing = printable(done.stdout)
+        if missing:
+            fix = f"{missing} not found: is this a login node? is Slurm in PATH of a login shell?"
+            return Finding("fail", "slurm", fix)
+        done = await self._ask("sbatch --version")
+        said = printable(done.stdout)
+        found = re.search(r"(\d+)\.(\d+)", said)
+        if found and (int(found[1]), int(found[2])) < OLDEST:
+            return Finding("warn", "slurm", f"{said} is older than what benchd is tested with")
+        return Finding("ok", "slurm", said)
+
+    async def site(self) -> Finding:
+        """Compare the site's settings with ours."""
+        done = await self._ask("scontrol show config")
+        if done.status != 0:
+            return Finding("warn", "site", f"scontrol show config: {done.said()}")
+        said = dict(_CONFIG.findall(done.stdout.decode(errors="replace")))
+        timeout = re.match(r"\d+", said.get("MessageTimeout", ""))
+        if timeout and int(timeout[0]) > self.settings.message_timeout:
+            fix = f"MessageTimeout is {timeout[0]} s: set message_timeout: {timeout[0]}s"
+            return Finding("warn", "site", fix)
+        age = re.match(r"\d+", said.get("MinJobAge", ""))
+        storage = said.get("AccountingStorageType", "")
+        if storage.endswith("none") and age and int(age[0]) < 2 * self.settings.poll.interval:
+            fix = (
+                f"no accounting, and MinJobAge is {age[0]} s: benchd will learn of ends from "
+                "exit.json; a poll.interval below half of it is surer"
+            )
+            return Finding("warn", "site", fix)
+        return Finding("ok", "site", f"{said.get('ClusterName', '?')}, {storage or 'accounting ?'}")
+
+    async def partition(self) -> Finding | None:
+        """Look whether the default partition is there."""
+        wanted = self.settings.defaults.partition
+        done = await self._ask("sinfo -h -o %R")
+        known = sorted({printable(line) for line in done.stdout.splitlines()})
+        if done.status != 0:
+            return Finding("warn", "partition", f"sinfo: {done.said()}")
+        if wanted is None:
+            return Finding("ok", "partition", f"the site's default; there are: {', '.join(known)}")
+        missing = [name for name in wanted.split(",") if name not in known]
+        if missing:
+            fix = f"no partition {', '.join(missing)}; there are: {', '.join(known)}"
+            return Finding("fail", "partition", fix)
+        return Finding("ok", "partition", wanted)
+
+    async def place(self) -> Finding:
+        """Make the work directory and write to it."""
+        word = shell_word(self.settings.workdir)
+        trial = f".check-{secrets.token_hex(4)}"
+        done = await self._ask(
+            f"mkdir -p -- {word} && cd -- {word} && : > {trial} && rm {trial} && pwd -P && "
+            "stat -f -c %T ."
+        )
+        if done.status != 0:
+            fix = f"{self.settings.workdir}: {done.said()}: set workdir to a shared directory"
+            return Finding("fail", "workdir", fix)
+        lines = [printable(line) for line in done.stdout.splitlines()]
+        self.workdir = lines[0]
+        if lines[-1] in {"tmpfs", "overlayfs", "ramfs"}:
+            text = f"{self.workdir} is on {lines[-1]}: do compute nodes see it?"
+            return Finding("warn", "workdir", text)
+        return Finding("ok", "workdir", f"{self.workdir} ({lines[-1]})")
+
+    async def runtime(self) -> Finding | None:
+        """Look for the container runtime on the login node, for want of a job."""
+        runtime = self.settings.runtime
+        if runtime.name == "none":
+            return None
+        done = await self._ask(f"{_module(runtime)}; command -v {runtime.name}")
+        if done.status != 0:
+            text = f"{runtime.name} is not on the login node; without the job, nodes are unknown"
+            return Finding("warn", "runtime", text)
+        return Finding("ok", "runtime", printable(done.stdout))
+
+    # --- the tiny job ---------------------------------------------------------------------------
+
+    async def job(self) -> Finding | None:
+        """Run the tiny job, and remove what it made whatever comes of it."""
+        if not self.workdir:
+            return None
+        nonce = secrets.token_hex(4)
+        directory, name = f"{self.workdir}/check-{nonce}", f"benchd-check-{nonce}"
+        try:
+            return await self._job(directory, name)
+        finally:
+            await self._ask(f"scancel --me --name={name} 2>/dev/null; rm -rf -- {quote(directory)}")
+
+    async def _job(self, directory: str, name: str) -> Finding:
+        place = quote(directory)
+        command = (
+            f"mkdir -- {place} && cat > {place}/script.sh && timeout -k 5 120 sbatch --parsable "
+            f"--job-name={name} --chdir={place} --output={place}/out --export=NONE "
+            f"{place}/script.sh {place}"
+        )
+        started = time.monotonic()
+        done = await self._ask(command, stdin=self._script().encode(), seconds=SBATCH)
+        if done.status != 0:
+            return Finding("fail", "job", f"sbatch refused it: {done.said()}")
+        while True:
+            seen = await self._ask(f"cat -- {quote(directory)}/answer 2>/dev/null")
+            waited = time.monotonic() - started
+            if seen.status == 0:
+                return self._judged(printable(seen.stdout).split(), waited)
+            if waited > self.patience:
+                return await self._late(directory, name)
+            await asyncio.sleep(LOOK)
+
+    def _script(self) -> str:
+        usual = self.settings.defaults
+        asked = Resources(
+            account=usual.account,
+            partition=usual.partition,
+            qos=usual.qos,
+            constraint=usual.constraint,
+            reservation=usual.reservation,
+            time="00:02:00",
+            ntasks=1,
+        )
+        runtime = self.settings.runtime
+        body = _JOB.format(
+            rounds=ROUNDS,
+            module=_module(runtime),
+            runtime=runtime.name if runtime.name != "none" else "''",
+        )
+        return "\n".join(["#!/bin/bash", *sbatch_lines(asked, requeue=False), body])
+
+    def _judged(self, answer: list[str], waited: float) -> Finding:
+        if len(answer) != 4:
+            return Finding("fail", "job", f"it answered {' '.join(answer)!r}: see the node's bash")
+        host, won, every, runtime = answer
+        if not won == every == str(ROUNDS):
+            fix = (
+                f"of {ROUNDS} races for one name {every} were won ({won} names) on {host}: ln -sT "
+                f"is not atomic on {self.workdir}; set workdir to another file system"
+            )
+            return Finding("fail", "job", fix)
+        if runtime == "missing":
+            name = self.settings.runtime.name
+            fix = f"{host} has no {name}: set runtime.module, or runtime.name: none"
+            return Finding("fail", "job", fix)
+        text = f"{host} sees the workdir, one of two always wins, after {waited:.1f} s"
+        return Finding("ok", "job", text + ("" if runtime == "none" else f", {runtime}"))
+
+    async def _late(self, directory: str, name: str) -> Finding:
+        """Say what Slurm thinks of a job that has not answered."""
+        done = await self._ask(f"squeue --me -h --name={name} -o '%T %r'")
+        said = printable(done.stdout)
+        if said.startswith("PENDING"):
+            text = f"still {said} after {self.patience:.0f} s: --patience waits longer"
+            return Finding("warn", "job", text)
+        out = await self._ask(f"tail -c 300 -- {quote(directory)}/out 2>/dev/null")
+        fix = (
+            f"it left nothing in {directory} ({said or 'ended'}"
+            f"{': ' + printable(out.stdout) if out.stdout else ''}): compute nodes may not see "
+            f"{self.workdir}; set workdir to a directory on the shared file system"
+        )
+        return Finding("fail", "job", fix)
+
+
+def _module(runtime: RuntimeSettings) -> str:
+    """Return the line that loads the site's module, if there is one."""
+    return f"module load {quote(runtime.module)} >/dev/null 2>&1" if runtime.module else ":"
