@@ -239,7 +239,8 @@ def _command_lines(
         f'for benchd_name in "${{!BENCHD_@}}" {" ".join(_PASSED)}; do',
         f'    [ -z "${{!benchd_name+x}}" ] || export "{prefix}$benchd_name=${{!benchd_name}}"',
         "done",
-        # The runtime would run $(...) in the values of variables; older ones do not know this.
+        # Prefixed variables and not --env, which cuts values at commas and shows them in ps. The
+        # runtime would run $(...) in them but for this; versions before 1.1 do not know it.
         f"export {runtime.name.upper()}_NO_EVAL=1",
         _exec(_assignments(environment, prefix), command, (runtime.name,)),
     ]
