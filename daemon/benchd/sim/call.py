@@ -41,7 +41,7 @@ def answer(command: Command, call: Call) -> Answer:
     try:
         return command(call)
     except UsageError as wrong:
-        return Answer(wrong.status, "", wrong.text)
+        return Answer(wrong.status, wrong.out, wrong.text)
 
 
 def parse_job_id(text: str) -> int | None:

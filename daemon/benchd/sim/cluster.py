@@ -32,6 +32,7 @@ TICK = 0.05  # seconds of real time between two looks of the model at the clock
 SOCKET_PATH_LIMIT = 100  # bytes; the kernel takes 107
 NODE_MEMORY_MB = 16000  # what every node claims to have
 NODE_GPUS = 2  # likewise
+DEFAULT_MINUTES = 60  # DefaultTime of the partitions `debug` and `gpu`
 SHORT_MINUTES = 5  # MaxTime of the partition `short`
 
 
@@ -44,8 +45,8 @@ def build_model(
     ]
     names = tuple(machine.name for machine in machines)
     partitions = [
-        Partition(name="debug", nodes=names, default=True),
-        Partition(name="gpu", nodes=names),
+        Partition(name="debug", nodes=names, default=True, default_minutes=DEFAULT_MINUTES),
+        Partition(name="gpu", nodes=names, default_minutes=DEFAULT_MINUTES),
         Partition(name="short", nodes=names[:1], max_minutes=SHORT_MINUTES),
         Partition(name="down", nodes=names[:1], up=False),
     ]
@@ -92,6 +93,7 @@ class EmbeddedCluster:
             first_id=int(self._ids.read_text()) if self._ids.exists() else 1,
         )
         self._saved_id = self.model.next_id
+        self.login_environment = self._fresh_environment()
         self._given_faults = faults
         self._max_sessions = max_sessions
         self._agent = Agent(self._ended)
@@ -122,12 +124,12 @@ class EmbeddedCluster:
         shims = self._write_shims(self._socket)
         await self._agent.start()
         await self._desk.open(self._socket)
-        environment = {**self._login_environment(), "PATH": f"{shims}:{os.environ['PATH']}"}
+        self.login_environment["PATH"] = f"{shims}:{os.environ['PATH']}"
         self._login = LoginNode(
             user=self.user,
             client_key=client_key,
             home=self.home,
-            environment=environment,
+            environment=self.login_environment,
             agent=self._agent,
             faults=self.faults,
             max_sessions=self._max_sessions,
@@ -184,7 +186,7 @@ class EmbeddedCluster:
             path.chmod(0o755)
         return shims
 
-    def _login_environment(self) -> dict[str, str]:
+    def _fresh_environment(self) -> dict[str, str]:
         """Return what a fresh login of the user has."""
         return {
             "HOME": str(self.home),
@@ -319,7 +321,7 @@ class EmbeddedCluster:
             [str(script), *job.request.arguments],
             cwd=job.request.chdir,
             environment=job_environment(
-                job, self.config, self._login_environment(), gid=os.getgid()
+                job, self.config, self._fresh_environment(), gid=os.getgid()
             ),
             out=out,
             err=expand(job.request.error, job) if job.request.error else out,

@@ -68,7 +68,6 @@ class Config:
     message_timeout: float = 10.0  # Slurm's default
     requeue_delay: float = 2.0  # Slurm waits two minutes; a demo does not have them
     boot_seconds: float = 0.0  # how long a job stays CONFIGURING
-    default_minutes: int = 60  # DefaultTime of the partitions
     mem_per_cpu_mb: int = 100  # DefMemPerCPU
     enforce_limits: bool = False  # EnforcePartLimits=ALL: refuse at once what can never start
     accounting_lag: float = 0.0  # how far slurmdbd is behind
@@ -109,6 +108,7 @@ class Partition:
     nodes: tuple[str, ...]
     default: bool = False
     max_minutes: int | None = None
+    default_minutes: int | None = None  # None: as long as the partition allows
     up: bool = True
 
 
@@ -171,6 +171,7 @@ class Job:
     uid: int
     partition: str
     minutes: int | None
+    asked_nodes: int = 1
     submit: float
     eligible: float | None
     priority: int = 1
@@ -208,7 +209,7 @@ class Job:
     @property
     def node_count(self) -> int:
         """Nodes it has, or asks for."""
-        return len(self.grants) or self.request.nodes
+        return len(self.grants) or self.asked_nodes
 
     @property
     def cpus(self) -> int:

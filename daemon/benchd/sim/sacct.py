@@ -51,7 +51,10 @@ def _limit(row: Row, _call: Call) -> str:
 def _exit(row: Row, _call: Call) -> str:
     """Jobs that slurmctld ended are 0:0 here, whatever their script made of the signal."""
     ours = row.state not in {"CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED"}
-    return exit_code(row.raw_exit) if ours else "0:0"
+    if not ours:
+        return "0:0"
+    code, _, signal = exit_code(row.raw_exit).partition(":")
+    return f"{int(code) % 128}:{signal}"  # sacct takes 128 off, scontrol does not
 
 
 # Lower-case name -> header, width (negative: to the left), value.

@@ -9,6 +9,7 @@ processes of a job are gone.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import ceil
 
 from benchd.sim.accounting import Accounting
 from benchd.sim.admission import UNAVAILABLE, admit, impossible, over_limits
@@ -73,6 +74,7 @@ class Slurmctld:
             uid=uid,
             partition=partition.name,
             minutes=minutes,
+            asked_nodes=self._nodes_for(request),
             submit=now,
             eligible=None if request.hold else now,
             priority=0 if request.hold else 1,
@@ -105,8 +107,11 @@ class Slurmctld:
     def _minutes(self, request: Request, partition: Partition) -> int | None:
         if request.minutes is not None:
             return request.minutes or None  # 0: no limit
-        default = self.config.default_minutes
-        return min(default, partition.max_minutes or default)
+        return partition.default_minutes or partition.max_minutes
+
+    def _nodes_for(self, request: Request) -> int:
+        fitting = max(node.cpus for node in self.nodes.values()) // request.cpus_per_task
+        return max(request.nodes, ceil(request.tasks / max(1, fitting)))
 
     def _refusal(self, job: Job, partition: Partition) -> Rejected | None:
         wrong = impossible(job.request, self.nodes)

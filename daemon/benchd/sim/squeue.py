@@ -39,7 +39,7 @@ def squeue(call: Call) -> Answer:
     pairs, operands = _PARSER.parse(call.argv)
     said = dict(pairs)
     if operands:
-        raise UsageError(f"squeue: error: Unrecognized option: {operands[0]}\n{_USAGE}", 1)
+        raise UsageError(f"squeue: error: Unrecognized option: {operands[0]}\n", 1, _USAGE)
     if "version" in said:
         return Answer(0, f"slurm-wlm {call.model.config.version}\n")
     complaints: list[str] = []
@@ -232,7 +232,7 @@ def _long_columns(text: str, complaints: list[str]) -> list[_Column]:
         field = _FIELDS.get(name.lower())
         if field is None:
             complaints.append(_bad(name))
-            continue
+            field = ("", lambda _j, _c: "")  # its column stays, empty
         match = re.fullmatch(r"(\.?)(\d*)(.*)", form, re.DOTALL)
         right, width, suffix = match.groups() if match else ("", "", "")
         given = int(width) if width else (0 if suffix and colon else 20)

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping
 
 
 class UsageError(Exception):
-    """The command line cannot be used: what to print on stderr, and the exit status."""
+    """The command line cannot be used: what to print on stderr (and stdout), and the status."""
 
-    def __init__(self, text: str, status: int) -> None:
+    def __init__(self, text: str, status: int, out: str = "") -> None:
         super().__init__(text)
         self.text = text
         self.status = status
+        self.out = out
 
 
 def moment(at: float | None, environment: Mapping[str, str], *, unknown: str = "N/A") -> str:
