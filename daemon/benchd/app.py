@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Self
 
@@ -31,6 +31,7 @@ from benchd.edge.shell import Shell
 from benchd.edge.ssh import Link
 from benchd.edge.store import Store
 from benchd.engine import Engine
+from benchd.errors import StoreFull
 from benchd.intake import Intake
 from benchd.metrics import Metrics, replace_all
 from benchd.pacing import Pacing
@@ -41,6 +42,8 @@ log = structlog.get_logger()
 
 # Zipapps that kinds may ask for.
 SHIPPED = ("llm", "load")
+# Share of the scan interval after which a new file is looked at for the second time.
+SETTLED = 0.5
 # Seconds between two measurements of the loop's lag and of the gauges drawn from the store.
 PULSE = 1.0
 GAUGES = 5.0
@@ -221,7 +224,9 @@ class Daemon:
         while True:
             if await self.intake.scan():
                 self.engine.wake()
-            await asyncio.sleep(self.settings.scan_interval)
+            # A new file is looked at again sooner: two looks that agree make it complete.
+            share = SETTLED if self.intake.inbox.is_moving else 1.0
+            await asyncio.sleep(self.settings.scan_interval * share)
 
     async def _measure_lag(self) -> None:
         loop = asyncio.get_running_loop()
@@ -232,6 +237,9 @@ class Daemon:
 
     async def _draw_gauges(self) -> None:
         while True:
+            if not self.store.writable:  # a full disk is left without a restart
+                with suppress(StoreFull):
+                    await self.store.ping(self.clock())
             await self.draw_gauges()
             await asyncio.sleep(GAUGES)
 

@@ -125,7 +125,8 @@ class Intake:
             owner_uid=drop.uid,
             limits=recipe.limits,
         )
-        jobs = expand(
+        jobs = await asyncio.to_thread(  # ten thousand scripts take most of a second
+            expand,
             recipe,
             run_id=identity,
             instance=self.store.instance,

@@ -150,6 +150,15 @@ def test_a_service_is_released_when_its_clients_are_over() -> None:
     assert [Cancel(redis.token, CancelWhy.DONE)] == effects
 
 
+def test_a_service_that_nobody_measures_stays_with_the_measurements_of_its_run() -> None:
+    """A monitor beside the measured service lives until the last client is over."""
+    redis, monitor = ready(), ready(name="monitor", slurm_id="10")
+    assert [] == of(Cancel, decide(world(redis, monitor, measuring(redis)), NOW))
+    done = world(redis, monitor, over(client(), JobState.COMPLETED))
+    ended = {e.token for e in of(Cancel, decide(done, NOW))}
+    assert {redis.token, monitor.token} == ended
+
+
 def test_a_service_without_clients_is_kept_up() -> None:
     """A recipe with services only keeps them until somebody cancels or their time ends."""
     assert [] == decide(world(ready()), NOW)

@@ -100,13 +100,19 @@ def _cancellations(index: Index) -> Iterator[Cancel]:
 
 def _releases(index: Index) -> Iterator[Cancel]:
     """End the services that no client of any run needs any more."""
-    clients = [c for c in _clients(index) if not c.is_terminal or is_followed(c, index)]
+    clients = list(_clients(index))
+    still = [c for c in clients if not c.is_terminal or is_followed(c, index)]
     for run in index.world.runs:
-        if not any(job.role is Role.CLIENT for job in index.slots[run.id]):
+        own = [c for c in clients if c.run_id == run.id]
+        if not own:
             continue
         for job in index.slots[run.id]:
-            idle = job.role is Role.SERVICE and not job.is_terminal and job.cancel_why is None
-            if idle and not any(_wants(client, job) for client in clients):
+            if job.role is Role.CLIENT or job.is_terminal or job.cancel_why is not None:
+                continue
+            # What nobody measures (a monitor beside the measured one) stays as long as the run's
+            # measurements do.
+            company = not any(_wants(client, job) for client in own)
+            if not any(_wants(c, job) or (company and c.run_id == run.id) for c in still):
                 yield Cancel(job.token, CancelWhy.DONE)
 
 

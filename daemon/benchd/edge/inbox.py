@@ -91,6 +91,7 @@ class Inbox:
         self._seen: dict[str, Signature] = {}
         self._stuck: dict[str, Signature] = {}  # told once, cannot be moved away
         self._silent = False  # that the folder cannot be read was said
+        self.is_moving = False  # the last scan saw a file that was new or still being written
 
     async def scan(self) -> list[Drop]:
         """Return what is complete and not offered in vain before; at most BATCH of them."""
@@ -122,6 +123,7 @@ class Inbox:
             self._silent = True
             return []
         before, self._seen = self._seen, {n: _signature(s) for n, s in found.items()}
+        self.is_moving = any(before.get(name) != seen for name, seen in self._seen.items())
         self._stuck = {n: s for n, s in self._stuck.items() if self._seen.get(n) == s}
         complete = (
             name
