@@ -62,7 +62,6 @@ async def test_a_job_that_nobody_knows_is_absent_by_two_witnesses(
 ) -> None:
     """Absence needs an answer of squeue and one of sacct, and both are named as evidence."""
     ghost = replace(client(), state=JobState.PENDING, slurm_id="99", tries=1)
-    (slurm.workdir / "runs").mkdir()
     async with opened() as at:
         answer = await at.cluster.poll([ghost])
     assert ["squeue and sacct"] == [e.source for e in answer.absent.values()]
@@ -94,7 +93,6 @@ async def test_without_accounting_the_job_directory_is_the_witness(
     """A site without sacct: exit.json says how it ended, a silent directory that it is gone."""
     job = replace(client(), state=JobState.RUNNING, slurm_id="99", tries=1)
     slurm.inject("sacct-off")
-    (slurm.workdir / "runs").mkdir()
     if left != "no-directory":
         job_dir(slurm, job).mkdir(parents=True)
     if left == "exit":

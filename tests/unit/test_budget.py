@@ -109,9 +109,7 @@ def test_who_came_first_is_served_first() -> None:
     assert ["large", "small"] == served
 
 
-@pytest.mark.parametrize(
-    ("command", "left"), [("squeue", 8.0), ("sbatch", 9.0), ("sacct", 9.0), ("scancel", 9.0)]
-)
+@pytest.mark.parametrize(("command", "left"), [("squeue", 8.0), ("sacct", 9.0), ("scancel", 9.0)])
 def test_a_call_costs_what_the_controller_pays(command: str, left: float) -> None:
     """The price of squeue is two RPCs, that of the others one, as sdiag counts them."""
     metrics = Metrics()
@@ -147,10 +145,50 @@ def test_submissions_have_a_rate_of_their_own() -> None:
 
     async def three() -> None:
         for _ in range(3):
-            await money.spend("sbatch")
+            assert await money.afford_submission()
 
     asyncio.run(three())
     assert [10.0, 10.0] == time.slept
+
+
+def test_polls_do_not_queue_behind_a_hundred_submissions() -> None:
+    """However many submissions wait for the budget, a poll waits for one of them at most."""
+    time = Time()
+    money = purse(time, Metrics(), submits_per_minute=6000.0)
+    order: list[str] = []
+
+    async def submit() -> None:
+        if await money.afford_submission():
+            order.append("sbatch")
+
+    async def poll() -> None:
+        await money.spend("squeue")
+        order.append("squeue")
+
+    async def all_at_once() -> None:
+        for _ in range(5):
+            await money.spend("squeue")
+        await asyncio.gather(*(submit() for _ in range(100)), poll())
+
+    asyncio.run(all_at_once())
+    assert order.index("squeue") <= 1
+
+
+def test_a_submission_that_cannot_be_afforded_soon_is_not_waited_for() -> None:
+    """A submission gives way after a few seconds and has then cost nothing."""
+
+    async def stuck(seconds: float) -> None:
+        await asyncio.Event().wait()
+
+    async def submit() -> tuple[bool, float]:
+        money = Purse(
+            "alpha", Budget(), metrics=Metrics(), clock=lambda: 0.0, sleep=stuck, patience=0.0
+        )
+        for _ in range(5):
+            await money.spend("squeue")
+        return await money.afford_submission(), money.tokens
+
+    assert (False, 0.0) == asyncio.run(submit())
 
 
 def test_a_cancel_does_not_wait_for_the_budget() -> None:

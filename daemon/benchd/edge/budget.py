@@ -20,6 +20,8 @@ RPCS = {"squeue": 2, "sbatch": 1, "sacct": 1, "scancel": 1, "scontrol": 2}
 # Seconds of a Slurm answer that cost one more token: a limiting controller answers slowly instead
 # of refusing, so slowness is the signal to ask less.
 _SLOW = 5.0
+# Seconds a submission waits for its turn before it gives way to whatever else concerns its job.
+PATIENCE = 5.0
 # Link failures within so many seconds open the circuit for so many seconds.
 _FAILURES, _WINDOW, _OPEN = 5, 120.0, 60.0
 
@@ -82,8 +84,10 @@ class Purse:
         metrics: Metrics,
         clock: Callable[[], float],
         sleep: Sleep = asyncio.sleep,
+        patience: float = PATIENCE,
     ) -> None:
         self._cluster = cluster
+        self._patience = patience
         self._metrics = metrics
         self._rpcs = Bucket(
             per_minute=limits.rpc_per_minute, burst=limits.burst, clock=clock, sleep=sleep
@@ -95,6 +99,7 @@ class Purse:
             clock=clock,
             sleep=sleep,
         )
+        self._line = asyncio.Lock()
         self._show()
 
     @property
@@ -104,13 +109,25 @@ class Purse:
 
     async def spend(self, command: str, *, urgent: bool = False) -> None:
         """Wait until ``command`` may be called. ``urgent`` does not wait, it makes debts."""
-        if command == "sbatch":
-            await self._submits.take(1)
         if urgent:
             self._rpcs.borrow(RPCS[command])
         else:
             await self._rpcs.take(RPCS[command])
         self._show()
+
+    async def afford_submission(self) -> bool:
+        """Pay for one sbatch; False when that would take long, so that the job can be cancelled.
+
+        A hundred submissions stand in a line of their own: a poll waits for one of them at most.
+        """
+        try:
+            async with asyncio.timeout(self._patience), self._line:
+                await self._submits.take(1)
+                await self._rpcs.take(RPCS["sbatch"])
+        except TimeoutError:
+            return False
+        self._show()
+        return True
 
     def unspent(self, command: str) -> None:
         """Take back the price of a call that was not made."""

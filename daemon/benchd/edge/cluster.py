@@ -85,6 +85,8 @@ class Cluster:
         self._looks = Looks(self._remote)
         self._parcels = parcels.Parcels(self._remote, packed)
         self._epochs = home.StoredEpoch(epochs, name)
+        # A stalled controller holds every sbatch for 150 s: polls and cancels need sessions too.
+        self._submitting = asyncio.Semaphore(max(1, settings.budget.channels - 2))
         self._place: Place | None = None
         self._opening = asyncio.Lock()
         self._take_over = False
@@ -149,6 +151,8 @@ class Cluster:
         except ValueError as error:
             return Refused(why=str(error), final=True, evidence=self._evidence(order, str(error)))
         await self._parcels.send(place, order.ship)
+        if not await self._purse.afford_submission():
+            return Unknown(evidence=self._evidence(order, "not sent: the budget is spent for now"))
         with self._metrics.submit_seconds.labels(self.name).time():
             record = await self._try(submission.command(order, place, lengths), stdin, place)
             if isinstance(record, Unreachable):
@@ -162,12 +166,11 @@ class Cluster:
 
     async def _try(self, command: str, stdin: bytes, place: Place) -> Record | Unreachable:
         """Run the submission command; an error that may have submitted is returned, not raised."""
-        self._breaker.check()
-        await self._purse.spend("sbatch")
         try:
-            done = await self._remote.run(
-                command, op="submit", stdin=stdin, timeout=_SUBMIT_TIMEOUT
-            )
+            async with self._submitting:
+                done = await self._remote.run(
+                    command, op="submit", stdin=stdin, timeout=_SUBMIT_TIMEOUT
+                )
             record = submission.read(done.stdout, place)
         except Unreachable as error:
             if not error.sent:
@@ -280,13 +283,12 @@ class Cluster:
             submission.seal(job.run_id, job.token, max(job.tries, 1), place), op="seal"
         )
         record = submission.read(done.stdout, place)
-        if record.stop and not self._surely_unsent(job, record):
-            return None
         if record.owner:
             return self._event(job, Trigger.SUBMIT_ACCEPTED, "claim", record.owner, record.owner)
-        if not record.stop and record.claim != submission.SEALED:
-            raise Unreachable(f"{self.name}: {job.token} could not be sealed; asked again later")
         await self._queue.end(token=job.token, slurm_id=record.slurm_id)
+        sealed = record.claim == submission.SEALED
+        if not sealed and not self._surely_unsent(job, record):
+            return None  # asked again later
         if any(not is_over(row) for row in await self._queue.named(job.token)):
             return None
         raw = f"claim {record.claim or 'none, no run directory'}; squeue knows no live job of it"

@@ -12,6 +12,7 @@ from shlex import quote
 from benchd.core.model import Fetched, Job
 from benchd.edge.pack import Package
 from benchd.edge.remote import Remote
+from benchd.edge.shell import printable
 from benchd.edge.submission import Place
 from benchd.errors import Unreachable
 
@@ -102,7 +103,7 @@ def unpack(archive: bytes, limit: int) -> tuple[dict[str, bytes], bool]:
                     truncated = True
                     continue
                 content = tar.extractfile(member)
-                files[str(path)] = content.read() if content else b""
+                files[printable(str(path))] = content.read() if content else b""
     except (tarfile.TarError, EOFError):
         truncated = truncated or bool(archive.strip(b"\0"))
     return files, truncated

@@ -40,16 +40,16 @@ async def read_dirs(remote: Remote, place: Place, jobs: Sequence[Job]) -> Mappin
 
 
 async def _read_some(remote: Remote, place: Place, jobs: Sequence[Job]) -> dict[str, JobDir]:
-    paths = [f"{job.run_id}/jobs/{job.token}\n" for job in jobs]
+    paths = [f"runs/{job.run_id}/jobs/{job.token}\n" for job in jobs]
     done = await remote.run(
-        f"{pieces.FUNCTIONS}cd {quote(place.workdir + '/runs')} || exit 3; i=0; "
+        f"{pieces.FUNCTIONS}cd {quote(place.workdir)} || exit 3; i=0; "
         'while IFS= read -r p; do [ -d "$p" ] && [ -r "$p" ] && say "dir.$i" ""; '
         'link "claim.$i" "$p/claim"; put "exit.$i" "$p/exit.json"; i=$((i + 1)); done',
         op="witness",
         stdin="".join(paths).encode(),
     )
     if done.status != 0:
-        raise Unreachable(f"{remote.name}: cannot read {place.workdir}/runs: {done.said()}")
+        raise Unreachable(f"{remote.name}: cannot read {place.workdir}: {done.said()}")
     try:
         answer = pieces.parse(done.stdout)
     except ValueError as error:
