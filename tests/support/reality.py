@@ -12,6 +12,9 @@ import importlib.util
 import os
 import shutil
 import signal
+import stat
+import subprocess
+import tempfile
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -47,6 +50,24 @@ def _path(path: str, what: str) -> Probe:
     return lambda: None if Path(path).exists() else what
 
 
+def _user_namespaces() -> str | None:
+    """Say why nothing can be mounted for one process alone."""
+    if (why := _binaries("unshare")()) is not None:
+        return why
+    done = subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False)
+    return None if done.returncode == 0 else "unshare -rm is not permitted"
+
+
+def _mknod() -> str | None:
+    """Say why device files cannot be made."""
+    with tempfile.TemporaryDirectory() as home:
+        try:
+            os.mknod(Path(home) / "zero", stat.S_IFCHR | 0o600, os.makedev(1, 5))
+        except PermissionError:
+            return "only root may make device files"
+    return None
+
+
 _SLURM = ("munged", "slurmctld", "slurmd", "slurmdbd", "sbatch", "mariadbd", "mariadb-install-db")
 COMPONENTS: dict[str, Probe] = {
     "slurm": _binaries(*_SLURM),
@@ -59,6 +80,8 @@ COMPONENTS: dict[str, Probe] = {
     "systemd-analyze": _binaries("systemd-analyze"),
     "xllamacpp": _modules("xllamacpp"),
     "apptainer": _binaries("apptainer"),
+    "mknod": _mknod,
+    "user-namespaces": _user_namespaces,
     "gpu": _path("/dev/nvidia0", "no /dev/nvidia0"),
     "ollama": _binaries("ollama"),
     "grafana": _binaries("grafana-server"),
