@@ -107,6 +107,7 @@ note_info() {
   done > "$dir/$1"
 }
 
+# shellcheck disable=SC2317 # the trap calls it
 stop() {
   stopped=yes
   if [ -n "$child" ]; then kill -TERM "$child" 2>/dev/null; fi
@@ -128,6 +129,7 @@ note_info info-before.txt
 date +%s.%N > "$dir/started.txt"
 timeout "$limit" "$@" > "$dir/redis-benchmark.csv" 2> "$dir/redis-benchmark.err" &
 child=$!
+if [ -n "$stopped" ]; then kill -TERM "$child" 2>/dev/null; fi
 wait "$child"
 status=$?
 # A trapped signal ends the first wait early.
