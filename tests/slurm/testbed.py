@@ -27,6 +27,10 @@ from slurm.testbed_files import Options, Plan
 POLL_S = 0.03  # between two looks at a condition: a daemon is ready within 0.1 to 3 s
 READY_S = 60.0  # until a daemon must answer: MariaDB took 10 s on a busy disk
 END_S = 15.0  # until a daemon must have ended after SIGTERM; then it is killed
+NEEDED = (
+    *("munged", "munge", "slurmctld", "slurmd", "slurmdbd", "sbatch", "sacct", "scontrol"),
+    *("mariadbd", "mariadb-install-db", "sshd", "ssh-keygen"),
+)
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"  # a plain user's PATH often lacks them
 
 
@@ -135,6 +139,12 @@ class Testbed:
     def create(cls, home: Path, options: Options | None = None) -> Testbed:
         """Pick ports and write every configuration file below a new or empty directory."""
         options = options or Options()
+        path = f"{os.environ.get('PATH', '')}:{SBIN}"
+        absent = [name for name in NEEDED if shutil.which(name, path=path) is None]
+        if absent:
+            raise TestbedError(
+                f"not installed: {', '.join(absent)}; run tests/install/system-packages.sh"
+            )
         home.mkdir(parents=True, exist_ok=True)
         home.chmod(0o755)
         names = ["mariadbd", "slurmdbd", "slurmctld", "sshd"]
@@ -188,9 +198,7 @@ class Testbed:
         if self.pid(name) is not None:
             return
         argv = files.command(self.plan, name)
-        binary = shutil.which(argv[0], path=self.env["PATH"])
-        if binary is None:
-            raise TestbedError(f"{argv[0]} is not installed: run tests/install/system-packages.sh")
+        binary = shutil.which(argv[0], path=self.env["PATH"]) or argv[0]  # sshd wants a full path
         with (self.dir / "log" / f"{name}.out").open("ab") as log:
             process = subprocess.Popen(
                 [binary, *argv[1:]],

@@ -81,6 +81,7 @@ def write(plan: Plan) -> None:
     _write(d / "munge" / "munge.key", secrets.token_bytes(MUNGE_KEY_BYTES), 0o600)
     _write(d / "gres.conf", _gres(plan), 0o644)
     _write(d / "slurm.conf", _slurm_conf(plan), 0o644)
+    _write(d / "cgroup.conf", _cgroup_conf(), 0o644)
     if plan.options.accounting:
         password = secrets.token_hex(16)
         _write(d / "slurmdbd.conf", _slurmdbd_conf(plan, password), 0o600)  # or it refuses to start
@@ -125,6 +126,17 @@ def _gres(plan: Plan) -> str:
             os.mknod(device, stat.S_IFCHR | 0o666, NULL_DEVICE)
     prefix = f"{plan.dir}/dev/gpu" if devices[-1].exists() else "/dev/tty"
     return f"NodeName={_nodes(plan)} Name=gpu Type=a100 File={prefix}[0-{count - 1}]\n"
+
+
+def _cgroup_conf() -> str:
+    """Turn cgroups off where Slurm would use them unasked: 23.11 and newer.
+
+    Older ones do not know the word and refuse the file.
+    """
+    argv = ["sinfo", "--version"]
+    told = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    year, month = (int(part) for part in told.split()[-1].split(".")[:2])
+    return "CgroupPlugin=disabled\n" if (year, month) >= (23, 11) else ""
 
 
 def _slurm_conf(plan: Plan) -> str:

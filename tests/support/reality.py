@@ -18,6 +18,7 @@ import tempfile
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -30,20 +31,20 @@ Probe = Callable[[], str | None]  # None: it is here; otherwise the reason why n
 
 
 def _binaries(*names: str) -> Probe:
-    def missing() -> str | None:
+    def look() -> str | None:
         path = f"{os.environ.get('PATH', '')}:{SBIN}"
         absent = [name for name in names if shutil.which(name, path=path) is None]
         return f"{', '.join(absent)} not installed" if absent else None
 
-    return missing
+    return look
 
 
 def _modules(*names: str) -> Probe:
-    def missing() -> str | None:
+    def look() -> str | None:
         absent = [name for name in names if importlib.util.find_spec(name) is None]
         return f"Python package {', '.join(absent)} not installed" if absent else None
 
-    return missing
+    return look
 
 
 def _path(path: str, what: str) -> Probe:
@@ -101,6 +102,12 @@ def unobtainable() -> dict[str, str]:
     return {name: entry["reason"] for name, entry in told.items()}
 
 
+@cache
+def missing(name: str) -> str | None:
+    """Return why a component cannot be used on this machine, or None."""
+    return COMPONENTS[name]()
+
+
 def is_required() -> bool:
     """Say whether a missing component is a failure, as in CI."""
     return os.environ.get("BENCHD_REQUIRE_REAL") == "1"
@@ -137,13 +144,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip, or fail, a test whose components are not on this machine."""
     needs = _needs(item)
-    missing = {name: why for name in needs if (why := COMPONENTS[name]()) is not None}
-    if not missing:
+    absent = {name: why for name in needs if (why := missing(name)) is not None}
+    if not absent:
         item.config.stash[_used].update(needs)
         return
-    told = "; ".join(f"{name}: {why}" for name, why in missing.items())
+    told = "; ".join(f"{name}: {why}" for name, why in absent.items())
     listed = unobtainable()
-    if is_required() and not set(missing) <= set(listed):
+    if is_required() and not set(absent) <= set(listed):
         pytest.fail(f"BENCHD_REQUIRE_REAL=1, but {told}", pytrace=False)
     item.stash[_ours] = True
     item.config.stash[_skips].update([told])
