@@ -33,6 +33,12 @@ TRY_TIME = SBATCH_TIMEOUT + 5
 # Seconds of slack in the quiet time: a request may sit in a stalled controller's socket.
 QUIET_SLACK = 60.0
 
+# Variables of a user's profile that sbatch puts above the script's own lines, and with which one
+# submission would be several jobs, another cluster's job, or a command that waits for its end.
+_OVERRIDES = (
+    "SBATCH_ARRAY_INX SBATCH_CLUSTERS SBATCH_NO_REQUEUE SBATCH_REQUEUE SBATCH_WAIT SLURM_CLUSTERS"
+)
+
 RUN_DIR_GONE = "RUN_DIR_GONE"
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})|[0-9A-Fa-f:.]{2,45}")
 SEALED = "sealed"
@@ -168,7 +174,8 @@ def _head(run_id: str, token: str, k: int, place: Place) -> str:
 def _sbatch(order: SubmitOrder) -> str:
     # id before rc: whoever reads an rc may rely on the rest. What cannot be written is still said.
     return (
-        f"timeout -k 5 {SBATCH_TIMEOUT} sbatch --parsable --job-name={quote(order.token)} "
+        f"unset {_OVERRIDES}; timeout -k 5 {SBATCH_TIMEOUT} "
+        f"sbatch --parsable --job-name={quote(order.token)} "
         '--output="$J/%j.out" --error="$J/%j.err" --open-mode=append --chdir="$J" --export=NONE '
         f'"$T/script.sh" "$J" {order.k:d} </dev/null >"$T/out" 2>"$T/err"; rc=$?; '
         'i=$(tail -n 1 "$T/out"); i=${i%%;*}; case "$i" in ""|*[^0-9]*) i= ;; esac; '
