@@ -74,6 +74,42 @@ async def test_an_unreachable_controller_queues_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_stalled_controller_times_out_and_acts_later(tmp_path: Path) -> None:
+    """stall: commands fail after MessageTimeout, what they asked for is done when it wakes."""
+    config = Config(message_timeout=0.1)
+    async with connected(tmp_path, config=config) as client:
+        client.cluster.inject("stall", 1.5)
+        expected = (1, "", f"sbatch: error: Batch job submission failed: {TIMED_OUT}\n")
+        assert expected == await client.run("sbatch -J late", SCRIPT)
+        expected = (1, "", f"slurm_load_jobs error: {TIMED_OUT}\n")
+        assert expected == await client.run("squeue")
+        assert [] == client.cluster.jobs("late")
+        await eventually(lambda: len(client.cluster.jobs("late")) == 1)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("command", "status", "err"),
+    [
+        ("sbatch", 1, f"sbatch: error: Batch job submission failed: {NO_CONTROLLER}\n"),
+        ("squeue", 1, f"slurm_load_jobs error: {NO_CONTROLLER}\n"),
+        ("scancel 7", 8, f"scancel: error: Kill job error on job id 7: {NO_CONTROLLER}\n"),
+        ("scancel --me", 1, f"slurm_load_jobs error: {NO_CONTROLLER}\n"),
+        ("scontrol show job 7", 1, f"slurm_load_jobs error: {NO_CONTROLLER}\n"),
+        ("sinfo", 1, f"slurm_load_partitions: {NO_CONTROLLER}\n"),
+        ("sdiag", 255, f"slurm_get_statistics: {NO_CONTROLLER}\n"),
+        ("sacct -n", 0, ""),
+    ],
+)
+async def test_a_controller_that_is_down_is_not_reached(
+    tmp_path: Path, command: str, status: int, err: str
+) -> None:
+    """slurmctld-down: every command but sacct fails in its own words and with its own status."""
+    async with connected(tmp_path, faults=["slurmctld-down"]) as client:
+        assert (status, "", err) == await client.run(command, SCRIPT)
+
+
+@pytest.mark.asyncio
 async def test_slow_answers_are_late(tmp_path: Path) -> None:
     """slow=0.3: every Slurm command takes that much longer."""
     async with connected(tmp_path, faults=["slow=0.3"]) as client:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from benchd.sim.clock import TimeSource
 from benchd.sim.slurmctld import Slurmctld
 from benchd.sim.text import UsageError
 
@@ -24,13 +25,18 @@ class Call:
 
     model: Slurmctld
     argv: tuple[str, ...]
-    now: float
+    clock: TimeSource
     cwd: str = "/"
     environment: Mapping[str, str]
     user: str
     uid: int
     script: Callable[[str | None], bytes]
     accounting: bool = True
+
+    @property
+    def now(self) -> float:
+        """The time at which slurmctld does it."""
+        return self.clock.now()
 
 
 Command = Callable[[Call], Answer]

@@ -215,6 +215,8 @@ class EmbeddedCluster:
             self.drop_connections()
         elif name == "sacct-lag":
             self.model.accounting_lag = float(self.faults.value("sacct-lag") or 0)
+        elif name == "stall":
+            self._desk.stall(float(self.faults.value("stall") or 0))
         elif name == "purge":
             self.model.min_job_age = 0.0
         self.tick()
@@ -226,6 +228,8 @@ class EmbeddedCluster:
             self.model.min_job_age = self.config.min_job_age
         if name in {None, "sacct-lag"}:
             self.model.accounting_lag = self.config.accounting_lag
+        if name in {None, "stall"}:
+            self._desk.stalled_until = 0.0
         if name in {None, "host-key"} and self._login is not None and self._host_key is not None:
             self._login.show_host_key(self._host_key)
         if name in {None, "node-fail"}:

@@ -14,12 +14,11 @@ from benchd.sim.call import Answer, Call, answer
 from benchd.sim.clock import TimeSource
 from benchd.sim.commands import COMMANDS
 from benchd.sim.faults import Faults
+from benchd.sim.outage import NO_CONTROLLER, TIMED_OUT, unreachable
 from benchd.sim.sbatch import takes_stdin
 from benchd.sim.slurmctld import Slurmctld
 
 LOGIN = "BENCHD_SIM_LOGIN"  # in the environment of a login shell: the number of its connection
-NO_CONTROLLER = "Unable to contact slurm controller (connect failure)"
-TIMED_OUT = "Socket timed out on send/recv operation"
 NO_DATABASE = (
     "sacct: error: slurm_persist_conn_open_without_init: failed to open persistent connection to"
     " host:127.0.0.1:6819: Connection refused\n"
@@ -60,6 +59,8 @@ class Desk:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.stalled_until = 0.0  # on the event loop's clock
         self.counts: dict[str, int] = dict.fromkeys(COMMANDS, 0)
 
     async def open(self, path: Path) -> None:
@@ -67,11 +68,19 @@ class Desk:
         self._server = await asyncio.start_unix_server(self._serve, path)
 
     async def close(self) -> None:
-        """Stop listening."""
+        """Stop listening; who still waits for an answer does not get one."""
         if self._server is not None:
             self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def stall(self, seconds: float) -> None:
+        """Have slurmctld hang for so long."""
+        self.stalled_until = asyncio.get_running_loop().time() + seconds
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._own(asyncio.current_task())
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, _Gone):
             given = await self._ask(reader, writer)
             out = given.out.encode("utf-8", "surrogateescape")
@@ -82,6 +91,11 @@ class Desk:
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
+
+    def _own(self, task: asyncio.Task[None] | None) -> None:
+        if task is not None:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Answer:
         length = int(await reader.readuntil(b"\n"))
@@ -104,7 +118,7 @@ class Desk:
         call = Call(
             model=self._site.model,
             argv=argv,
-            now=self._site.clock.now(),
+            clock=self._site.clock,
             cwd=cwd,
             environment=environment,
             user=self._site.user,
@@ -112,23 +126,37 @@ class Desk:
             script=read_script,
             accounting=not faults.is_on("sacct-off"),
         )
-        before = self._fault_before(name)
+        before = await self._fault_before(name, call)
         if before is not None:
             return before
         submitted = call.model.counts["submitted"]
-        given = answer(COMMANDS[name], call)
-        self._site.carry_out()
+        given = self._do(name, call)
         if given.status == 0 and call.model.counts["submitted"] > submitted:
             return self._fault_after(given, environment, writer)
         return given
 
-    def _fault_before(self, name: str) -> Answer | None:
-        """Return the answer of a command that does not reach its daemon."""
-        faults = self._site.faults
-        if name == "sbatch" and faults.take("sbatch-error"):
-            return Answer(1, "", f"sbatch: error: Batch job submission failed: {NO_CONTROLLER}\n")
-        if name == "squeue" and faults.take("squeue-error"):
-            return Answer(1, "", f"slurm_load_jobs error: {NO_CONTROLLER}\n")
+    def _do(self, name: str, call: Call) -> Answer:
+        given = answer(COMMANDS[name], call)
+        self._site.carry_out()
+        return given
+
+    async def _do_later(self, name: str, call: Call, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        self._do(name, call)
+
+    async def _fault_before(self, name: str, call: Call) -> Answer | None:
+        """Return the answer of a command that does not reach its daemon, or not in time."""
+        faults, config = self._site.faults, call.model.config
+        left = self.stalled_until - asyncio.get_running_loop().time()
+        if left > 0 and name != "sacct":
+            await asyncio.sleep(min(left, config.message_timeout))
+            if left > config.message_timeout:
+                later = self._do_later(name, call, left - config.message_timeout)
+                self._own(asyncio.create_task(later, name=f"sim-stalled-{name}"))
+                return unreachable(name, call.argv, TIMED_OUT, host=config.host)
+        error = name in {"sbatch", "squeue"} and faults.take(f"{name}-error")
+        if error or (name != "sacct" and faults.is_on("slurmctld-down")):
+            return unreachable(name, call.argv, NO_CONTROLLER, host=config.host)
         if name == "sacct" and faults.take("sacct-off"):
             return Answer(1, "", NO_ACCOUNTING)
         if name == "sacct" and faults.take("sacct-down"):
@@ -142,7 +170,7 @@ class Desk:
         faults, site = self._site.faults, self._site
         connection = int(environment.get(LOGIN, "0"))
         if faults.take("socket-timeout"):
-            return Answer(1, "", f"sbatch: error: Batch job submission failed: {TIMED_OUT}\n")
+            return unreachable("sbatch", (), TIMED_OUT, host="")
         if faults.take("answer-lost"):
             site.drop_connection(connection)
         if faults.take("login-killed"):

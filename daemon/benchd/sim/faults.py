@@ -26,6 +26,10 @@ KINDS = {
         FaultKind(
             "socket-timeout", "count", False, "sbatch says 'timed out', but the job is queued"
         ),
+        FaultKind(
+            "stall", "seconds", True, "slurmctld hangs that long, then does what it was asked"
+        ),
+        FaultKind("slurmctld-down", "none", True, "no command reaches slurmctld"),
         FaultKind("sbatch-error", "count", False, "sbatch cannot reach the controller: not queued"),
         FaultKind("squeue-error", "count", False, "squeue cannot reach the controller"),
         FaultKind("sacct-down", "count", True, "slurmdbd refuses connections"),

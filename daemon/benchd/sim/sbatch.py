@@ -22,7 +22,17 @@ _TABLE = options(
     " output/o= parsable partition/p= qos/q= quiet/Q requeue reservation= signal= test-only time/t="
     " version/V wrap="
 )
-_PARSER = Parser("sbatch", _TABLE, status=BAD_USAGE, permute=False)
+# What real sbatch has and the model does not: known, so that nobody believes it was honoured.
+_UNKNOWN = options(
+    "array/a= batch= begin/b= burst-buffer= clusters/M= contiguous cores-per-socket= cpus-per-gpu="
+    " deadline= delay-boot= dependency/d= distribution/m= export-file= extra-node-info/B="
+    " get-user-env=? gid= gpu-bind= gpu-freq= gres-flags= ignore-pbs input/i= kill-on-invalid-dep="
+    " mail-type= mail-user= mcs-label= mem-per-gpu= mincpus= network= nice=? ntasks-per-core="
+    " ntasks-per-gpu= ntasks-per-socket= overcommit/O oversubscribe/s power= priority= profile="
+    " reboot sockets-per-node= spread-job switches= thread-spec= threads-per-core= time-min= tmp="
+    " tres-per-task= uid= use-min-nodes verbose/v wait/W wait-all-nodes= wckey="
+)
+_PARSER = Parser("sbatch", (*_TABLE, *_UNKNOWN), status=BAD_USAGE, permute=False)
 _HINTS = {"compute_bound", "memory_bound", "multithread", "nomultithread"}
 
 
@@ -256,6 +266,8 @@ def _values(pairs: Pairs) -> dict[str, Any]:
             values["export_none"] = text == "NONE"
         elif option in _CHECKS:
             _CHECKS[option](text or "")
+        elif any(option == each.name for each in _UNKNOWN):
+            raise _error(f"the embedded cluster does not simulate --{option}; leave it out")
     return values
 
 

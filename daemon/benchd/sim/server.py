@@ -19,6 +19,7 @@ from benchd.sim.faults import Faults
 from benchd.sim.login import Session
 
 MAX_SESSIONS = 10  # sshd's default
+FAREWELL = 5.0  # seconds for the sessions to notice that their processes were killed
 
 
 class LoginNode:
@@ -77,8 +78,10 @@ class LoginNode:
 
     async def close(self) -> None:
         """Wait for the sessions; their processes have to be dead already."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        if self._tasks:
+            _, left = await asyncio.wait(self._tasks, timeout=FAREWELL)
+            for task in left:
+                task.cancel()
 
     def drop(self, number: int) -> None:
         """Cut one connection, as if its wire broke."""
