@@ -65,9 +65,12 @@ class Lease:
     """A running testbed in a temporary directory; use it as a context manager."""
 
     def __init__(self, options: Options | None = None) -> None:
-        self.testbed = Testbed.create(
-            Path(tempfile.mkdtemp(prefix="benchd-slurm-", dir=fast_dir())), options
-        )
+        home = Path(tempfile.mkdtemp(prefix="benchd-slurm-", dir=fast_dir()))
+        try:
+            self.testbed = Testbed.create(home, options)
+        except BaseException:
+            shutil.rmtree(home)
+            raise
         argv = [sys.executable, "-m", "slurm.command", "guard", str(self.testbed.dir)]
         self._guard = subprocess.Popen(
             argv,

@@ -133,7 +133,8 @@ def _cgroup_conf() -> str:
 
     Older ones do not know the word and refuse the file.
     """
-    argv = ["sinfo", "--version"]
+    slurmd = shutil.which("slurmd", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    argv = [slurmd or "slurmd", "-V"]  # the only program that tells without a slurm.conf
     told = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
     year, month = (int(part) for part in told.split()[-1].split(".")[:2])
     return "CgroupPlugin=disabled\n" if (year, month) >= (23, 11) else ""
