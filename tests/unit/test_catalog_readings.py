@@ -226,8 +226,8 @@ def test_load_flags(over: dict[str, Any], expected: dict[str, str]) -> None:
 
 def test_load_lag_is_judged_by_the_latency() -> None:
     """A late event loop matters less when the latencies are long."""
-    slow = {"formula": "e2e_service/v1", "unit": "ms", "n": 10, "percentiles": {"50": 2000.0}}
-    files = raw(facts={"loop_lag_p99_ms": 50.0}, metrics={"e2e_service": slow})
+    slow = {"formula": "ttft_service/v1", "unit": "ms", "n": 10, "percentiles": {"50": 2000.0}}
+    files = raw(facts={"loop_lag_p99_ms": 50.0}, metrics={"ttft_service": slow})
     assert codes(load(files, spec())) == {}
 
 

@@ -319,6 +319,20 @@ def _json(value: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     return {key: _finite(inner) for key, inner in value.items()}
 
 
+def _times(job: Job, services: Sequence[Job], window: Window, now: float) -> Times:
+    ready = [s.ready_at for s in services if s.ready_at is not None]
+    return Times(
+        queued=iso(job.submitted_at),
+        started=iso(job.started_at),
+        ready=iso(max(ready, default=None)),
+        measure_start=iso(window.measure_start),
+        measure_end=iso(window.measure_end),
+        finished=iso(job.ended_at if job.ended_at is not None else now),
+        warmup_s=_seconds(window.warmup_s),
+        window_s=_seconds(window.window_s),
+    )
+
+
 def assemble(
     *,
     run: Run,
@@ -347,8 +361,6 @@ def assemble(
     if measured.partial:
         detail = "the client was stopped before it was done"
         flags.append(flag("partial", Severity.ERROR, detail=detail))
-    times = measured.times
-    ready = [s.ready_at for s in services if s.ready_at is not None]
     return Result(
         id=result_id(job.token),
         run=run.id,
@@ -360,16 +372,7 @@ def assemble(
         validity=Validity(
             valid=all(each.severity is not Severity.ERROR for each in flags), flags=tuple(flags)
         ),
-        times=Times(
-            queued=iso(job.submitted_at),
-            started=iso(job.started_at),
-            ready=iso(max(ready, default=None)),
-            measure_start=iso(times.measure_start),
-            measure_end=iso(times.measure_end),
-            finished=iso(job.ended_at if job.ended_at is not None else now),
-            warmup_s=_seconds(times.warmup_s),
-            window_s=_seconds(times.window_s),
-        ),
+        times=_times(job, services, measured.times, now),
         provenance=_provenance(
             run=run,
             job=job,

@@ -90,9 +90,12 @@ _PROMPT_LIMIT = 0.10
 
 
 def _lag_limit(metrics: Mapping[str, Metric]) -> float:
-    """Return how late the client's event loop may be, in ms: 5 ms, or 5 % of the median latency."""
-    e2e = metrics.get("e2e_service")
-    median = (e2e.percentiles or {}).get("50") if e2e else None
+    """Return how late the event loop may be, in ms: 5 ms, or 5 % of the median first token.
+
+    The time to the first token is the shortest latency, so lateness shows in it first.
+    """
+    ttft = metrics.get("ttft_service")
+    median = (ttft.percentiles or {}).get("50") if ttft else None
     return max(5.0, 0.05 * median) if median is not None else 5.0
 
 
