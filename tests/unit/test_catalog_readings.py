@@ -256,6 +256,21 @@ def test_command_wall_time() -> None:
     assert (measured.counts.ok, list(count_flags(measured.counts))) == (1, [])
 
 
+@pytest.mark.parametrize(
+    ("ended", "elapsed", "flags"),
+    [
+        (b"100", None, {"coarse_clock": "info"}),
+        (b"199", 99.0, {"coarse_clock": "info"}),
+        (b"200", 100.0, {}),
+    ],
+)
+def test_command_coarse_clock(ended: bytes, elapsed: float | None, flags: dict[str, str]) -> None:
+    """A wall time in whole seconds is said to be coarse where that matters, and 0 is none."""
+    left = EXIT.replace(b"100.0", b"100").replace(b"103.5", ended)
+    measured = command({"exit.json": left}, spec())
+    assert (measured.metrics["elapsed_s"].value, codes(measured)) == (elapsed, flags)
+
+
 def test_command_own_metrics() -> None:
     """What a command wrote to metrics.json is taken over with its unit."""
     own = b'{"metrics": {"loss": {"value": 0.5, "unit": "1", "better": "lower"}}}'

@@ -15,6 +15,8 @@ from benchd.core.spec import JobSpec
 
 # A metrics.json may name so many metrics, so that one file cannot fill the store.
 _MAX_METRICS = 200
+# Seconds of wall time below which a clock of whole seconds is off by more than 1 %.
+_COARSE_BELOW = 100
 _METRIC_NAME = re.compile(r"[a-z][a-z0-9_.]{0,63}")
 
 
@@ -77,10 +79,21 @@ def command(files: Mapping[str, bytes], _spec: JobSpec) -> Measured:
     metrics, flags = _own_metrics(files)
     window = Window()
     if isinstance(start, int | float) and isinstance(end, int | float):
-        window = Window(measure_start=start, measure_end=end, window_s=end - start)
+        took = end - start
+        is_coarse = isinstance(start, int) and isinstance(end, int)
+        window = Window(measure_start=start, measure_end=end, window_s=took)
         metrics["elapsed_s"] = Metric(
-            formula="elapsed_s/v1", unit="s", better="lower", value=end - start
+            formula="elapsed_s/v1",
+            unit="s",
+            better="lower",
+            # whole seconds: 0 only says that it was quick, which is no measurement
+            value=None if is_coarse and took == 0 else took,
         )
+        if is_coarse and 0 <= took < _COARSE_BELOW:
+            detail = "the wall time is known in whole seconds: of little use for a short command"
+            flags.append(
+                flag("coarse_clock", Severity.INFO, value=took, limit=_COARSE_BELOW, detail=detail)
+            )
     known = isinstance(status, int) and not isinstance(status, bool)
     if not known:
         detail = "the command left no exit status (exit.json): it was killed or its node failed"
