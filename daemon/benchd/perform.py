@@ -366,7 +366,7 @@ def chosen(job: Job, rows: Sequence[Observation], claim: str | None) -> Observat
 def events_of(job: Job, row: Observation, claim: str | None) -> list[Event]:
     """Return what one row means for a job: found by name, another holder, and its state."""
     events: list[Event] = []
-    said = event_of(row)
+    said = event_of(row, requeue=job.spec.restart.requeue)
     source = said or Event(trigger=Trigger.SEEN_PENDING, evidence=row.evidence)
     if job.state is JobState.CREATED:  # its submission was never answered
         events.append(accepted(row.slurm_id, source))
