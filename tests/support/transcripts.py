@@ -140,6 +140,8 @@ def _clean(text: str, place: Place) -> str:
         place_of_id = rf"(^ *|[jJ]ob (?:id )?|JOB |JobId=|slurm-|/){number}\b"
         text = re.sub(place_of_id, rf"\1<{name}>", text, flags=re.MULTILINE)
     text = re.sub(rf"\b{re.escape(getpass.getuser())}\b", "<user>", text)
+    text = text.replace(f"CANCELLED by {os.getuid()}", "CANCELLED by <uid>")
+    text = text.replace("JobHeldAdmin", "JobHeldUser")  # who holds as root is an admin
     text = re.sub(rf"\b{re.escape(place.host)}\b", "<host>", text)
     text = text.replace("\x1f", "␟")
     return re.sub(r" +$", lambda spaces: "␠" * len(spaces[0]), text, flags=re.MULTILINE)

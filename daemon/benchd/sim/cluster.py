@@ -76,7 +76,7 @@ class EmbeddedCluster:
         self.dir = dir.absolute()
         self.host = "127.0.0.1"
         self.port = port
-        self.user = pwd.getpwuid(os.getuid()).pw_name
+        self.user = _user_name()
         self.key = self.dir / "ssh" / "id_ed25519"
         self.known_hosts = self.dir / "ssh" / "known_hosts"
         self.home = self.dir / "home"
@@ -350,6 +350,14 @@ class EmbeddedCluster:
                 with contextlib.suppress(OSError):
                     if os.getsid(int(entry.name)) == session:
                         os.kill(int(entry.name), signal.SIGKILL)
+
+
+def _user_name() -> str:
+    """Return our name, or our number where nobody gave us a name."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
 
 
 def _key(path: Path) -> asyncssh.SSHKey:
