@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from benchd.edge.login import SITE, LinkState
+from benchd.edge.login import SITE, LinkState, jump
 from benchd.edge.shell import ForwardingForbidden, Resting
 from benchd.edge.ssh import Link
 from benchd.errors import NeedsHuman, Unreachable
@@ -312,6 +312,36 @@ async def test_a_jump_host_is_gone_through(cluster: EmbeddedCluster) -> None:
     done = await link.run("echo far", op="x", timeout=10)
     await link.close()
     assert (b"far\n", 2) == (done.stdout, cluster.logins)
+
+
+async def test_a_jump_host_is_left_when_the_node_behind_it_refuses(
+    cluster: EmbeddedCluster,
+) -> None:
+    """No connection to the jump host stays behind a login that failed."""
+    before = cluster.logins
+    link = link_to(cluster, proxy_jump=f"{cluster.user}@{cluster.host}:{cluster.port}", port=1)
+    with pytest.raises(Unreachable):
+        await link.run("true", op="x", timeout=5)
+    assert (1, None) == (cluster.logins - before, link._jump)
+    await link.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("gate", (None, "gate", 22)),
+        ("me@gate", ("me", "gate", 22)),
+        ("me@gate7:2222", ("me", "gate7", 2222)),
+        ("gate7", (None, "gate7", 22)),
+        ("[fe80::1]:2222", (None, "fe80::1", 2222)),
+        ("[fe80::1]", (None, "fe80::1", 22)),
+    ],
+)
+async def test_a_jump_host_is_read_as_ssh_reads_it(
+    text: str, expected: tuple[str | None, str, int]
+) -> None:
+    """User and port are optional, and IPv6 addresses stand in brackets."""
+    assert expected == jump(text)
 
 
 def _known(cluster: EmbeddedCluster, port: int) -> str:

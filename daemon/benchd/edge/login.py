@@ -66,6 +66,35 @@ def user(settings: SSHSettings) -> str:
     return settings.user or getpass.getuser()
 
 
+def options(settings: SSHSettings, pace: Pace) -> dict[str, object]:
+    """Return how asyncssh shall log in: one key, no agent, and no configuration unless asked."""
+    chosen: dict[str, object] = {
+        "config": [path(settings.config)] if settings.config else None,
+        "agent_path": None,
+        "connect_timeout": pace.connect_timeout,
+        "login_timeout": pace.login_timeout,
+        "keepalive_interval": pace.keepalive,
+        "keepalive_count_max": pace.keepalive_count,
+    }
+    # What a configuration file was asked for, it may say.
+    if settings.identity or not settings.config:
+        chosen["client_keys"] = [identity(settings)]
+    if settings.known_hosts or not settings.config:
+        chosen["known_hosts"] = known_hosts(settings)
+    if settings.user or not settings.config:
+        chosen["username"] = user(settings)
+    return chosen
+
+
+def jump(text: str) -> tuple[str | None, str, int]:
+    """Split ``[user@]host[:port]``; an IPv6 address stands in brackets."""
+    name, _, address = text.rpartition("@")
+    host, _, port = address.rpartition(":") if address[-1:].isdigit() else (address, "", "")
+    if not host or host.startswith("[") != host.endswith("]"):
+        host, port = address, ""
+    return name or None, host.strip("[]"), int(port) if port.isdigit() else 22
+
+
 def check_files(settings: SSHSettings) -> None:
     """Raise ``Unusable`` for a key or known_hosts file that cannot be used."""
     key, hosts = Path(identity(settings)), Path(known_hosts(settings))

@@ -245,8 +245,10 @@ class Link:
         async with self._lock:
             if self._closed:
                 raise Unreachable(f"{self.name}: the link was closed", sent=False)
-            if self._conn is not None and not self._conn.is_closed():
-                return self._conn
+            if self._conn is not None:
+                if not self._conn.is_closed():
+                    return self._conn
+                self._lost(None)  # if nobody said so: it was lost while it came up
             if self.state is LinkState.PAUSED:
                 raise NeedsHuman(self.trouble)
             # Bounded: the clock may have been set back.
@@ -291,33 +293,29 @@ class Link:
         return conn
 
     async def _dial(self) -> asyncssh.SSHClientConnection:
-        settings, pace = self._settings, self._pace
-        options: dict[str, object] = {
-            "config": [login.path(settings.config)] if settings.config else None,
-            "agent_path": None,
-            "connect_timeout": pace.connect_timeout,
-            "login_timeout": pace.login_timeout,
-            "keepalive_interval": pace.keepalive,
-            "keepalive_count_max": pace.keepalive_count,
-        }
-        if settings.identity or not settings.config:
-            options["client_keys"] = [login.identity(settings)]
-        if settings.known_hosts or not settings.config:
-            options["known_hosts"] = login.known_hosts(settings)
-        if settings.user or not settings.config:
-            options["username"] = login.user(settings)
+        settings = self._settings
+        options = login.options(settings, self._pace)
+        self._drop_jump()
         if settings.proxy_jump:
-            user, _, address = settings.proxy_jump.rpartition("@")
-            host, _, port = address.partition(":")
-            jump = options | ({"username": user} if user else {})
-            self._jump = await asyncssh.connect(host, int(port or 22), **jump)
+            user, host, port = login.jump(settings.proxy_jump)
+            named = {"username": user} if user else {}
+            self._jump = await asyncssh.connect(host, port, **(options | named))
             options["tunnel"] = self._jump
-        return await asyncssh.connect(
-            settings.host,
-            settings.port,
-            client_factory=lambda: _Client(self._lost),
-            **options,
-        )
+        try:
+            return await asyncssh.connect(
+                settings.host,
+                settings.port,
+                client_factory=lambda: _Client(self._lost),
+                **options,
+            )
+        except BaseException:
+            self._drop_jump()
+            raise
+
+    def _drop_jump(self) -> None:
+        if self._jump is not None:
+            self._jump.abort()
+            self._jump = None
 
     def _pause(self, outcome: str, what: str) -> NeedsHuman:
         if outcome != "config":  # nothing was sent: no login
@@ -343,6 +341,7 @@ class Link:
         if self._closed or self.state is not LinkState.UP:
             return
         self._enter(LinkState.DOWN)
+        self._drop_jump()
         if self._clock() - self._up_since > self._pace.ceiling:
             self._failures = 0  # it had held: this is a new trouble
         self._back_off(str(error) if error else "closed by the login node")
