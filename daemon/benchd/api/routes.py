@@ -287,7 +287,7 @@ def whole_characters(data: bytes) -> bytes:
     for back in range(1, min(4, len(data)) + 1):
         byte = data[-back]
         if byte & 0b1100_0000 != 0b1000_0000:  # not a continuation byte: a character begins here
-            length = 1 + (byte >= 0xC0) + (byte >= 0xE0) + (byte >= 0xF0)
+            length = 1 + sum(first <= byte < 0xF8 for first in (0xC0, 0xE0, 0xF0))
             return data[:-back] if back < length and back < len(data) else data
     return data
 

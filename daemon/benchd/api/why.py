@@ -141,9 +141,8 @@ def _ending(job: Job) -> list[str]:
         if job.started_at is not None and job.ended_at is not None:
             taken = f" after {_span(job.ended_at - job.started_at)} of running"
         lines = [f"It completed{taken}; nothing is awaited."]
-        if job.role is Role.CLIENT:
-            home = "is home" if job.collected_at is not None else "is still to be brought home"
-            lines.append(f"What it measured {home}.")
+        if job.role is Role.CLIENT and job.collected_at is None:
+            lines = [f"It completed{taken}.", "Now: what it measured is being brought home."]
         return lines
     if job.state is JobState.CANCELLED:
         why = _ASKED.get(job.cancel_why) if job.cancel_why else None

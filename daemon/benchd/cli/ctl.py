@@ -33,19 +33,28 @@ class _CommandLine:
     def __init__(self) -> None:
         self.root = _Parser(prog="benchctl", description="Steer a running benchd.")
         self.root.add_argument("--version", action="version", version=f"benchctl {__version__}")
-        self._common(self.root, socket=None, as_json=False)
+        self.common(self.root, socket=None, as_json=False)
         self._commands = self.root.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     def add(self, name: str, run: Command, text: str) -> argparse.ArgumentParser:
         """Add one command."""
         sub = self._commands.add_parser(name, help=text, description=text[0].upper() + text[1:])
-        # What stands before the command's name must not be undone by a default after it.
-        self._common(sub, socket=argparse.SUPPRESS, as_json=argparse.SUPPRESS)
+        self.common(sub)
         sub.set_defaults(run=run)
         return sub
 
     @staticmethod
-    def _common(parser: argparse.ArgumentParser, *, socket: object, as_json: object) -> None:
+    def common(
+        parser: argparse.ArgumentParser,
+        *,
+        socket: object = argparse.SUPPRESS,
+        as_json: object = argparse.SUPPRESS,
+    ) -> None:
+        """Add what every command takes.
+
+        What stands before the command's name must not be undone by a default after it: hence
+        nothing is the default of a command.
+        """
         parser.add_argument(
             "--socket", metavar="PATH", default=socket, help="the daemon's socket ($BENCHD_SOCKET)"
         )
@@ -101,10 +110,13 @@ def _acting(line: _CommandLine) -> None:
     )
     sub = line.add("cluster", commands.clusters, "list, pause or resume clusters")
     actions = sub.add_subparsers(dest="action", metavar="list|pause|resume", required=True)
-    actions.add_parser("list", help="how each cluster is doing")
-    actions.add_parser("pause", help="send nothing to it").add_argument("name", metavar="NAME")
+    listing = actions.add_parser("list", help="how each cluster is doing")
+    pause = actions.add_parser("pause", help="send nothing to it")
     resume = actions.add_parser("resume", help="go on with it")
-    resume.add_argument("name", metavar="NAME")
+    for action in (listing, pause, resume):
+        line.common(action)
+    for action in (pause, resume):
+        action.add_argument("name", metavar="NAME")
     resume.add_argument(
         "--take-over", action="store_true", help="although another benchd has used its workdir"
     )

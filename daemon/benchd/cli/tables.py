@@ -113,12 +113,16 @@ def short_ids(ids: Sequence[str]) -> dict[str, str]:
         return {name: name for name in ids}
     short: dict[str, str] = {}
     for name in ids:
-        parts = name.split("-")
-        beginnings = ("-".join(parts[:n]) for n in range(3, len(parts)))
         short[name] = next(
-            (b for b in beginnings if sum(other.startswith(b) for other in ids) == 1), name
+            (b for b in _beginnings(name) if sum(other.startswith(b) for other in ids) == 1), name
         )
     return short
+
+
+def _beginnings(name: str) -> list[str]:
+    """Return where an id may be cut: before point and repeat, replica, attempt."""
+    parts = name.split("-")
+    return ["-".join(parts[:n]) for n in range(len(parts) - 3, len(parts)) if n > 2]
 
 
 def job_state(job: Mapping[str, Any]) -> str:

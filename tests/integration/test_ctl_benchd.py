@@ -1,0 +1,123 @@
+"""``benchd``: the commands that need no daemon."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from benchd import __version__
+from benchd.cli import daemon
+from benchd.cli.check import check_all
+from benchd.config import load
+from benchd.sim.cluster import EmbeddedCluster
+from benchd.sim.serve import configuration
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+def test_validate_says_every_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Good files are said to be good; a bad one costs status 1 and says where it is wrong."""
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("serivce: {name: redis}\nrepeat: 0\n")
+    status = daemon.main(["validate", str(RECIPES / "redis.yaml"), str(bad)])
+    said = capsys.readouterr()
+    assert (status, "redis.yaml: ok: 1 service" in said.out, said.err.count(f"{bad}:")) == (
+        1,
+        True,
+        2,
+    )
+
+
+def test_render_prints_scripts_that_bash_reads(capsys: pytest.CaptureFixture[str]) -> None:
+    """All scripts of a recipe are one text that bash can parse, the first one from line 1."""
+    assert daemon.main(["render", str(RECIPES / "redis.yaml")]) == 0
+    text = capsys.readouterr().out
+    checked = subprocess.run(["bash", "-n"], input=text, text=True, check=False)
+    assert (text.startswith("#!/bin/bash\n"), checked.returncode) == (True, 0)
+
+
+def test_render_writes_each_script_exactly(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One job alone is printed as it is; --out writes one file a job."""
+    recipe = str(RECIPES / "redis.yaml")
+    assert daemon.main(["render", recipe, "--job", "redis"]) == 0
+    alone = capsys.readouterr().out
+    assert daemon.main(["render", recipe, "--out", str(tmp_path)]) == 0
+    files = sorted(tmp_path.iterdir())
+    assert (len(files), alone in [file.read_text() for file in files]) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["render", "nothing.yaml"], 2, "cannot read nothing.yaml"),
+        (["render", str(RECIPES / "redis.yaml"), "--job", "x"], 2, "there are: redis"),
+        (["render", str(RECIPES / "redis.yaml"), "--config", "/no"], 2, "/no"),
+        (["run", "--config", "/nonexistent"], 78, "/nonexistent"),
+        (["check", "--config", "/nonexistent"], 2, "/nonexistent"),
+        (["demo", "--recipe", "/nonexistent.yaml"], 1, "there is no recipe /nonexistent.yaml"),
+    ],
+)
+def test_a_users_mistake_is_a_message(
+    *,
+    words: list[str],
+    status: int,
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No traceback, a sentence on stderr, and a status that scripts can tell apart."""
+    monkeypatch.chdir(tmp_path)
+    got = daemon.main(words)
+    err = capsys.readouterr().err
+    assert (got, said in err, "Traceback" in err) == (status, True, False), err
+
+
+@pytest.mark.parametrize("kind", ["recipe", "config", "result"])
+def test_schema_prints_json(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every document that users write or read has a JSON Schema."""
+    assert daemon.main(["schema", kind]) == 0
+    assert json.loads(capsys.readouterr().out)["$schema"].endswith("2020-12/schema")
+
+
+def test_version_says_what_it_stands_on(capsys: pytest.CaptureFixture[str]) -> None:
+    """A bug report needs benchd, Python, SQLite and asyncssh."""
+    assert daemon.main(["version"]) == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert (names[:4], __version__ != "") == (["benchd", "python", "sqlite", "asyncssh"], True)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("change", "status", "said"),
+    [
+        ({}, 0, "sees the workdir, one of two always wins"),
+        ({"defaults": {"partition": "nope"}}, 1, "no partition nope; there are: debug"),
+        ({"workdir": "/proc/nope"}, 1, "set workdir to a shared directory"),
+        ({"runtime": {"name": "singularity"}}, 1, "has no singularity: set runtime.module"),
+    ],
+)
+async def test_check_proves_the_cluster(
+    change: dict[str, object],
+    status: int,
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Each look says ok or the fix; the tiny job leaves nothing behind."""
+    async with EmbeddedCluster(tmp_path / "sim") as cluster:
+        written = configuration(cluster, tmp_path / "control.sock")
+        clusters = written["clusters"]
+        assert isinstance(clusters, dict)
+        clusters["sim"] |= change
+        file = tmp_path / "benchd.yaml"
+        file.write_text(yaml.safe_dump(written))
+        got = await check_all(load(file), only=None, with_job=True, patience=30.0)
+        left = [path.name for path in cluster.workdir.glob("check-*")]
+    assert (got, said in capsys.readouterr().out, left) == (status, True, [])

@@ -1,0 +1,290 @@
+"""``benchctl`` against a real socket: what it prints, and with which status it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import pytest_asyncio
+
+from benchd.cli import ctl, follow
+from benchd.cli.tables import short_ids
+from benchd.core.model import Endpoint, JobState, Readiness, RunOutcome
+from support.builders import CREATED_AT, RUN_ID, client, run, service
+from support.documents import result
+from support.house import REFUSAL, House
+
+SERVICE = service(
+    state=JobState.RUNNING,
+    readiness=Readiness.READY,
+    slurm_id="17",
+    nodes="n1",
+    endpoint=Endpoint(host="n1", ports=(6379,), slurm_id="17", generation=0),
+)
+CLIENT = client(cell={"client.parameters.pipeline": 16})
+
+
+class Answer(NamedTuple):
+    """How a command ended and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+
+Ctl = Callable[..., Awaitable[Answer]]
+
+
+@pytest_asyncio.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    """Open a house with one run: a service and a client."""
+    made = House(tmp_path / "control.sock")
+    made.reads.run_rows.append(run())
+    made.reads.job_rows += [SERVICE, CLIENT]
+    made.reads.documents[RUN_ID] = [result(CLIENT).document()]
+    async with made.open():
+        yield made
+
+
+@pytest.fixture
+def benchctl(house: House, capsys: pytest.CaptureFixture[str]) -> Ctl:
+    """Return a function that runs one command in a thread, as a process would."""
+
+    async def call(*words: str) -> Answer:
+        status = await asyncio.to_thread(ctl.main, ["--socket", str(house.path), *words])
+        said = capsys.readouterr()
+        return Answer(status, said.out, said.err)
+
+    return call
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("words", "first"),
+    [
+        (["status"], "benchd 0.1.0  pid 42  up 2m  state /var/lib/benchd"),
+        (["runs"], "RUN         NAME  CLUSTER  PHASE  OUTCOME  DONE"),
+        (["jobs"], "JOB"),
+        (["clients", "--run", RUN_ID], "JOB"),
+        (["services", "--state", "running"], "JOB"),
+        (["show", RUN_ID[:5]], f"run {RUN_ID}  web  on alpha  ready"),
+        (["show", SERVICE.token], f"job {SERVICE.token}"),
+        (["why", "17"], "service redis, attempt 1, is RUNNING and ready, Slurm job 17 on n1"),
+        (["results"], "POINT"),
+        (["cluster", "list"], "CLUSTER  LINK  CIRCUIT"),
+        (["cluster", "pause", "alpha"], "alpha is paused"),
+        (["cluster", "resume", "alpha", "--take-over"], "alpha is resumed"),
+        (["cancel", RUN_ID], f"ending {RUN_ID}-token"),
+        (["cancel", "--all"], "nothing to do: no job is concerned"),
+        (["retry", CLIENT.token], f"new {CLIENT.token}-a2"),
+    ],
+)
+async def test_a_command_answers_in_plain_text(benchctl: Ctl, words: list[str], first: str) -> None:
+    """Away from a terminal every table is aligned text without colour, and the status is 0."""
+    answer = await benchctl(*words)
+    assert (answer.status, answer.out.startswith(first), answer.err) == (0, True, ""), answer.out
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("words", "schema"),
+    [
+        (["status"], "status"),
+        (["runs"], "runs"),
+        (["jobs"], "jobs"),
+        (["show", RUN_ID], "run"),
+        (["show", "17"], "job"),
+        (["why", "17"], "why"),
+        (["results", RUN_ID], "results"),
+        (["cluster", "list"], "clusters"),
+        (["cancel", RUN_ID], "cancelled"),
+        (["logs", "17"], "log"),
+    ],
+)
+async def test_every_command_speaks_json(benchctl: Ctl, words: list[str], schema: str) -> None:
+    """With --json, before or after the command, the answer is JSON with its schema."""
+    answers = [await benchctl("--json", *words), await benchctl(*words, "--json")]
+    assert [json.loads(a.out)["schema"] for a in answers] == [f"benchd.{schema}/1"] * 2
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["show", "nothing"], 1, "benchctl: there is no run 'nothing': see: benchctl runs\n"),
+        (["jobs", "--state", "LOST"], 2, "benchctl: there is no state 'LOST': the states are"),
+        (["why", RUN_ID], 2, f"benchctl: {RUN_ID!r} means 2 jobs: "),
+        (["cancel"], 2, "benchctl: say what to cancel: a run, a job, or --all\n"),
+        (["frobnicate"], 2, "benchctl: argument COMMAND: invalid choice: 'frobnicate'"),
+        (["submit", "/nonexistent.yaml"], 2, "benchctl: cannot read /nonexistent.yaml: No such"),
+    ],
+)
+async def test_an_error_is_one_line_with_what_to_do(
+    benchctl: Ctl, words: list[str], status: int, said: str
+) -> None:
+    """Errors go to stderr in one line, and the status tells no from usage."""
+    answer = await benchctl(*words)
+    assert (answer.status, answer.out, answer.err.startswith(said), answer.err.count("\n")) == (
+        status,
+        "",
+        True,
+        1,
+    ), answer.err
+
+
+@pytest.mark.asyncio
+async def test_a_refusal_is_status_4(house: House, benchctl: Ctl) -> None:
+    """What the daemon will not do ends with 4 and its sentence."""
+    house.control.trouble = REFUSAL
+    assert await benchctl("retry", RUN_ID) == Answer(4, "", f"benchctl: {REFUSAL}\n")
+
+
+def test_no_daemon_is_status_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a daemon the status is 3 and the message says where it was looked for."""
+    status = ctl.main(["status", "--socket", str(tmp_path / "no.sock")])
+    said = capsys.readouterr().err
+    assert (status, str(tmp_path / "no.sock") in said, "benchd run" in said) == (3, True, True)
+
+
+@pytest.mark.asyncio
+async def test_submit_hands_files_in(house: House, benchctl: Ctl, tmp_path: Path) -> None:
+    """A recipe goes in byte by byte with its overrides; its run id comes out."""
+    file = tmp_path / "web.yaml"
+    file.write_text("name: web\n")
+    answer = await benchctl("submit", str(file), "--set", "repeat=3", "--set", "cluster=b")
+    assert (answer, house.control.wishes[0]) == (
+        Answer(0, "newrun2345\n", ""),
+        ("submit", "web.yaml", "name: web\n", "{'repeat': '3', 'cluster': 'b'}"),
+    )
+
+
+@pytest.mark.asyncio
+async def test_a_bad_recipe_shows_every_mistake_where_it_is(
+    house: House, benchctl: Ctl, tmp_path: Path
+) -> None:
+    """Mistakes carry the path that the user typed, and good files beside them go in."""
+    bad, good = tmp_path / "bad.yaml", tmp_path / "good.yaml"
+    bad.write_text("serivce: {}\n")
+    good.write_text("name: good\n")
+    answer = await benchctl("submit", str(bad), str(good))
+    assert answer == Answer(
+        4, "newrun2345\n", f"{bad}:2:1: serivce: unknown key; did you mean service?\n"
+    )
+
+
+@pytest.mark.asyncio
+async def test_csv_has_every_number(benchctl: Ctl) -> None:
+    """Each number is a line that a spreadsheet reads."""
+    rows = list(csv.DictReader(io.StringIO((await benchctl("results", "--csv")).out)))
+    values = {(r["metric"], r["statistic"]): float(r["value"]) for r in rows}
+    assert (rows[0]["point"], values["req_s", "value"], values["latency_service", "p99"]) == (
+        "pipeline=16",
+        1000.0,
+        9.0,
+    )
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("name", "begin"), [("r.html", "<!doctype html>"), ("r.md", "# web")])
+async def test_report_writes_a_file(benchctl: Ctl, tmp_path: Path, name: str, begin: str) -> None:
+    """The form follows from the file's name, and its path is printed."""
+    path = tmp_path / name
+    answer = await benchctl("report", RUN_ID[:4], "-o", str(path))
+    assert (answer, path.read_text().startswith(begin)) == (Answer(0, f"{path}\n", ""), True)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [([], "".join(f"line {i}\n" for i in range(9))), (["--tail", "2"], "line 7\nline 8\n")],
+)
+async def test_logs_print_what_the_job_said(
+    house: House, benchctl: Ctl, words: list[str], expected: str
+) -> None:
+    """All of it, or only its end."""
+    text = "".join(f"line {i}\n" for i in range(9))
+    house.control.logs[SERVICE.token, "err"] = text.encode()
+    assert await benchctl("logs", "17", "--stderr", *words) == Answer(0, expected, "")
+
+
+@pytest.mark.asyncio
+async def test_following_ends_with_the_job(
+    house: House, benchctl: Ctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A followed log goes on while the job lives and ends when all is read after its end."""
+    monkeypatch.setattr(follow, "LOG_LOOK", 0.01)
+    house.control.logs[SERVICE.token, "out"] = b"one\ntwo\n"
+    reading = asyncio.create_task(benchctl("logs", "17", "-f", "--tail", "1"))
+    await asyncio.sleep(0)
+    house.control.logs[SERVICE.token, "out"] += b"three\n"
+    house.reads.job_rows[0] = replace(SERVICE, state=JobState.FAILED)
+    async with asyncio.timeout(10):
+        answer = await reading
+    assert (answer.status, answer.out.endswith("three\n")) == (0, True)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("outcome", "status"), [(RunOutcome.PASSED, 0), (RunOutcome.FAILED, 1), (RunOutcome.INVALID, 1)]
+)
+async def test_watch_ends_with_the_runs_outcome(
+    house: House, benchctl: Ctl, outcome: RunOutcome, status: int
+) -> None:
+    """Watching ends when the run is over; its outcome is the exit status."""
+    house.reads.run_rows[0] = run(outcome=outcome, finished_at=CREATED_AT + 9)
+    answer = await benchctl("watch")
+    assert (answer.status, f"{RUN_ID}  {outcome}, 0 of 1" in answer.out) == (status, True)
+
+
+@pytest.mark.asyncio
+async def test_watch_prints_a_line_for_each_change(
+    house: House, benchctl: Ctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Away from a terminal each change is one line, and what stays is not repeated."""
+    monkeypatch.setattr(follow, "LOOK", 0.01)
+    watching = asyncio.create_task(benchctl("watch", RUN_ID))
+    await asyncio.sleep(0)
+    house.reads.job_rows[1] = replace(CLIENT, state=JobState.COMPLETED)
+    house.reads.run_rows[0] = run(outcome=RunOutcome.PASSED, finished_at=CREATED_AT + 9)
+    lines = (await watching).out.splitlines()
+    assert (len(lines), len(set(lines)), "COMPLETED" in "".join(lines)) == (
+        len(set(lines)),
+        len(lines),
+        True,
+    )
+
+
+def test_ids_are_as_short_as_they_can_be() -> None:
+    """An id keeps run, role and name, and more only where another one begins the same."""
+    ids = ["k5-s-db-p0r0-0-a1", "k5-c-load-p0r0-0-a1", "k5-c-load-p0r1-0-a1", "k5-c-load-p0r1-0-a2"]
+    assert list(short_ids(ids).values()) == ["k5-s-db", "k5-c-load-p0r0", *ids[2:]]
+
+
+def test_benchctl_starts_light() -> None:
+    """Nothing heavy is imported for a command: that is what keeps it under a tenth of a second."""
+    code = (
+        "import sys; from benchd.cli import ctl; ctl.parser(); "
+        "print(sorted({m.split('.')[0] for m in sys.modules} | "
+        "{m for m in sys.modules if m.startswith('benchd.')}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    loaded = set(done.stdout.strip("[]\n").replace("'", "").split(", "))
+    heavy = {"aiohttp", "pydantic", "rich", "asyncio", "asyncssh", "yaml", "structlog"}
+    ours = {"benchd.engine", "benchd.edge", "benchd.api", "benchd.app", "benchd.core.model"}
+    assert loaded & (heavy | ours) == set()

@@ -1,0 +1,168 @@
+"""From a run and its results to what a report says."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchd.core.model import Job, JobState, Run, RunOutcome, Transition
+from benchd.core.report import Report, build, job_name
+from benchd.core.results import Result
+from support.builders import CREATED_AT, client, run, service
+from support.documents import result, spread, value
+
+NOW = CREATED_AT + 300.0
+DONE: dict[str, object] = {"finished_at": CREATED_AT + 200, "outcome": RunOutcome.PASSED}
+BROKEN = {"code": "service_not_steady", "severity": "error", "detail": "redis left READY"}
+BUSY = {"code": "client_cpu", "severity": "warn", "detail": "the client used 90 % of a core"}
+
+
+def made(jobs: list[Job], results: list[Result], of: Run | None = None) -> Report:
+    return build(of or run(**DONE), jobs, results, {}, now=NOW)
+
+
+def repeats(*numbers: float, bad: int | None = None) -> tuple[list[Job], list[Result]]:
+    """Return one point measured several times; the repeat ``bad`` is invalid."""
+    jobs = [client(repeat=i, cell={"client.parameters.pipeline": 16}) for i in range(len(numbers))]
+    results = [
+        result(job, metrics={"req_s": value(n)}, flags=(BROKEN,) if i == bad else ())
+        for i, (job, n) in enumerate(zip(jobs, numbers, strict=True))
+    ]
+    return jobs, results
+
+
+def test_a_point_is_the_median_of_its_valid_repeats() -> None:
+    """Repeats of one point become median, lowest and highest; what is invalid is left out."""
+    point = made(*repeats(100.0, 900.0, 120.0, 110.0, bad=1)).points[0]
+    spread_ = point.spreads[0]
+    assert (point.name, point.valid, point.total, spread_.median, spread_.low, spread_.high) == (
+        "pipeline=16",
+        3,
+        4,
+        110.0,
+        100.0,
+        120.0,
+    )
+
+
+def test_a_point_without_valid_results_has_no_number() -> None:
+    """When nothing is valid there is no number, rather than one that looks like a result."""
+    report = made(*repeats(100.0, bad=0))
+    assert (report.valid, report.points[0].spreads[0].median) == (0, None)
+
+
+def test_a_retried_measurement_is_one_repeat() -> None:
+    """The invalid first attempt is shown, but the point was measured once."""
+    first = client(attempt=1, state=JobState.CANCELLED)
+    again = client(attempt=2, state=JobState.COMPLETED)
+    report = made([first, again], [result(first, flags=(BROKEN,)), result(again)])
+    assert ([r.attempt for r in report.rows], report.points[0].total, report.points[0].valid) == (
+        [1, 2],
+        1,
+        1,
+    )
+
+
+def test_points_stand_in_the_order_of_the_recipe() -> None:
+    """Results arrive as they end; the table follows the sweep."""
+    jobs = [client(point=p, cell={"pipeline": 4**p}) for p in (2, 0, 1)]
+    assert [p.name for p in made(jobs, [result(j) for j in jobs]).points] == [
+        "pipeline=1",
+        "pipeline=4",
+        "pipeline=16",
+    ]
+
+
+def test_errors_come_before_warnings_before_notes() -> None:
+    """What invalidates stands first, each reason once with how often it occurred."""
+    jobs = [client(repeat=i) for i in range(3)]
+    results = [
+        result(jobs[0], flags=(BUSY,)),
+        result(jobs[1], flags=(BUSY,)),
+        result(jobs[2], flags=(BROKEN,)),
+    ]
+    report = made(jobs, results, run(outcome=RunOutcome.INVALID, why="1 of 3", finished_at=NOW))
+    assert [(n.severity, n.code, n.count) for n in report.notices] == [
+        ("error", "invalid", 1),
+        ("error", "service_not_steady", 1),
+        ("warn", "client_cpu", 2),
+    ]
+
+
+def test_one_repeat_is_said() -> None:
+    """A run without repeats says that the spread is not known."""
+    assert [n.code for n in made([client()], [result(client())]).notices] == ["one repeat"]
+
+
+def test_an_unfinished_run_has_a_report_too() -> None:
+    """A report of a run that goes on says so and counts the time until now."""
+    report = made([service(), client()], [], run())
+    assert (report.outcome, report.duration, report.notices[0].code) == (
+        "in progress",
+        300.0,
+        "in progress",
+    )
+
+
+@pytest.mark.parametrize(
+    ("attempts", "severity"),
+    [
+        ([service(attempt=1, state=JobState.FAILED, why="TIMEOUT")], "error"),
+        (
+            [
+                service(attempt=1, state=JobState.FAILED, why="TIMEOUT"),
+                service(attempt=2, state=JobState.RUNNING),
+            ],
+            "info",
+        ),
+    ],
+)
+def test_a_failure_weighs_less_once_it_was_tried_again(attempts: list[Job], severity: str) -> None:
+    """A failed job is an error, unless a later attempt took its place."""
+    notice = next(n for n in made(attempts, []).notices if n.code == "TIMEOUT")
+    assert notice.severity == severity
+
+
+def test_percentiles_are_medians_over_repeats() -> None:
+    """Of each percentile the middle repeat is drawn; one that a repeat lacks is left out."""
+    jobs = [client(repeat=i) for i in range(3)]
+    metrics = [spread(1.0, p99=10.0), spread(3.0, p99=20.0), spread(2.0)]
+    results = [
+        result(j, metrics={"latency_service": m}) for j, m in zip(jobs, metrics, strict=True)
+    ]
+    assert made(jobs, results).percentiles[0].rows == (("redis-bench", (("50", 2.0),)),)
+
+
+def test_facts_that_differ_are_listed_together() -> None:
+    """Provenance names every value once."""
+    jobs = [client(repeat=i) for i in range(2)]
+    results = [
+        result(job, provenance={"service": {"nodes": f"n{i}", "image": "redis:7"}})
+        for i, job in enumerate(jobs)
+    ]
+    facts = dict(made(jobs, results).provenance)
+    assert (facts["service.nodes"], facts["service.image"]) == ("n0, n1", "redis:7")
+
+
+def test_a_job_is_named_by_what_tells_it_apart() -> None:
+    """Point, repeat, replica and attempt appear only where they say something."""
+    names = [
+        job_name(service()),
+        job_name(service(replica=1, attempt=2)),
+        job_name(client(cell={"client.parameters.pipeline": 4}, repeat=1)),
+    ]
+    assert names == ["redis", "redis replica 2 attempt 2", "redis-bench pipeline=4 #2"]
+
+
+def test_a_measurement_window_reaches_its_lane_end() -> None:
+    """Slurm's end is rounded down to a second; the lane still covers the whole window."""
+    job = client(state=JobState.COMPLETED, started_at=CREATED_AT + 10, ended_at=CREATED_AT + 20)
+    times = {
+        "measure_start": "2023-11-14T22:13:31.000Z",
+        "measure_end": "2023-11-14T22:13:40.500Z",
+    }
+    moves = [
+        Transition(token=job.token, at=CREATED_AT + 11, trigger="t", old="PENDING", new="RUNNING")
+    ]
+    report = build(run(**DONE), [job], [result(job, times=times)], {job.token: moves}, now=NOW)
+    lane = report.lanes[0]
+    assert (lane.measured is not None, lane.spans[-1].end - CREATED_AT) == (True, 20.5)

@@ -1,0 +1,137 @@
+"""``benchctl why``: a job's story in sentences."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchd.api.why import explain
+from benchd.core.model import CancelWhy, Evidence, Job, JobState, Transition
+from support.builders import CREATED_AT, client, service
+
+NOW = CREATED_AT + 60.0
+
+
+def row(at: float, trigger: str, old: str, new: str, **evidence: object) -> Transition:
+    return Transition(
+        token="t",
+        at=CREATED_AT + at,
+        trigger=trigger,
+        old=old,
+        new=new,
+        evidence=Evidence(**evidence),  # type: ignore[arg-type] # test shorthand
+    )
+
+
+def test_every_move_stands_with_its_evidence() -> None:
+    """Each transition becomes a sentence with time, states, command, exit status and raw row."""
+    job = client(state=JobState.SUBMITTED, slurm_id="17")
+    moves = [
+        row(
+            1.5, "submit_accepted", "CREATED", "SUBMITTED", source="sbatch", exit_status=0, raw="17"
+        )
+    ]
+    assert explain(job, moves, NOW, "the next poll")[2] == (
+        "+1.5s  CREATED → SUBMITTED: Slurm accepted it (sbatch, exit 0, “17”)."
+    )
+
+
+def test_a_pending_job_says_what_it_waits_for() -> None:
+    """A queued job ends with Slurm's reason and with what benchd waits for."""
+    job = client(state=JobState.PENDING, slurm_id="17", reason="Resources")
+    assert explain(job, [], NOW, "waiting in Slurm's queue")[-2:] == [
+        "Slurm's reason for not starting it: Resources.",
+        "Now: waiting in Slurm's queue.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("job", "expected"),
+    [
+        (
+            client(state=JobState.FAILED, why="TIMEOUT"),
+            "What to do: its time limit was reached: raise resources.time, or do less in one job.",
+        ),
+        (
+            service(state=JobState.FAILED, why="NOT_READY", detail="connection refused"),
+            (
+                "What to do: see `benchctl logs` for why it does not answer; a slow start needs a "
+                "larger health_check.start_period or retries."
+            ),
+        ),
+        (
+            client(state=JobState.FAILED, why="STRANGE"),
+            "What to do: see `benchctl logs` and `benchctl logs --stderr`.",
+        ),
+    ],
+)
+def test_a_failed_job_says_what_to_do(job: Job, expected: str) -> None:
+    """A failure ends with advice that fits its word, and with a general one otherwise."""
+    assert explain(job, [], NOW, "")[-1] == expected
+
+
+@pytest.mark.parametrize(
+    ("job", "expected"),
+    [
+        (
+            client(state=JobState.FAILED, why="FAILED", exit_code=3),
+            "It failed: FAILED, exit status 3.",
+        ),
+        (
+            client(state=JobState.FAILED, why="FAILED", signal=9),
+            "It failed: FAILED, killed by signal 9.",
+        ),
+        (
+            service(state=JobState.FAILED, why="NOT_READY", detail="connection refused"),
+            "It failed: connection refused.",
+        ),
+        (
+            service(state=JobState.FAILED, why="HOPELESS", cancel_why=CancelWhy.HOPELESS),
+            "It failed: HOPELESS: Slurm's reason for holding it back cannot go away by itself.",
+        ),
+    ],
+)
+def test_a_failed_job_says_its_cause(job: Job, expected: str) -> None:
+    """The stored sentence is the cause; without one it is made of word, signal and status."""
+    assert explain(job, [], NOW, "")[-2] == expected
+
+
+def test_a_finished_job_awaits_nothing() -> None:
+    """A collected client says how long it ran and that nothing is awaited."""
+    job = client(
+        state=JobState.COMPLETED,
+        started_at=CREATED_AT + 3,
+        ended_at=CREATED_AT + 12,
+        collected_at=NOW,
+    )
+    assert (
+        explain(job, [], NOW, "")[-1] == "It completed after 9.0s of running; nothing is awaited."
+    )
+
+
+def test_a_stopped_service_says_who_wanted_it() -> None:
+    """A service that was stopped as wanted says so."""
+    job = service(state=JobState.CANCELLED, cancel_why=CancelWhy.DONE)
+    assert explain(job, [], NOW, "")[-1] == (
+        "It was cancelled by benchd: nothing needs it any more."
+    )
+
+
+def test_evidence_cannot_take_over_the_terminal() -> None:
+    """Control characters of a login node do not reach the sentence, and long rows are cut."""
+    job = client(state=JobState.RUNNING)
+    raw = "\x1b[31m17\x1fRUNNING\x1f" + "x" * 500
+    sentence = explain(job, [row(1, "seen_running", "PENDING", "RUNNING", raw=raw)], NOW, "")[2]
+    assert (sentence.isprintable(), "17 | RUNNING | x" in sentence, len(sentence) < 300) == (
+        True,
+        True,
+        True,
+    )
+
+
+def test_health_moves_are_told_in_words() -> None:
+    """A probe's transition says that the service answers, not which words moved."""
+    job = service(state=JobState.RUNNING)
+    moves = [row(9, "probed", "STARTING", "READY", source="probe", raw="+PONG")]
+    assert explain(job, moves, NOW, "")[2] == (
+        "+9.0s  STARTING → READY: the service answers (probe, “+PONG”)."
+    )
