@@ -16,7 +16,7 @@ from benchd.core.html import render_html
 from benchd.core.markdown import render_markdown
 from benchd.core.model import Fetched, Finish, Job, Run, RunOutcome, Transition
 from benchd.core.report import build
-from benchd.core.results import Measured, Result, assemble
+from benchd.core.results import Flag, Measured, Result, Severity, assemble
 from benchd.core.steadiness import span, unsteady
 from benchd.edge.archive import Archive
 from benchd.metrics import Metrics
@@ -108,9 +108,11 @@ class Closing:
         except Exception as error:  # a parser's mistake costs this result its validity, no more
             log.exception("result.unreadable", **job.log_context())
             return Measured.nothing("unreadable", f"{type(error).__name__}: {error}")
-        if fetched.truncated:
-            return replace(measured, partial=True)
-        return measured
+        if not fetched.truncated:
+            return measured
+        detail = "more was left than is fetched; the rest is still in the job's directory"
+        cut = Flag(code="files_truncated", severity=Severity.WARN, detail=detail)
+        return replace(measured, flags=(*measured.flags, cut))
 
     async def finish(self, run: Run, effect: Finish) -> None:
         """Write the report of a run, then close it."""

@@ -56,7 +56,7 @@ class ClusterError(BenchdError):
 
 
 class Unreachable(ClusterError):
-    """Nothing was learned: the link, the shell or the controller did not answer. Wait, move nothing.
+    """Nothing was learned: link, shell or controller did not answer. Wait, and move nothing.
 
     ``sent`` is False only when the command surely never reached the login node.
     """

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.tiny_llm import write_model
 
 from support.daemon import REPO, RunningDaemon
 from support.realslurm import RealSlurm
+from support.tiny_llm import write_model
 
 SERVER = REPO / "tests" / "support" / "llm_server.py"
 

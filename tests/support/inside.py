@@ -13,6 +13,7 @@ from benchd.core.model import Job, Run
 from benchd.core.spec import Role
 from benchd.sim import EmbeddedCluster
 from benchd.sim.serve import configuration
+from support.near import until
 
 # Seconds a step of the story may take before the test says that it does not come.
 PATIENCE = 30.0
@@ -115,8 +116,7 @@ async def daemon_on(cluster: EmbeddedCluster, home: Path, **over: object) -> Asy
     """Run a daemon until the block ends; its own failure fails the test."""
     async with Daemon(settings_for(cluster, home, **over)) as daemon, asyncio.TaskGroup() as group:
         running = group.create_task(daemon.run(), name="daemon")
-        while not (daemon.state_dir / "inbox").is_dir():
-            await asyncio.sleep(0.01)  # until it is ready
+        await until((daemon.state_dir / "inbox").is_dir)
         try:
             yield Inside(daemon, cluster)
         finally:

@@ -83,7 +83,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Binding:
-    """The service job a client measures: fixed when the client is submitted, kept for the verdict."""
+    """The service job a client measures: fixed when it is submitted, kept for the verdict."""
 
     name: str
     token: str
@@ -105,7 +105,7 @@ class Run:
     recipe_mtime_ns: int
     created_at: float
     owner_uid: int = 0
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     dir_made_at: float | None = None
     cancel_requested_at: float | None = None
     finished_at: float | None = None
@@ -158,7 +158,7 @@ class Job:
     submitted_at: float | None = None
     started_at: float | None = None
     ended_at: float | None = None
-    # Health (services)
+    # The health of a service
     readiness: Readiness = Readiness.UNKNOWN
     readiness_since: float | None = None
     ready_at: float | None = None  # first READY of this generation
@@ -166,7 +166,7 @@ class Job:
     probe_failures: int = 0  # bad verdicts since STARTING, outside start_period
     next_probe_at: float | None = None
     endpoint: Endpoint | None = None
-    # Results (clients)
+    # When the result of a client came home
     collected_at: float | None = None
 
     @property
@@ -223,7 +223,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """One row of a job's history, as stored. Readiness moves carry readiness words in old and new."""
+    """One row of a job's history. Moves of readiness carry readiness words in old and new."""
 
     token: str
     at: float
@@ -346,7 +346,7 @@ class ProbeAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
-    """What a job left behind: relative name -> bytes (``exit.json``, ``out``, ``err``, ``result/...``)."""
+    """What a job left: relative name -> bytes (``exit.json``, ``out``, ``err``, ``result/..``)."""
 
     files: Mapping[str, bytes]
     truncated: bool = False

@@ -61,7 +61,6 @@ def _machine() -> Machine:
         initial=UNKNOWN.value,
         transitions=rows,
         auto_transitions=False,
-        ignore_invalid_triggers=True,
     )
 
 
@@ -69,6 +68,8 @@ _MACHINE = _machine()
 
 
 def _moved(readiness: Readiness, trigger: str) -> Readiness:
+    if not any(row.trigger == trigger and row.source is readiness for row in TABLE):
+        return readiness
     cursor = _Cursor()
     _MACHINE.add_model(cursor, initial=readiness.value)
     try:
@@ -91,7 +92,7 @@ def observe(job: Job, answer: ProbeAnswer, now: float) -> Job:
     else:
         streak = min(job.probe_streak, 0) - 1
         trigger = "fallen" if streak <= -FALL else "bad"
-    readiness = _moved(job.readiness, trigger) if trigger != "bad" else job.readiness
+    readiness = _moved(job.readiness, trigger)
     counts = answer.verdict is Verdict.BAD and not _in_start_period(job, check, now)
     looked = replace(
         looked, probe_streak=streak, probe_failures=job.probe_failures + (1 if counts else 0)
