@@ -13,6 +13,7 @@ Reports: {"ev": "end", "key", "raw"} once all processes of a job are gone, {"ev"
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -21,7 +22,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 PR_SET_CHILD_SUBREAPER = 36
@@ -30,8 +31,20 @@ FAREWELL = 5.0  # seconds to wait at the end for what was killed
 _LIBC = ctypes.CDLL(None)
 
 
-def processes() -> dict[int, tuple[int, int, int]]:
-    """Return every process of this machine that is no zombie: pid -> (parent, session, start)."""
+class Process(NamedTuple):
+    """What /proc says about one process; ``start`` tells two with the same pid apart."""
+
+    parent: int
+    group: int
+    session: int
+    start: int
+
+
+Table = dict[int, Process]
+
+
+def processes() -> Table:
+    """Return every process of this machine that is no zombie."""
     found = {}
     for name in os.listdir("/proc"):  # noqa: PTH208 - 200 Path objects 50 times a second cost
         if not name.isdigit():
@@ -42,16 +55,16 @@ def processes() -> dict[int, tuple[int, int, int]]:
             continue
         fields = stat.rpartition(")")[2].split()
         if fields[0] not in "ZX":
-            found[int(name)] = (int(fields[1]), int(fields[3]), int(fields[19]))
+            found[int(name)] = Process(*(int(fields[i]) for i in (1, 2, 3, 19)))
     return found
 
 
-def below(root: int, table: dict[int, tuple[int, int, int]]) -> set[int]:
+def below(root: int, table: Table) -> set[int]:
     """Return the pids that descend from ``root``."""
     found = {root}
     grew = True
     while grew:
-        more = {pid for pid, (parent, _, _) in table.items() if parent in found} - found
+        more = {pid for pid, each in table.items() if each.parent in found} - found
         found |= more
         grew = bool(more)
     return found - {root}
@@ -78,9 +91,9 @@ class Running:
         self.kill_at: float | None = None
         self.mark = f"SLURM_JOB_ID={key.partition('.')[0]}".encode()
 
-    def members(self, table: dict[int, tuple[int, int, int]]) -> set[int]:
+    def members(self, table: Table) -> set[int]:
         """Return its processes: the session, and descendants of ours that carry its mark."""
-        found = {pid for pid, (_, session, _) in table.items() if session == self.pid}
+        found = {pid for pid, each in table.items() if each.session == self.pid}
         for pid in below(os.getpid(), table) - found:
             try:
                 environment = Path(f"/proc/{pid}/environ").read_bytes()
@@ -159,9 +172,13 @@ class Slurmd:
         number = job.key.partition(".")[0]
         text = f"*** JOB {number} ON {job.node} CANCELLED AT {at}{request['why']} ***"
         os.write(job.errors, f"slurmstepd-{job.node}: error: {text}\n".encode())
-        members = job.members(processes())
+        table = processes()
+        members = job.members(table)
         kill(members, signal.SIGCONT)
-        kill(members, signal.SIGTERM)
+        # The whole group at once: were the script's child to die first, the script would go on.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(job.pid, signal.SIGTERM)
+        kill({pid for pid in members if table[pid].group != job.pid}, signal.SIGTERM)
         job.kill_at = time.monotonic() + request["wait"]
 
     def handle(self, request: dict[str, Any]) -> None:
@@ -173,7 +190,7 @@ class Slurmd:
         elif request["op"] == "watch":
             entry = processes().get(request["pid"])
             if entry is not None:
-                self.watched[request["pid"]] = entry[2]
+                self.watched[request["pid"]] = entry.start
         elif request["op"] == "forget":
             self.watched.pop(request["pid"], None)
 
@@ -220,9 +237,9 @@ class Slurmd:
             sessions |= {
                 pid
                 for pid, start in self.watched.items()
-                if pid not in table or table[pid][2] == start
+                if pid not in table or table[pid].start == start
             }
-            left = {pid for pid, (_, session, _) in table.items() if session in sessions}
+            left = {pid for pid, each in table.items() if each.session in sessions}
             left |= below(os.getpid(), table)
             if not left:
                 return
