@@ -87,13 +87,18 @@ async def _note(reads: Reads, uid: int, line: str, *, ok: bool, answer: str, now
 def admit_local(request: web.Request) -> int:
     """Return the uid of the peer, as the kernel knows it; refuse strangers."""
     uid = _peer_uid(request.transport)
-    if uid not in {ROOT, os.getuid()}:
+    check_uid(uid, os.getuid())
+    return uid
+
+
+def check_uid(uid: int, owner: int) -> None:
+    """Refuse everybody but the owner of the daemon and root."""
+    if uid not in {ROOT, owner}:
         raise Problem(
             403,
-            f"this benchd belongs to uid {os.getuid()}, and you are uid {uid}",
+            f"this benchd belongs to uid {owner}, and you are uid {uid}",
             "ask its owner, or run your own benchd",
         )
-    return uid
 
 
 def _peer_uid(transport: asyncio.Transport | None) -> int:

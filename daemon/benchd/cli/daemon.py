@@ -157,12 +157,13 @@ def sim(args: argparse.Namespace) -> int:
 def version(args: argparse.Namespace) -> int:
     """Print versions."""
     import platform
-    import sqlite3
     from importlib.metadata import version as of
+
+    from benchd.edge.store import SQLITE_VERSION
 
     print(f"benchd {__version__}")
     print(f"python {platform.python_version()}")
-    print(f"sqlite {sqlite3.sqlite_version}")
+    print(f"sqlite {SQLITE_VERSION}")
     for name in ("asyncssh", "aiohttp", "aiosqlite", "pydantic", "transitions"):
         print(f"{name} {of(name)}")
     return OK
