@@ -30,6 +30,7 @@ from benchd.core.markdown import render_markdown
 from benchd.core.model import JobState, Run
 from benchd.core.report import Report, build
 from benchd.core.results import Result
+from benchd.metrics import CONTENT_TYPE
 
 UID = web.RequestKey("uid", int)
 LOG_CHUNK = 256 * 1024  # bytes of a log in one answer unless less is asked for
@@ -85,7 +86,7 @@ class Routes:
     async def metrics(self, request: web.Request) -> web.Response:
         """Return all metrics in the text format of Prometheus."""
         text = generate_latest(self.registry)
-        return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4"})
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
 
     async def status(self, request: web.Request) -> web.Response:
         """Return the daemon, its clusters and the number of jobs by state."""

@@ -16,7 +16,7 @@ EVIDENCE_LIMIT = 160  # characters of raw evidence in a sentence; --json carries
 _HAPPENED = {
     "created": "recorded from the recipe",
     "intended": "a submission is written down before it is sent",
-    "collected": "what it measured is home",
+    "collected": "what it left is home",
     "probed": "a look at its health",
     "submit_accepted": "Slurm accepted it",
     "submit_refused": "Slurm refused it",

@@ -77,7 +77,7 @@ class Demo:
         inbox = Path(daemon.get("/v1/status")["daemon"]["inbox"])
         shutil.copy(recipe, inbox / recipe.name)
         _say("recipe", f"cp {_short(recipe)} {_short(inbox)}/")
-        run = self._accepted(daemon, inbox.parent / "rejected" / recipe.name)
+        run = self._accepted(daemon, inbox / "rejected" / recipe.name)
         print()
         try:
             seen = self._watch(daemon, run)

@@ -132,7 +132,7 @@ def job_state(job: Mapping[str, Any]) -> str:
         words.append(str(job["readiness"]).lower())
     if job.get("substate"):
         words.append(str(job["substate"]))
-    if job.get("why"):
+    if job.get("why") and job["why"] != job["state"]:
         words.append(str(job["why"]))
     elif job.get("cancel_why") and job["state"] not in {"COMPLETED", "FAILED", "CANCELLED"}:
         words.append("ending")
