@@ -42,7 +42,7 @@ known_packages() { # NAME... -> those that this release of the distribution has
 is_enabled() { [[ $(systemctl is-enabled "$1" 2>/dev/null) == enabled ]]; }
 
 install_packages() { # NAME...
-  local before="" wanted service root=()
+  local before="" wanted service log root=()
   [[ $(id -u) == 0 ]] || root=(sudo -n)
   local apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq
     -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0)
@@ -58,7 +58,13 @@ install_packages() { # NAME...
   "${apt[@]}" update
   mapfile -t wanted < <(known_packages "$@")
   say "installing ${wanted[*]} (nothing gets started)"
-  "${apt[@]}" install -y --no-install-recommends "${wanted[@]}" >/dev/null
+  log=$(mktemp)
+  if ! "${apt[@]}" install -y --no-install-recommends "${wanted[@]}" >"$log" 2>&1; then
+    cat "$log" >&2
+    say "apt-get failed; its words are above" >&2
+    exit 1
+  fi
+  rm -f "$log"
   for service in $SERVICES; do
     if [[ $before != *" $service "* ]] && is_enabled "$service"; then
       "${root[@]}" systemctl disable --quiet "$service" 2>/dev/null || true
