@@ -12,9 +12,10 @@ import structlog
 
 from benchd import __version__
 from benchd.catalog import Catalog
+from benchd.core.effects import Finish
 from benchd.core.html import render_html
 from benchd.core.markdown import render_markdown
-from benchd.core.model import Fetched, Finish, Job, Run, RunOutcome, Transition
+from benchd.core.model import Fetched, Job, Run, RunOutcome, Transition
 from benchd.core.report import build
 from benchd.core.results import Flag, Measured, Result, Severity, assemble
 from benchd.core.steadiness import span, unsteady

@@ -15,21 +15,9 @@ from typing import Protocol
 
 import structlog
 
+from benchd.core.effects import Effect, Finish, Poll, Retry, Submit, World
 from benchd.core.lifecycle import IllegalMove, Rules, advance
-from benchd.core.model import (
-    Binding,
-    Effect,
-    Event,
-    Finish,
-    Job,
-    Poll,
-    Readiness,
-    Retry,
-    Run,
-    Submit,
-    Trigger,
-    World,
-)
+from benchd.core.model import Binding, Event, Job, Readiness, Run, Trigger
 from benchd.core.plan import decide, effect_key, next_wake
 from benchd.errors import NeedsHuman, Stale, StoreFull, Unreachable
 from benchd.metrics import Metrics

@@ -9,7 +9,7 @@ import random
 from dataclasses import dataclass, field
 
 from benchd.config import PollSettings
-from benchd.core.model import ClusterView
+from benchd.core.effects import ClusterView
 
 # Growth of the interval while polls bring nothing new, and where it ends (seconds).
 GROWTH = 1.5

@@ -13,30 +13,23 @@ from typing import Protocol
 
 import structlog
 
+from benchd.core.effects import Cancel, Collect, Effect, Finish, Poll, Probe, Retry, Submit
 from benchd.core.lifecycle import Rules
 from benchd.core.model import (
     Accepted,
-    Cancel,
     CancelWhy,
-    Collect,
-    Effect,
     Event,
     Evidence,
     Expired,
     Fetched,
-    Finish,
     Job,
     JobState,
     Observation,
-    Poll,
     PollAnswer,
-    Probe,
     ProbeAnswer,
     Refused,
-    Retry,
     Run,
     Submission,
-    Submit,
     Trigger,
     Unknown,
 )

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from benchd import __version__
 from benchd.api.control import ClusterStatus, DaemonStatus, Stream
-from benchd.core.model import TERMINAL, CancelWhy, Event, Evidence, Job, Run, Trigger, World
+from benchd.core.effects import World
+from benchd.core.model import TERMINAL, CancelWhy, Event, Evidence, Job, Run, Trigger
 from benchd.core.policy import own_services
 from benchd.core.spec import Role
 from benchd.core.view import ended_well, index

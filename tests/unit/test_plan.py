@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from benchd.core.model import (
-    Binding,
+from benchd.core.effects import (
     Cancel,
-    CancelWhy,
     ClusterView,
     Collect,
     Effect,
-    Endpoint,
     Finish,
-    Job,
-    JobState,
     Poll,
     Probe,
-    Readiness,
     Retry,
-    Run,
-    RunOutcome,
     Submit,
     World,
+)
+from benchd.core.model import (
+    Binding,
+    CancelWhy,
+    Endpoint,
+    Job,
+    JobState,
+    Readiness,
+    Run,
+    RunOutcome,
 )
 from benchd.core.plan import decide, next_wake
 from benchd.core.spec import Limits, RestartPolicy, Target

@@ -18,24 +18,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from benchd.core.model import (
-    Binding,
+from benchd.core.effects import (
     Cancel,
-    CancelWhy,
     ClusterView,
     Collect,
     Effect,
     Finish,
-    Job,
-    JobState,
     Poll,
     Probe,
-    Readiness,
     Retry,
-    Run,
     Submit,
     World,
 )
+from benchd.core.model import Binding, CancelWhy, Job, JobState, Readiness, Run
 from benchd.core.policy import cancel_reason, is_followed, verdict
 from benchd.core.spec import Role, Target
 from benchd.core.view import Index, index, is_uncollected

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from benchd.core.model import CancelWhy, Job, JobState, Run, World
+from benchd.core.effects import World
+from benchd.core.model import CancelWhy, Job, JobState, Run
 from benchd.core.spec import Role
 
 Slot = tuple[str, Role, str, int, int, int]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from benchd.core.model import Job, JobState, Readiness, World
+from benchd.core.effects import World
+from benchd.core.model import Job, JobState, Readiness
 from benchd.core.policy import own_services
 from benchd.core.slurm import reason_class
 from benchd.core.spec import Role

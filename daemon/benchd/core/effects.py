@@ -1,0 +1,85 @@
+"""What ``decide`` sees and what it wants: the world, and the effects the engine carries out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from benchd.core.model import Binding, CancelWhy, Job, Run, RunOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Submit (or settle the submission of) this job."""
+
+    token: str
+    bindings: tuple[Binding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """Ask Slurm about all our jobs on this cluster."""
+
+    cluster: str
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Look whether this service answers."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Collect:
+    """Bring this job's results home."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Record that this job should end, if not recorded yet, and tell Slurm."""
+
+    token: str
+    why: CancelWhy
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Make attempt + 1 of this job: a new row."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Write the report and close the run."""
+
+    run_id: str
+    outcome: RunOutcome
+    why: str | None = None
+
+
+Effect = Submit | Poll | Probe | Collect | Cancel | Retry | Finish
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterView:
+    """What decide() needs to know about a cluster's link; lives in memory, rebuilt by asking."""
+
+    name: str
+    last_poll_at: float | None = None  # last *answered* poll
+    next_poll_at: float = 0.0
+    paused: bool = False
+    max_jobs: int = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """Everything decide() sees: unfinished runs, all their jobs, every live job, and the links."""
+
+    runs: tuple[Run, ...]
+    jobs: tuple[Job, ...]
+    valid: Mapping[str, bool]  # token -> its collected result is valid
+    clusters: Mapping[str, ClusterView]
