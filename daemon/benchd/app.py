@@ -114,6 +114,7 @@ class Daemon:
         await stack.enter_async_context(self.interface)
 
     def _store(self) -> Store:
+        self.metrics.store_writable.set(1)
         return Store(
             self.state_dir / "benchd.sqlite3",
             on_commit=self.metrics.store_commit_seconds.observe,

@@ -83,6 +83,9 @@ def run(args: argparse.Namespace) -> int:
     """Run the daemon until SIGTERM or SIGINT."""
     import asyncio
 
+    # structlog imports rich when it finds it: 5 MB for tracebacks that no daemon draws.
+    sys.modules.setdefault("rich", None)  # type: ignore[arg-type] # None: "not to be imported"
+
     from benchd import config, log
     from benchd.app import serve
     from benchd.errors import ConfigError, UserError

@@ -155,5 +155,6 @@ def blame(jobs: list[Job]) -> str:
     first = jobs[0]
     others = f" (and {len(jobs) - 1} more)" if len(jobs) > 1 else ""
     detail = f": {first.detail}" if first.detail else ""
-    words = [first.role, first.name, str(first.state), first.why or ""]
+    why = first.why if first.why != first.state else f"exit {first.exit_code}"
+    words = [first.role, first.name, str(first.state), why or ""]
     return " ".join(w for w in words if w) + detail + others
