@@ -22,6 +22,7 @@ from benchd.core.model import Endpoint, Verdict
 from benchd.core.results import Measured, Severity, count_flags
 from benchd.core.script import Payload, Sh
 from benchd.core.spec import HealthCheck, JobSpec, Role
+from support.near import until, until_answered
 
 # Seconds after which something that should have happened is given up.
 PATIENCE = 30.0
@@ -72,11 +73,14 @@ async def redis(job: Path, **parameters: Any) -> AsyncIterator[int]:
     port = free_port()
     payload = CATALOG.services["redis"].payload(spec)
     process = await start(payload, job, {"BENCHD_PORT": str(port)})
+
+    async def good() -> Verdict | None:
+        assert process.returncode is None
+        verdict = await look(port)
+        return verdict if verdict is Verdict.GOOD else None
+
     try:
-        async with asyncio.timeout(PATIENCE):
-            while await look(port) is not Verdict.GOOD:
-                assert process.returncode is None
-                await asyncio.sleep(0.02)
+        await until_answered(good, PATIENCE)
         yield port
     finally:
         if process.returncode is None:
@@ -223,10 +227,12 @@ async def test_sigterm_stops_the_benchmark(tmp_path: Path) -> None:
     spec = client(requests=1_000_000_000)
     async with redis(tmp_path) as port:
         process = await bench(tmp_path, port, spec)
-        async with asyncio.timeout(PATIENCE):
-            while not (tmp_path / "result" / "redis-benchmark.csv").exists():
-                assert process.returncode is None
-                await asyncio.sleep(0.02)
+
+        def measuring() -> bool:
+            assert process.returncode is None
+            return (tmp_path / "result" / "redis-benchmark.csv").exists()
+
+        await until(measuring, PATIENCE)
         process.terminate()
         status, _, _ = await ended(process, tmp_path)
     assert status == 143

@@ -13,6 +13,7 @@ import pytest
 from benchd.catalog.readings import load as read_load
 from benchd.core.results import count_flags
 from benchd.core.spec import JobSpec, Role
+from support.near import until
 from support.shipped import PATIENCE, Client, sim_llm, start_load
 
 SPEC = JobSpec(role=Role.CLIENT, name="llm-load", kind="llm-load")
@@ -30,10 +31,12 @@ def closed_port() -> int:
 async def until_measuring(client: Client) -> None:
     """Wait until a sample of the measurement is on disk."""
     path = client.out / "samples.jsonl"
-    async with asyncio.timeout(PATIENCE):
-        while not (path.exists() and b'"measure"' in path.read_bytes()):
-            assert client.process.returncode is None
-            await asyncio.sleep(0.02)
+
+    def measuring() -> bool:
+        assert client.process.returncode is None
+        return path.exists() and b'"measure"' in path.read_bytes()
+
+    await until(measuring, PATIENCE)
 
 
 @pytest.mark.asyncio

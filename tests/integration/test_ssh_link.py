@@ -17,6 +17,7 @@ from benchd.errors import NeedsHuman, Unreachable
 from benchd.metrics import Metrics
 from benchd.sim import EmbeddedCluster
 from support.near import QUICK, link_to, sample, settings_for, until
+from support.near_slurm import Now
 from support.wire import Wire
 
 pytestmark = pytest.mark.asyncio
@@ -84,8 +85,8 @@ async def test_a_cut_in_the_middle_is_an_unknown_outcome_and_the_link_comes_back
     cluster: EmbeddedCluster,
 ) -> None:
     """A connection that drops in mid-command is no answer; the next command logs in again."""
-    metrics = Metrics()
-    link = link_to(cluster, metrics=metrics)
+    metrics, clock = Metrics(), Now(0.0)
+    link = link_to(cluster, metrics=metrics, clock=clock)
     mark = cluster.dir / "started"
     running = asyncio.create_task(link.run(f"touch {mark}; sleep 30", op="x", timeout=60))
     await until(mark.exists)
@@ -95,7 +96,7 @@ async def test_a_cut_in_the_middle_is_an_unknown_outcome_and_the_link_comes_back
     await until(lambda: link.state is LinkState.DOWN)
     with pytest.raises(Resting):
         await link.run("true", op="x", timeout=5)
-    await asyncio.sleep(QUICK.ceiling)  # the floor between logins, on the link's own clock
+    clock.now += QUICK.ceiling  # more than the pause after one failure
     done = await link.run("echo back", op="x", timeout=10)
     await link.close()
     assert (True, b"back\n", 2) == (caught.value.sent, done.stdout, link.generation)
@@ -295,8 +296,11 @@ async def test_a_command_given_up_by_its_caller_frees_its_session(
     """Cancelling callers leaves the channel budget whole."""
     link = link_to(cluster, channels=2)
     await link.run("true", op="x", timeout=5)
-    tasks = [asyncio.create_task(link.run("sleep 3", op="x", timeout=3)) for _ in range(2)]
-    await asyncio.sleep(0.1)  # until both sessions are open; nothing to look at from here
+    marks = [cluster.dir / f"started-{n}" for n in range(2)]
+    tasks = [
+        asyncio.create_task(link.run(f"touch {mark}; sleep 3", op="x", timeout=3)) for mark in marks
+    ]
+    await until(lambda: all(mark.exists() for mark in marks))
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

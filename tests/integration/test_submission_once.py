@@ -14,7 +14,7 @@ from benchd.edge.ssh import Link
 from benchd.errors import NeedsHuman, Unreachable
 from benchd.sim import EmbeddedCluster
 from support.builders import client
-from support.near import QUICK, sample, settings_for
+from support.near import QUICK, sample, settings_for, until_answered
 from support.near_slurm import FENCED, Near, Now, Opened, Words, job_dir, near, order
 from support.wire import Wire
 
@@ -345,15 +345,14 @@ async def test_rpcs_are_counted_for_what_was_called(
 async def _submit_when_up(at: Near, what: Any) -> Any:
     """Submit again as soon as the link may log in again."""
     assert isinstance(at.shell, Link)
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                answer = await at.cluster.submit(what)
-            except Unreachable:
-                await asyncio.sleep(QUICK.floor)
-                continue
-            if not isinstance(answer, Unknown):
-                return answer
+
+    async def settled() -> Any:
+        with suppress(Unreachable):
+            answer = await at.cluster.submit(what)
+            return None if isinstance(answer, Unknown) else answer
+        return None
+
+    return await until_answered(settled, 20, pause=QUICK.floor)
 
 
 def _known(slurm: EmbeddedCluster, port: int) -> str:

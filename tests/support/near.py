@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from benchd.config import Budget, ClusterSettings, SSHSettings
 from benchd.edge.login import Pace
 from benchd.edge.ssh import Link
 from benchd.metrics import Metrics
 from benchd.sim import EmbeddedCluster
+
+Answer = TypeVar("Answer")
 
 # Seconds. A frozen server is found after 0.6 s, a failed login may be repeated after 0.05 s.
 QUICK = Pace(
@@ -53,6 +56,7 @@ def link_to(
     metrics: Metrics | None = None,
     pace: Pace = QUICK,
     channels: int = 5,
+    clock: Callable[[], float] = time.monotonic,
     **over: Any,
 ) -> Link:
     """Return a link to the cluster's login node, not yet logged in."""
@@ -61,6 +65,7 @@ def link_to(
         settings_for(cluster, channels=channels, **over),
         metrics=metrics or Metrics(),
         pace=pace,
+        clock=clock,
     )
 
 
@@ -69,6 +74,16 @@ async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - the condition is another process's
             await asyncio.sleep(0.01)
+
+
+async def until_answered(
+    ask: Callable[[], Awaitable[Answer | None]], seconds: float = 10.0, *, pause: float = 0.01
+) -> Answer:
+    """Ask again until the answer is not None and return it; fail when none comes in time."""
+    async with asyncio.timeout(seconds):
+        while (answer := await ask()) is None:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(pause)
+        return answer
 
 
 def sample(metrics: Metrics, name: str, **labels: str) -> float:
