@@ -21,13 +21,13 @@ DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent / "daemon"))
 
 from benchd import config  # noqa: E402 - the path is set above
-from benchd.catalog import CATALOG  # noqa: E402
-from benchd.catalog.kinds import Kind, Parameter  # noqa: E402
-from benchd.cli import ctl, daemon  # noqa: E402
-from benchd.core import lifecycle, readiness, spec  # noqa: E402
-from benchd.core.model import LIVE, TERMINAL, JobState  # noqa: E402
-from benchd.fields import Model, Resources  # noqa: E402
-from benchd.metrics import Metrics  # noqa: E402
+from benchd.catalog import CATALOG  # noqa: E402 - as above
+from benchd.catalog.kinds import Kind, Parameter  # noqa: E402 - as above
+from benchd.cli import ctl, daemon  # noqa: E402 - as above
+from benchd.core import lifecycle, readiness, spec  # noqa: E402 - as above
+from benchd.core.model import LIVE, TERMINAL, JobState  # noqa: E402 - as above
+from benchd.fields import Model, Resources  # noqa: E402 - as above
+from benchd.metrics import Metrics  # noqa: E402 - as above
 
 _SECTION = re.compile(
     r"(?P<open><!-- generated: (?P<name>[\w-]+) -->\n).*?(?P<close><!-- end -->)", re.DOTALL
@@ -284,9 +284,9 @@ def benchctl_commands() -> str:
 def _commands(parser: argparse.ArgumentParser, name: str) -> Iterator[str]:
     """Yield a section for each command. argparse's own usage text differs between versions."""
     for action in parser._actions:  # noqa: SLF001 - argparse has no public way to list them
-        if not isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+        if not isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - as above
             continue
-        helps = {choice.dest: choice.help or "" for choice in action._choices_actions}  # noqa: SLF001
+        helps = {choice.dest: choice.help or "" for choice in action._choices_actions}  # noqa: SLF001 - as above
         for command, sub in action.choices.items():
             yield _command(f"{name} {command}", helps.get(command, ""), sub)
             yield from _commands(sub, f"{name} {command}")
@@ -295,7 +295,7 @@ def _commands(parser: argparse.ArgumentParser, name: str) -> Iterator[str]:
 def _command(name: str, text: str, parser: argparse.ArgumentParser) -> str:
     options = []
     usage = [name]
-    for action in parser._actions:  # noqa: SLF001
+    for action in parser._actions:  # noqa: SLF001 - as above
         if action.dest in {"help", "socket", "json"}:
             continue
         value = action.metavar or action.dest.upper()
