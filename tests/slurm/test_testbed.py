@@ -28,7 +28,7 @@ def submit(slurm: RealSlurm, name: str, command: str) -> None:
 
 def accounted(slurm: RealSlurm, name: str) -> list[tuple[str, str]]:
     """Return state and exit code of every job of this name, once there is an end."""
-    until(lambda: any(row["End"] != "Unknown" for row in slurm.sacct(name)), 20.0)
+    assert until(lambda: slurm.squeue().get(name) in {"COMPLETED", "FAILED"}, 30.0)
     return [(row["State"], row["ExitCode"]) for row in slurm.sacct(name)]
 
 

@@ -19,6 +19,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from slurm import testbed_files as files
@@ -220,13 +221,16 @@ class Testbed:
             return " is UP" in self.run("scontrol", "ping").stdout
         return answers(self.plan.ports[name])
 
+    def _has_settled(self, name: str) -> bool:
+        return self.pid(name) is None or self._is_ready(name)
+
     def up(self, *names: str) -> None:
         """Start daemons and wait until each one answers."""
         self._check(names)
         for name in names:
             self._launch(name)
         for name in names:
-            if not until(lambda n=name: self.pid(n) is None or self._is_ready(n), READY_S):
+            if not until(partial(self._has_settled, name), READY_S):
                 raise TestbedError(
                     f"{name} does not answer after {READY_S:.0f} s\n{self.tail(name)}"
                 )
@@ -322,7 +326,7 @@ class Testbed:
                     found.append(int(entry.name))
         return found
 
-    def _end_jobs(self) -> None:
+    def end_jobs(self) -> None:
         """Cancel every job and wait for their ends; what hangs is killed with its processes."""
         signal_all([p for n in self.plan.daemons if (p := self.pid(n))], signal.SIGCONT)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -335,7 +339,7 @@ class Testbed:
 
     def stop(self, *, purge: bool = False) -> None:
         """End all jobs, then every daemon; with ``purge`` remove the directory as well."""
-        self._end_jobs()
+        self.end_jobs()
         self.down("sshd", *self.plan.slurmds)
         signal_all([q for p in self._step_daemons() for q in (*descendants(p), p)], signal.SIGKILL)
         for name in ("slurmctld", "slurmdbd", "mariadbd", "munged"):

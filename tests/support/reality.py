@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from functools import cache
 from pathlib import Path
 from types import FrameType
@@ -26,6 +26,7 @@ from typing import NoReturn
 import pytest
 
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"  # daemons; a plain user's PATH often lacks them
+LONGEST_S = 180.0  # for one test with its fixtures; the longest take 20 s on two busy cores
 UNOBTAINABLE = Path(__file__).resolve().parent.parent / "unobtainable.toml"
 Probe = Callable[[], str | None]  # None: it is here; otherwise the reason why not
 
@@ -140,6 +141,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             )
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail a test that hangs, instead of hanging with it; again, if its fixtures then hang."""
+
+    def on_alarm(_number: int, _frame: FrameType | None) -> NoReturn:
+        pytest.fail(f"{item.nodeid} hangs: no end after {LONGEST_S:.0f} s")
+
+    before = signal.signal(signal.SIGALRM, on_alarm)
+    signal.setitimer(signal.ITIMER_REAL, LONGEST_S, LONGEST_S)
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip, or fail, a test whose components are not on this machine."""
@@ -158,16 +175,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Turn a skip that did not come from here into a failure."""
-    report: pytest.TestReport = yield  # type: ignore[misc, assignment] # pluggy sends it in
+    report = yield
     if report.skipped and not hasattr(report, "wasxfail") and not item.stash.get(_ours, False):
         report.outcome = "failed"
         report.longrepr = (
             f"{item.nodeid} ({call.when}) skipped by itself: {report.longrepr}\n"
             "Say what it needs with @pytest.mark.real(...); see tests/support/reality.py."
         )
-    return report  # type: ignore[return-value] # as above
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from slurm.lease import Lease
+from slurm.testbed import until
 
+LAG_S = 20.0  # until slurmdbd must know what slurmctld knows; it took up to 5 s on a busy machine
+LIVE = {"PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED"}
 SACCT_FIELDS = ("JobIDRaw", "JobName", "State", "ExitCode", "NodeList", "Submit", "Start", "End")
 
 
@@ -82,7 +85,26 @@ class RealSlurm:
         return done.stdout
 
     def sacct(self, token: str) -> list[dict[str, str]]:
-        """Return what accounting knows about every Slurm job of this name, duplicates included."""
+        """Return what accounting knows about every Slurm job of this name, duplicates included.
+
+        Accounting lags: this waits until it knows what slurmctld knows about jobs of this name.
+        """
+        rows: list[dict[str, str]] = []
+
+        def is_settled() -> bool:
+            rows[:] = self._accounted(token)
+            ended = {row["JobIDRaw"] for row in rows if row["End"] != "Unknown"}
+            live = {row["JobIDRaw"] for row in rows} - ended
+            argv = ["squeue", "-h", "-t", "all", f"--name={token}", "-o", "%A|%T"]
+            known = dict(line.split("|") for line in self.run(*argv).splitlines())
+            return all(
+                job in (live | ended if state in LIVE else ended) for job, state in known.items()
+            )
+
+        until(is_settled, LAG_S)
+        return rows
+
+    def _accounted(self, token: str) -> list[dict[str, str]]:
         argv = ["sacct", "-X", "-n", "-P", "-D", "-S", "now-1days", f"--name={token}"]
         rows = self.run(*argv, f"--format={','.join(SACCT_FIELDS)}").splitlines()
         return [dict(zip(SACCT_FIELDS, row.split("|"), strict=True)) for row in rows]
@@ -109,6 +131,7 @@ def real_slurm(_slurm_session: RealSlurm) -> Iterator[RealSlurm]:
     testbed = _slurm_session.lease.testbed
     _slurm_session.ctl("resume", *testbed.plan.daemons)
     testbed.up(*testbed.plan.daemons)
+    testbed.end_jobs()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-LAYERS, WIDTH, HEADS, CONTEXT = 2, 64, 4, 4096
+LAYERS, WIDTH, HEADS, CONTEXT = 2, 64, 4, 8192
 HIDDEN = 4 * WIDTH
 ALIGNMENT = 32  # bytes; the format's default
 SYLLABLES = 256  # made-up words: enough for text that tokenises to fewer tokens than bytes
