@@ -201,5 +201,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for told, count in sorted(skips.items()):
         terminalreporter.line(f"{count} not run here: {told}", yellow=True)
     if skips and not is_required():
-        install = "tests/install/system-packages.sh"
-        terminalreporter.line(f"What can be installed comes with {install} (make test runs it).")
+        terminalreporter.line("make test installs what can be installed, where it may.")
