@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ import structlog
 
 from benchd import __version__
 from benchd.api.server import Interface
+from benchd.api.views import run_phase
 from benchd.catalog import CATALOG
 from benchd.closing import Closing
 from benchd.config import ClusterSettings, Settings
@@ -250,7 +252,8 @@ class Daemon:
         counts = await self.store.counts()
         replace_all(m.jobs, {tuple(key): float(n) for *key, n in counts})
         runs, jobs, _ = await self.store.world()
-        replace_all(m.runs, {("open",): float(len(runs))})
+        phases = Counter(run_phase(run, [j for j in jobs if j.run_id == run.id]) for run in runs)
+        replace_all(m.runs, {(phase,): float(n) for phase, n in phases.items()})
         ready: dict[tuple[str, ...], float] = {}
         for job in jobs:
             if job.role is Role.SERVICE and not job.is_terminal:

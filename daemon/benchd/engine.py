@@ -15,7 +15,7 @@ from typing import Protocol
 
 import structlog
 
-from benchd.core.effects import Effect, Finish, Poll, Retry, Submit, World
+from benchd.core.effects import Effect, Finish, Open, Poll, Retry, Submit, World
 from benchd.core.lifecycle import IllegalMove, Rules, advance
 from benchd.core.model import Binding, Event, Job, Readiness, Run, Trigger
 from benchd.core.plan import decide, effect_key, next_wake
@@ -259,7 +259,7 @@ def _kind(effect: Effect) -> str:
 
 def cluster_of(effect: Effect, clusters: Mapping[str, str]) -> str | None:
     """Return the cluster an effect talks to, given token -> cluster; None for work at home."""
-    if isinstance(effect, Poll):
+    if isinstance(effect, Poll | Open):
         return effect.cluster
     if isinstance(effect, Finish | Retry):
         return None

@@ -35,6 +35,7 @@ class Pacing:
     paused: str | None = None  # why, in a sentence; None when not paused
     last_poll_at: float | None = None
     next_poll_at: float = 0.0
+    is_open: bool = False
     failures: int = 0
     quiet_until: float = 0.0  # nothing is sent to the cluster before this
     interval: float = field(init=False)
@@ -48,6 +49,7 @@ class Pacing:
             name=self.name,
             last_poll_at=self.last_poll_at,
             next_poll_at=max(self.next_poll_at, self.quiet_until),
+            is_open=self.is_open,
             paused=self.paused is not None,
             max_jobs=self.max_jobs,
         )

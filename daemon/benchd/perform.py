@@ -13,7 +13,7 @@ from typing import Protocol
 
 import structlog
 
-from benchd.core.effects import Cancel, Collect, Effect, Finish, Poll, Probe, Retry, Submit
+from benchd.core.effects import Cancel, Collect, Effect, Finish, Open, Poll, Probe, Retry, Submit
 from benchd.core.lifecycle import Rules
 from benchd.core.model import (
     Accepted,
@@ -54,6 +54,9 @@ TESTBED_PAUSE = 1.0
 
 class ClusterPort(Protocol):
     """Six verbs for Slurm, in our words."""
+
+    async def open(self) -> object:
+        """Log in, find the workdir, make it ours."""
 
     async def submit(self, order: SubmitOrder) -> Submission:
         """Send one try, or settle it."""
@@ -137,6 +140,8 @@ class Performing:
     async def perform(self, effect: Effect) -> float | None:
         """Do it; return seconds to wait before the same may be wanted again."""
         match effect:
+            case Open():
+                deed = self._open(effect)
             case Submit():
                 deed = self._submit(effect)
             case Poll():
@@ -167,6 +172,11 @@ class Performing:
         return any(j.run_id == job.run_id and j.role is Role.CLIENT for j in jobs)
 
     # --- submitting and ending --------------------------------------------------------------------
+
+    async def _open(self, effect: Open) -> float | None:
+        await self.clusters[effect.cluster].open()
+        self.pacings[effect.cluster].is_open = True
+        return None
 
     async def _submit(self, effect: Submit) -> float | None:
         job = await self.store.job(effect.token)

@@ -160,7 +160,7 @@ class Steering:
         return ClusterStatus(
             name=site.name,
             link=link,
-            detail=pacing.paused or "",
+            detail=pacing.paused or cluster.trouble or "",
             paused=pacing.paused is not None,
             circuit_open=cluster.circuit_open,
             last_poll_at=pacing.last_poll_at,
@@ -188,6 +188,7 @@ class Steering:
         site.shell.resume()
         if take_over:
             site.cluster.take_over()
+            site.pacing.is_open = False
         site.pacing.paused = None
         site.pacing.reached()
         self.engine.wake()
@@ -200,7 +201,14 @@ class Steering:
     async def waiting(self, token: str) -> str:
         """Return what benchd waits for now, in a sentence."""
         job = await self._job(token)
-        return waiting_for(job, await self.engine.look(), self.clock())
+        site = self.sites.get(job.cluster)
+        said = waiting_for(job, await self.engine.look(), self.clock())
+        if site is None or not said:
+            return said
+        if site.pacing.paused:
+            return f"cluster {job.cluster} is paused: {site.pacing.paused}"
+        trouble = site.cluster.trouble
+        return f"cluster {job.cluster} cannot be reached: {trouble}" if trouble else said
 
     def wake(self) -> None:
         """Let the engine look now."""

@@ -10,6 +10,7 @@ from benchd.core.effects import (
     Collect,
     Effect,
     Finish,
+    Open,
     Poll,
     Probe,
     Retry,
@@ -268,6 +269,13 @@ def test_back_off_and_the_job_limit_hold_submissions() -> None:
     full = {"alpha": replace(LATER, max_jobs=1)}
     two = world(service(name="a"), service(name="b"), clusters=full)
     assert 1 == len(of(Submit, decide(two, NOW)))
+
+
+def test_nothing_is_announced_to_a_cluster_that_was_never_reached() -> None:
+    """It is opened first: what was never announced can be cancelled without asking anybody."""
+    closed = {"alpha": replace(LATER, is_open=False)}
+    effects = decide(world(service(), service(name="b"), clusters=closed), NOW)
+    assert [Open("alpha")] == effects
 
 
 def test_a_paused_cluster_is_left_alone_but_wishes_are_recorded() -> None:

@@ -9,6 +9,13 @@ from benchd.core.model import Binding, CancelWhy, Job, Run, RunOutcome
 
 
 @dataclass(frozen=True, slots=True)
+class Open:
+    """Reach this cluster for the first time: log in, find the workdir, make it ours."""
+
+    cluster: str
+
+
+@dataclass(frozen=True, slots=True)
 class Submit:
     """Submit (or settle the submission of) this job."""
 
@@ -61,7 +68,7 @@ class Finish:
     why: str | None = None
 
 
-Effect = Submit | Poll | Probe | Collect | Cancel | Retry | Finish
+Effect = Open | Submit | Poll | Probe | Collect | Cancel | Retry | Finish
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +78,7 @@ class ClusterView:
     name: str
     last_poll_at: float | None = None  # last *answered* poll
     next_poll_at: float = 0.0
+    is_open: bool = True  # its workdir was reached since the daemon started
     paused: bool = False
     max_jobs: int = 200
 

@@ -24,6 +24,7 @@ from benchd.core.effects import (
     Collect,
     Effect,
     Finish,
+    Open,
     Poll,
     Probe,
     Retry,
@@ -50,12 +51,13 @@ def decide(world: World, now: float) -> list[Effect]:
         effects += _finish(run, seen)
     effects += [Probe(j.token) for j in world.jobs if _is_probe_due(j, now)]
     effects += [Poll(name) for name, view in world.clusters.items() if _is_poll_due(view, seen)]
-    return [effect for effect in _once(effects) if not _is_paused(effect, seen)]
+    wanted = (_opened(effect, seen) for effect in effects)
+    return [effect for effect in _once(wanted) if not _is_paused(effect, seen)]
 
 
 def effect_key(effect: Effect) -> str:
     """Return what at most one task may be busy with: a token, a run or a cluster."""
-    if isinstance(effect, Poll):
+    if isinstance(effect, Poll | Open):
         return f"cluster:{effect.cluster}"
     if isinstance(effect, Finish):
         return f"run:{effect.run_id}"
@@ -72,10 +74,28 @@ def _once(effects: Iterable[Effect]) -> Iterator[Effect]:
             yield effect
 
 
+def _opened(effect: Effect, index: Index) -> Effect:
+    """Return the effect, or what must come before it.
+
+    A submission is announced in the store before it is sent, and what is announced can only be
+    taken back by asking the cluster; so nothing is announced to a cluster never reached.
+    """
+    if not isinstance(effect, Submit):
+        return effect
+    view = index.world.clusters.get(index.rows[effect.token].cluster)
+    return effect if view is None or view.is_open else Open(view.name)
+
+
+def _cluster_of(effect: Open | Poll | Submit | Probe | Cancel | Collect, index: Index) -> str:
+    if isinstance(effect, Open | Poll):
+        return effect.cluster
+    return index.rows[effect.token].cluster
+
+
 def _is_paused(effect: Effect, index: Index) -> bool:
     if isinstance(effect, Finish | Retry):
         return False
-    name = effect.cluster if isinstance(effect, Poll) else index.rows[effect.token].cluster
+    name = _cluster_of(effect, index)
     if isinstance(effect, Cancel) and index.rows[effect.token].cancel_requested_at is None:
         return False  # the wish is recorded even when nobody can be told yet
     view = index.world.clusters.get(name)
