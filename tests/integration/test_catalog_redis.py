@@ -76,8 +76,8 @@ async def redis(job: Path, **parameters: Any) -> AsyncIterator[int]:
 
     async def good() -> Verdict | None:
         assert process.returncode is None
-        verdict = await look(port)
-        return verdict if verdict is Verdict.GOOD else None
+        said = await look(port)
+        return said if said is Verdict.GOOD else None
 
     try:
         await until_answered(good, PATIENCE)

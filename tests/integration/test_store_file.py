@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import sqlite3
 import stat
 import subprocess
@@ -276,10 +275,9 @@ def test_a_used_up_quota_is_survived(path: Path) -> None:
     assert rest == ["kept True False", "again True True [False, True]"]
 
 
+@pytest.mark.real("user-namespaces")
 def test_a_full_disk_is_survived(tmp_path: Path) -> None:
     """On a full disk all that was acknowledged is read, and writing resumes once there is room."""
-    if shutil.which("unshare") is None or _child("unshare", "-rm", "true").returncode != 0:
-        pytest.skip("mounting a small disk needs unshare and user namespaces")
     story = (
         'mount -t tmpfs -o size=2m small "$1" && head -c 1000000 /dev/zero > "$1/ballast" && '
         'shift && exec "$@"'

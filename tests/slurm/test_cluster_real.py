@@ -16,11 +16,12 @@ from benchd.config import Budget, ClusterSettings, SSHSettings
 from benchd.core.model import Accepted, Job, JobState, Refused, Trigger, Unknown
 from benchd.edge.cluster import Cluster
 from benchd.edge.login import LinkState, Pace
+from benchd.edge.shell import Completed
 from benchd.edge.ssh import Link
 from benchd.errors import NeedsHuman, Unreachable
 from benchd.metrics import Metrics
 from support.builders import INSTANCE, client
-from support.near import until
+from support.near import until, until_answered
 from support.near_slurm import FENCED, Words, live, order
 from support.realslurm import RealSlurm
 from support.wire import Wire
@@ -140,12 +141,13 @@ async def test_a_dropped_session_is_unknown_and_the_link_comes_back(
         with pytest.raises(Unreachable) as caught:
             await running
         assert caught.value.sent
-        async with asyncio.timeout(20):
-            while True:
-                with suppress(Unreachable):
-                    await link.run("true", op="x", timeout=5)
-                    break
-                await asyncio.sleep(PACE.floor)
+
+        async def back() -> Completed | None:
+            with suppress(Unreachable):
+                return await link.run("true", op="x", timeout=5)
+            return None
+
+        await until_answered(back, 20, pause=PACE.floor)
         assert 2 == link.generation
 
 
@@ -258,10 +260,11 @@ async def test_a_real_twin_meets_the_claim(real_slurm: RealSlurm) -> None:
 
 async def _submit_when_up(cluster: Cluster, job: Job) -> Accepted:
     """Submit the same order again until its outcome is known."""
-    async with asyncio.timeout(60):
-        while True:
-            with suppress(Unreachable):
-                answer = await cluster.submit(order(job, time.time()))
-                if isinstance(answer, Accepted):
-                    return answer
-            await asyncio.sleep(PACE.floor)
+
+    async def settled() -> Accepted | None:
+        with suppress(Unreachable):
+            answer = await cluster.submit(order(job, time.time()))
+            return answer if isinstance(answer, Accepted) else None
+        return None
+
+    return await until_answered(settled, 60, pause=PACE.floor)
