@@ -1,3 +1,3 @@
 """What every test may use: the fixtures and rules themselves live in ``support``."""
 
-pytest_plugins = ["support.reality", "support.realslurm"]
+pytest_plugins = ["support.logs", "support.reality", "support.realslurm"]
