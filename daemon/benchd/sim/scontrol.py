@@ -177,16 +177,7 @@ def _job(job: Job, call: Call) -> list[str]:
     def when(at: float | None) -> str:
         return moment(at, {}, unknown="Unknown")
 
-    out = request.output or f"slurm-{job.id}.out"
-    out = (out if out.startswith("/") else f"{request.chdir}/{out}").replace("%j", str(job.id))
-    err = request.error or out
-    err = (err if err.startswith("/") else f"{request.chdir}/{err}").replace("%j", str(job.id))
-    nodes = node_list(job.nodes)
-    if request.memory_mb is not None:
-        memory = f"MinMemoryNode={size(request.memory_mb)}"
-    else:
-        per_cpu = request.memory_per_cpu_mb or call.model.config.mem_per_cpu_mb
-        memory = f"MinMemoryCPU={size(per_cpu)}"
+    out, err = _streams(job)
     lines = [
         f"JobId={job.id} JobName={request.name}",
         f"UserId={who} GroupId={who} MCS_label=N/A",
@@ -206,7 +197,7 @@ def _job(job: Job, call: Call) -> list[str]:
         f"SuspendTime=None SecsPreSuspend=0 LastSchedEval={when(call.now)} Scheduler=Main",
         f"Partition={job.partition} AllocNode:Sid=localhost:1",
         "ReqNodeList=(null) ExcNodeList=(null)",
-        f"NodeList={nodes}",
+        f"NodeList={node_list(job.nodes)}",
     ]
     if job.nodes:
         lines.append(f"BatchHost={job.nodes[0]}")
@@ -218,7 +209,7 @@ def _job(job: Job, call: Call) -> list[str]:
         ),
         f"TRES=cpu={job.cpus},node={job.node_count},billing={job.cpus}",
         "Socks/Node=* NtasksPerN:B:S:C=0:0:*:* CoreSpec=*",
-        f"MinCPUsNode={request.cpus_per_task} {memory} MinTmpDiskNode=0",
+        f"MinCPUsNode={request.cpus_per_task} {_memory(job, call)} MinTmpDiskNode=0",
         "Features=(null) DelayBoot=00:00:00",
         "OverSubscribe=OK Contiguous=0 Licenses=(null) Network=(null)",
         f"Command={request.command or '(null)'}",
@@ -228,6 +219,26 @@ def _job(job: Job, call: Call) -> list[str]:
         f"StdOut={out}",
         "Power=",
     ]
+
+
+def _streams(job: Job) -> tuple[str, str]:
+    """Return the paths of a job's output and errors."""
+
+    def path(name: str) -> str:
+        whole = name if name.startswith("/") else f"{job.request.chdir}/{name}"
+        return whole.replace("%j", str(job.id))
+
+    out = path(job.request.output or f"slurm-{job.id}.out")
+    return out, path(job.request.error) if job.request.error else out
+
+
+def _memory(job: Job, call: Call) -> str:
+    """Return what a job asked for: memory of a node, or of each CPU."""
+    request = job.request
+    if request.memory_mb is not None:
+        return f"MinMemoryNode={size(request.memory_mb)}"
+    per_cpu = request.memory_per_cpu_mb or call.model.config.mem_per_cpu_mb
+    return f"MinMemoryCPU={size(per_cpu)}"
 
 
 def _show_nodes(call: Call, names: list[str]) -> Answer:
