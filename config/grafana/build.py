@@ -89,7 +89,7 @@ NOW = Row(
         stat(
             "Open runs",
             "Recipes that were accepted and are not finished.",
-            'sum(benchd_runs{phase="open"})',
+            "sum(benchd_runs) or vector(0)",
         ),
         stat(
             "Services that answer",
