@@ -91,6 +91,17 @@ async def load(directory: Path, answer: Answer, *options: str) -> Client:
         return client
 
 
+@pytest.mark.asyncio
+async def test_connection_closed_behind_the_answer(tmp_path: Path) -> None:
+    """A server that promises to keep connections and closes them costs no request."""
+    async with faulty(lambda _: (GOOD, True)) as (url, _):
+        usual = ("--requests", "40", "--concurrency", "1", "--warmup", "0", "--output-tokens", "2")
+        client = await start_load(tmp_path, "llm", "--url", url, *usual)
+        assert await client.wait() == 0
+        assert (client.result["counts"]["ok"], client.result["counts"]["errors"]) == (40, 0)
+        assert client.result["facts"]["resent"] > 0
+
+
 CASES: dict[str, tuple[bytes, bool, str, str]] = {
     "error in the middle of a stream": (
         stream(event("a "), ERROR, last=b""),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from benchd.core.effects import (
     Cancel,
     ClusterView,
@@ -228,6 +230,36 @@ def test_a_run_passes_when_every_result_is_home_and_valid() -> None:
     valid = world(redis, bench, valid={bench.token: True})
     assert [Finish(run().id, RunOutcome.PASSED)] == decide(valid, NOW)
     assert RunOutcome.INVALID == decide(world(redis, bench), NOW)[0].outcome
+
+
+@pytest.mark.parametrize(
+    ("jobs", "outcome"),
+    [
+        ([over(ready(), JobState.CANCELLED, cancel_why=CancelWhy.ASKED)], RunOutcome.PASSED),
+        ([over(service(), JobState.CANCELLED, cancel_why=CancelWhy.ASKED)], RunOutcome.CANCELLED),
+        (
+            [
+                over(service(), JobState.CANCELLED, cancel_why=CancelWhy.DONE),
+                over(client(), JobState.CANCELLED, cancel_why=CancelWhy.ASKED),
+            ],
+            RunOutcome.CANCELLED,
+        ),
+        (
+            [
+                over(ready(), JobState.CANCELLED, cancel_why=CancelWhy.ASKED),
+                over(client(), JobState.CANCELLED, cancel_why=CancelWhy.SIBLING),
+            ],
+            RunOutcome.CANCELLED,
+        ),
+    ],
+)
+def test_a_job_that_its_user_ended_ends_the_run_as_cancelled(
+    jobs: list[Job], outcome: RunOutcome
+) -> None:
+    """But for a service without clients that had answered: to be put down is its normal end."""
+    (finish,) = decide(world(*jobs), NOW)
+    assert isinstance(finish, Finish)
+    assert outcome is finish.outcome
 
 
 def test_a_cancelled_run_cancels_all_its_jobs_and_is_not_retried() -> None:

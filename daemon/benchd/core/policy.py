@@ -138,16 +138,24 @@ def verdict(run: Run, slots: list[Job], index: Index) -> tuple[RunOutcome, str |
         return RunOutcome.CANCELLED, "cancelled on request"
     clients = [j for j in slots if j.role is Role.CLIENT]
     if not clients:
-        bad = [j for j in slots if not ended_well(j) and j.cancel_why is not CancelWhy.ASKED]
-        return (RunOutcome.FAILED, blame(bad)) if bad else (RunOutcome.PASSED, None)
-    failed = [j for j in clients if j.state is not JobState.COMPLETED]
-    if failed:
-        services = [j for j in slots if j.role is Role.SERVICE and is_beyond_hope(j)]
-        return RunOutcome.FAILED, blame(services or failed)
+        bad = [j for j in slots if not (ended_well(j) or was_put_down(j))]
+    else:
+        bad = [j for j in clients if j.state is not JobState.COMPLETED]
+        bad = [j for j in slots if bad and j.role is Role.SERVICE and is_beyond_hope(j)] or bad
+    stopped = [j for j in bad if j.cancel_why is CancelWhy.ASKED]
+    if stopped:
+        return RunOutcome.CANCELLED, f"{stopped[0].role} {stopped[0].name} cancelled on request"
+    if bad:
+        return RunOutcome.FAILED, blame(bad)
     invalid = [j for j in clients if not index.world.valid.get(j.token, False)]
     if invalid:
         return RunOutcome.INVALID, f"{len(invalid)} of {len(clients)} results are not valid"
     return RunOutcome.PASSED, None
+
+
+def was_put_down(job: Job) -> bool:
+    """Tell whether a service that had answered was ended by its user: the end it was made for."""
+    return job.cancel_why is CancelWhy.ASKED and job.ready_at is not None
 
 
 def blame(jobs: list[Job]) -> str:

@@ -32,6 +32,7 @@ class _RawFacts(_Raw):
     loop_lag_p99_ms: float | None = None
     tokens_estimated: int = 0
     short_outputs: int = 0
+    resent: int = 0
     warmup_errors: int = 0
     model_listed: bool | None = None
     prompt_tokens_mean: float | None = None
@@ -137,6 +138,12 @@ def _load_flags(raw: _RawLoad, spec: JobSpec) -> Iterator[Flag]:
             limit=0,
             detail=detail,
         )
+    if facts.resent:
+        detail = (
+            "requests that crossed the server's closing of an idle connection were sent again; "
+            "their time runs from the first sending"
+        )
+        yield flag("resent", Severity.INFO, value=facts.resent, detail=detail)
     if facts.model_listed is False:
         detail = "the server answers to this model name but does not list it"
         yield flag("model_not_listed", Severity.INFO, detail=detail)

@@ -124,6 +124,25 @@ class Users:
                 pause = min(2 * pause, _LONGEST_BACKOFF)
 
     async def _one(self, sample: Sample, user: int, tokens: int) -> Tuple[List[float], bool]:
+        """Send one request; once more if the server had closed the connection it went to.
+
+        A server may close an idle connection while a request is on its way to it (RFC 9112, 9.5;
+        some do after every stream although they promise to keep it). Then a connection that was
+        used before dies without the first byte of an answer, and nothing was begun. The time of
+        such a request runs from its first sending.
+        """
+        answer = await self._try(sample, user, tokens)
+        unanswered = sample.status == "conn_lost" and sample.first_byte is None
+        if not unanswered or sample.conn_new:
+            return answer
+        first_sent = sample.sent
+        sample.status, sample.error, sample.end = "cancelled", "", None
+        sample.resent = True
+        answer = await self._try(sample, user, tokens)
+        sample.sent = first_sent
+        return answer
+
+    async def _try(self, sample: Sample, user: int, tokens: int) -> Tuple[List[float], bool]:
         connection = self.connections[user]
         if connection is None or not connection.usable:
             sample.conn_new = True

@@ -30,8 +30,8 @@ class Sample:
 
     __slots__ = (
         "chunks", "conn_new", "end", "error", "estimated", "events", "finish", "first",
-        "first_byte", "first_out", "index", "last", "phase", "prompt_tokens", "scheduled", "sent",
-        "status", "tokens", "user",
+        "first_byte", "first_out", "index", "last", "phase", "prompt_tokens", "resent", "scheduled",
+        "sent", "status", "tokens", "user",
     )  # fmt: skip
 
     def __init__(self, phase: str, index: int, user: int, scheduled: float) -> None:
@@ -52,6 +52,7 @@ class Sample:
         self.estimated = False
         self.finish: Optional[str] = None
         self.conn_new = False
+        self.resent = False
         self.status = "cancelled"
         self.error = ""
 

@@ -135,6 +135,7 @@ class Run:
                 "loop_lag_p99_ms": self.watch.lag_p99_ms,
                 "tokens_estimated": sum(1 for s in good if s.estimated),
                 "short_outputs": phase.short if phase else 0,
+                "resent": sum(1 for s in samples if s.resent),
                 "warmup_errors": sum(1 for s in warm if not s.ok),
                 "model_listed": preflight.is_listed(self.workload.options.model, self.found),
                 "prompt_tokens_mean": sum(prompts) / float(len(prompts)) if prompts else None,
