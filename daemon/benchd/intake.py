@@ -20,7 +20,7 @@ from benchd.core.recipe import parse, with_overrides
 from benchd.core.spec import Recipe
 from benchd.edge.archive import Archive
 from benchd.edge.inbox import Drop, Inbox, run_id
-from benchd.errors import Mistake, RecipeError, StoreError, UserError
+from benchd.errors import StoreError, UserError
 from benchd.metrics import Metrics
 
 log = structlog.get_logger()
@@ -96,21 +96,16 @@ class Intake:
         return await self._record(drop, recipe)
 
     def _parsed(self, data: bytes, name: str, overrides: Mapping[str, str]) -> Recipe:
-        recipe = parse(data, name, self.catalog, overrides=overrides)
-        self._cluster(recipe, name)
-        return recipe
+        return parse(data, name, self.catalog, overrides, clusters=self.settings.clusters)
 
-    def _cluster(self, recipe: Recipe, file: str) -> tuple[str, ClusterSettings]:
+    def _cluster(self, recipe: Recipe) -> tuple[str, ClusterSettings]:
+        """Return where a recipe that was accepted is to run."""
         known = self.settings.clusters
-        name = recipe.cluster or self.settings.default_cluster or next(iter(known), None)
-        if name is None or name not in known:
-            there = ", ".join(known) or "none"
-            what = f"no cluster {name!r} in the configuration; there are: {there}"
-            raise RecipeError(file, [Mistake(0, 0, "cluster", what)])
+        name = recipe.cluster or self.settings.default_cluster or next(iter(known))
         return name, known[name]
 
     async def _record(self, drop: Drop, recipe: Recipe) -> list[str]:
-        name, cluster = self._cluster(recipe, drop.name)
+        name, cluster = self._cluster(recipe)
         identity = run_id(self.store.instance, drop, name)
         now = self.clock()
         run = Run(

@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from benchd.errors import DocumentError, Mistake
+from benchd.plaintext import UNPRINTABLE, NotText, decode
 
 Path = tuple[str | int, ...]
 Mark = tuple[int, int]  # line and column, counting from 1
@@ -45,10 +46,6 @@ _BOOLEANS = {
     "False": False,
     "FALSE": False,
 }
-# What YAML calls printable, except the byte order mark, which is dropped at the start of a file.
-_UNPRINTABLE = re.compile(
-    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
-)
 _SIMPLE_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 _ADVICE = {
@@ -223,12 +220,16 @@ class _Reader:
         """Take a key or a simple value."""
         if len(event.value) > MAX_SCALAR:
             raise self.fatal(event, f"a text longer than {MAX_SCALAR} characters")
-        if found := _UNPRINTABLE.search(event.value):  # written as an escape, such as "\\0"
-            self.note(event, f"control character {found.group()!a}; remove it")
-        if self.frames and self.frames[-1].wants_key:
+        is_key = bool(self.frames) and self.frames[-1].wants_key
+        if is_key:
             self.key(event)
+        path = self.frames[-1].child() if is_key else self.place(event)
+        found = UNPRINTABLE.search(event.value)  # written as an escape, such as "\\0"
+        if found:
+            self.note(event, f"control character {found.group()!a}; remove it")
+            self.broken.add(path)
+        if is_key:
             return
-        self.place(event)
         # Quoted and block scalars are text; libyaml says '' for plain, the other parser None.
         self.add(event.value if event.style else plain(event.value))
 
@@ -316,27 +317,12 @@ def mark(event: Any) -> Mark:
     return event.start_mark.line + 1, event.start_mark.column + 1
 
 
-def _decode(data: bytes) -> str:
+def _text(data: bytes) -> str:
     """Return the text, or say why it is none."""
-    if len(data) > MAX_BYTES:
-        what = f"{len(data)} bytes; at most {MAX_BYTES // 1024} KiB are read"
-        raise _Fatal(Mistake(0, 0, "", what))
     try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        before = data[: error.start].decode("utf-8")
-        what = f"byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8 text"
-        raise _Fatal(Mistake(*_position(before), "", what)) from None
-    text = text.removeprefix("\ufeff")
-    if found := _UNPRINTABLE.search(text):
-        what = f"control character {found.group()!a}; this is not a plain text file"
-        raise _Fatal(Mistake(*_position(text[: found.start()]), "", what))
-    return text
-
-
-def _position(before: str) -> Mark:
-    """Return line and column of what follows this text."""
-    return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+        return decode(data, MAX_BYTES)
+    except NotText as found:
+        raise _Fatal(Mistake(found.line, found.column, "", found.what)) from None
 
 
 def _syntax(error: yaml.YAMLError) -> Mistake:
@@ -363,7 +349,7 @@ def read(data: bytes, file: str, error: type[DocumentError] = DocumentError) -> 
     """
     reader = _Reader()
     try:
-        for event in _events(_decode(data)):
+        for event in _events(_text(data)):
             reader.feed(event)
             if len(reader.mistakes) > MAX_MISTAKES:
                 break

@@ -223,6 +223,79 @@ def test_a_swept_value_is_judged_by_its_kind() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("redi", "this recipe has no service 'redi'; did you mean redis?"),
+        ("reddis", "this recipe has no service 'reddis'; did you mean redis?"),
+        ("monitro", "this recipe has no service 'monitro'; did you mean monitor?"),
+    ],
+)
+def test_a_slip_in_a_target_is_a_mistake(target: str, expected: str) -> None:
+    """A target that is almost a service of the recipe would be waited for without end."""
+    text = f"""\
+        services:
+          - {{name: redis}}
+          - {{name: monitor, kind: generic, command: monitor}}
+        client:
+          name: bench
+          kind: redis-benchmark
+          target_service: {{name: {target}}}
+        """
+    assert [f"web.yaml:7:26: client.target_service.name: {expected}"] == mistakes(text)
+
+
+def test_a_target_near_a_service_without_a_name_is_not_blamed() -> None:
+    """While a service's own name is wrong, nobody can say what its clients meant."""
+    text = """\
+        services:
+          - {name: Redis-Two, kind: redis}
+          - {name: redis-one, kind: redis}
+        client: {name: bench, kind: redis-benchmark, target_service: {name: redis-two}}
+        """
+    assert ["2:12 services[0].name"] == places(text)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ({}, "web.yaml:6:10: cluster: no cluster 'melxuina' in the configuration; "),
+        ({"cluster": "melxuina"}, "web.yaml: --set cluster: no cluster 'melxuina' in the "),
+    ],
+)
+def test_a_cluster_that_is_not_configured_is_a_mistake(
+    overrides: Mapping[str, str], expected: str
+) -> None:
+    """Where a configuration is known, its clusters are what a recipe can name."""
+    text = f"{GOOD}cluster: {'melxuina' if not overrides else 'meluxina'}\n"
+    with pytest.raises(RecipeError) as caught:
+        parse(text.encode(), "web.yaml", CATALOG, overrides, clusters=["meluxina", "local"])
+
+    assert str(caught.value).startswith(expected)
+    assert str(caught.value).endswith("; did you mean meluxina?")
+
+
+def test_a_control_character_is_told_once() -> None:
+    """Neither the models nor the catalogue repeat what the reader has said about a value."""
+    text = """\
+        service: {name: redis}
+        client:
+          name: bench
+          kind: redis-benchmark
+          target_service: {name: redis}
+          environment: {HOW: "x\\ey"}
+        "odd\\ekey": 1
+        sweep:
+          client.parameters.tests: [set, "a\\eb"]
+        """
+    expected = [
+        "6:22 client.environment.HOW",
+        "7:1 ['odd\\x1bkey']",
+        "9:34 sweep['client.parameters.tests'][1]",
+    ]
+    assert expected == places(text)
+
+
 def test_a_sweep_of_too_many_jobs_is_refused() -> None:
     """The number of jobs is bounded, and the message shows how it came about."""
     values = ", ".join(str(number) for number in range(1, 12))

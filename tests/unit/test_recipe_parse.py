@@ -83,6 +83,28 @@ def test_a_client_may_measure_a_service_of_another_run() -> None:
     assert expected == recipe.client.target_service.name
 
 
+@pytest.mark.parametrize(
+    "targets",
+    ["[{name: elsewhere}]", "[{name: redis-a}, {name: redis-b}]"],
+    ids=["not alike", "alike, but the own one is named too"],
+)
+def test_a_monitor_may_stand_beside_a_foreign_target(targets: str) -> None:
+    """Services of a recipe need no client of its own; other recipes' services can be measured."""
+    text = f"""\
+service: {{name: redis-a, kind: redis}}
+client: {{name: bench, kind: redis-benchmark, target_services: {targets}}}
+"""
+    assert parse(text.encode(), "web.yaml", CATALOG).client is not None
+
+
+def test_clusters_are_not_judged_without_a_configuration() -> None:
+    """A recipe may be checked where nobody knows which clusters there are."""
+    text = b"service: {name: redis}\ncluster: anywhere\n"
+    expected = "anywhere"
+    assert expected == parse(text, "web.yaml", CATALOG).cluster
+    assert expected == parse(text, "web.yaml", CATALOG, clusters={"anywhere": None}).cluster
+
+
 @pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.name)
 def test_the_shipped_recipes_are_valid(file: Path) -> None:
     """Every example can be dropped as it is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 from typing import Any
@@ -126,6 +127,37 @@ def test_every_mistake_before_a_syntax_error_is_reported() -> None:
 def test_limits_end_the_reading(data: bytes, expected: str) -> None:
     """A text that is too large, too deep or too rich is refused with the limit it passes."""
     assert expected == mistakes(data)[-1].rpartition(": ")[2]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "this is not text (it looks like a PNG image)"),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF", "this is not text (it looks like a JPEG image)"),
+        (b"GIF89a\x01\0\x01\0", "this is not text (it looks like a GIF image)"),
+        (gzip.compress(b"service: {name: redis}"), "this is not text (it looks like a gzip file)"),
+        (
+            b"\x7fELF\x02\x01\x01" + bytes(2 * yamldoc.MAX_BYTES),
+            "this is not text (it looks like an ELF program, or an image of one)",
+        ),
+        (
+            b"#!/usr/bin/env run-singularity\n\0SIF_MAGIC\x0001\0",
+            "this is not text (it looks like a container image)",
+        ),
+        (b"recipe.yaml".ljust(512, b"\0"), "this is not text"),
+        (b"a: \xc3\x28\x01\xff" * 20, "this is not text"),
+    ],
+    ids=["png", "jpeg", "gif", "gzip", "elf", "sif", "tar", "other"],
+)
+def test_what_is_no_text_is_called_what_it_is(data: bytes, expected: str) -> None:
+    """A picture or an archive is refused in one sentence, not by its first odd byte."""
+    assert [f"web.yaml: {expected}"] == mistakes(data)
+
+
+def test_a_text_may_begin_like_the_name_of_a_format() -> None:
+    """Letters that open a picture or an archive also open words."""
+    expected = {"GIF87a": 1, "BZh": 2}
+    assert expected == yamldoc.parse(b"GIF87a: 1\nBZh: 2\n", "web.yaml").data
 
 
 def test_references_cannot_multiply_values() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any, Protocol
@@ -21,7 +21,7 @@ from benchd.core import paths
 from benchd.core.spec import Client, Part, Recipe, Service
 from benchd.errors import Mistake, RecipeError, UserError
 from benchd.fields import PATTERNS, Scalar
-from benchd.yamlcheck import Judgement, Words, capped, judge, without
+from benchd.yamlcheck import Judgement, Words, capped, closest, judge, suggestion, without
 from benchd.yamldoc import Document, Path, plain, read, show
 
 MAX_JOBS = 10_000  # jobs of one recipe; more would be months of queueing, or a slip in a sweep
@@ -113,18 +113,21 @@ def parse(
     file: str,
     catalog: KindBook,
     overrides: Mapping[str, str] | Sequence[tuple[str, str]] = (),
+    *,
+    clusters: Collection[str] | None = None,
 ) -> Recipe:
     """Return the recipe, or raise ``RecipeError`` with every mistake.
 
     ``overrides`` are dotted paths and values as text, as ``--set`` gives them; they replace what
-    the file says before anything is judged.
+    the file says before anything is judged. ``clusters`` are the configured ones; None when there
+    is no configuration to ask.
     """
     document = read(data, file, RecipeError)
     document, mistakes = _overridden(document, dict(overrides))
     mistakes += document.mistakes
     judged = judge(Recipe, document, WORDS)
     mistakes += judged.mistakes
-    rules = _Rules(document, catalog, judged.paths)
+    rules = _Rules(document, catalog, judged.paths, clusters)
     partial = judged.model or _without_refused(document, judged)
     if partial is not None:
         mistakes += rules.judge(partial)
@@ -201,15 +204,23 @@ def _without_refused(document: Document, judged: Judgement[Recipe]) -> Recipe | 
 class _Rules:
     """What must hold beyond the types, with the places of what does not."""
 
-    def __init__(self, document: Document, catalog: KindBook, refused: frozenset[Path]) -> None:
+    def __init__(
+        self,
+        document: Document,
+        catalog: KindBook,
+        refused: frozenset[Path],
+        clusters: Collection[str] | None,
+    ) -> None:
         self.document = document
         self.catalog = catalog
+        self.clusters = clusters
         self.refused = refused | document.broken
         self.found: list[Mistake] = []
 
     def judge(self, recipe: Recipe) -> list[Mistake]:
         """Return every mistake."""
         self.alternatives(recipe)
+        self.cluster(recipe)
         parts = list(paths.parts(recipe))
         self.names(parts)
         for path, part in parts:
@@ -232,6 +243,13 @@ class _Rules:
                 self.note((many,), f"write either {one} or {many}, not both", at_key=True)
         if not any(True for _ in paths.parts(recipe)) and not self.refused:
             self.note((), "nothing to run; add a service: or a client:")
+
+    def cluster(self, recipe: Recipe) -> None:
+        """Refuse a cluster that is not configured."""
+        name, known = recipe.cluster, self.clusters
+        if known is not None and name is not None and name not in known:
+            what = f"no cluster {show(name)} in the configuration{suggestion(name, known)}"
+            self.note(("cluster",), what)
 
     def names(self, parts: Sequence[tuple[Path, Part]]) -> None:
         """Refuse a name that is used twice."""
@@ -258,18 +276,29 @@ class _Rules:
             self.note((*path, *inner), what, at_key=is_key)
 
     def targets(self, path: Path, client: Client, parts: Sequence[tuple[Path, Part]]) -> None:
-        """Refuse targets that cannot be measured. Names unknown here belong to other runs."""
+        """Refuse targets that cannot be measured.
+
+        A name unknown here belongs to another run, unless it looks like a slip: what nobody
+        starts would be waited for without end.
+        """
         if client.target_service is not None and client.target_services:
             what = "write either target_service or target_services, not both"
             self.note((*path, "target_services"), what, at_key=True)
         services = {part.name for _, part in parts if isinstance(part, Service)}
         clients = {part.name for _, part in parts if isinstance(part, Client)} - services
+        named = [target.name for _, target in paths.targets(client)]
+        # A service that this client names rightly is not what it meant by another name; and one
+        # whose name was refused may be.
+        meant = set() if paths.NAMELESS in services else services - set(named)
         seen: set[str] = set()
         for place, target in paths.targets(client):
             if target.name in clients:
                 self.note((*path, *place, "name"), f"{target.name} is a client, not a service")
             elif target.name in seen:
                 self.note((*path, *place, "name"), f"{target.name} is named twice")
+            elif target.name not in services and (near := closest(target.name, meant)):
+                what = f"this recipe has no service {show(target.name)}; did you mean {near}?"
+                self.note((*path, *place, "name"), what)
             seen.add(target.name)
 
     def sweep(self, recipe: Recipe) -> bool:
