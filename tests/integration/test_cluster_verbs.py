@@ -157,20 +157,6 @@ async def test_a_stray_with_our_prefix_is_reported_not_touched(
     assert ["PENDING"] == [row.word for row in rows]
 
 
-async def test_cancelling_a_live_job_ends_it_and_its_twins(
-    slurm: EmbeddedCluster, now: Now, opened: Opened
-) -> None:
-    """Cancel ends the job by its id and whatever else has its name."""
-    job = client(script=STAYS)
-    async with opened() as at:
-        alive = live(job, await at.cluster.submit(order(job, now())))
-        await at.shell.run(f"sbatch --job-name={job.token} --hold --wrap true", op="x", timeout=20)
-        event = await at.cluster.cancel(alive)
-        await until(lambda: base(slurm, job.token) == ["CANCELLED", "CANCELLED"])
-        again = await at.cluster.cancel(alive)
-    assert (None, None) == (event, again)
-
-
 async def test_a_job_that_was_never_known_is_sealed_and_proved_absent(
     slurm: EmbeddedCluster, now: Now, opened: Opened
 ) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from benchd.config import Budget
-from benchd.edge.budget import Breaker, Bucket, Purse
+from benchd.edge.budget import Breaker, Bucket, Purse, Urgency
 from benchd.edge.shell import Resting
 from benchd.metrics import Metrics
 
@@ -199,10 +199,65 @@ def test_a_cancel_does_not_wait_for_the_budget() -> None:
     async def cancel() -> None:
         for _ in range(5):
             await money.spend("squeue")
-        await money.spend("scancel", urgent=True)
+        await money.spend("scancel", urgency=Urgency.NOW)
 
     asyncio.run(cancel())
     assert ([], -1.0) == (time.slept, money.tokens)
+
+
+def test_a_poll_does_not_starve_under_cancels() -> None:
+    """However many cancels make debts meanwhile, a poll waits for one burst's worth of time."""
+    time = Time()
+
+    async def storm() -> None:
+        async def sleep(seconds: float) -> None:
+            time.now += seconds
+            for _ in range(100):
+                await money.spend("scancel", urgency=Urgency.NOW)
+
+        limits = Budget(rpc_per_minute=4.0, burst=10)
+        money = Purse("alpha", limits, metrics=Metrics(), clock=time, sleep=sleep)
+        await money.spend("scancel", urgency=Urgency.NOW, rpcs=500.0)
+        await money.spend("squeue", urgency=Urgency.POLL)
+        assert -10.0 == money.tokens
+
+    asyncio.run(storm())
+    assert 1000.0 + 150.0 == time.now
+
+
+def test_a_poll_does_not_stand_in_the_line() -> None:
+    """Look-ups that came first and wait for the budget do not hold a poll up."""
+    time = Time()
+    money = purse(time, Metrics())
+    order: list[str] = []
+
+    async def look() -> None:
+        await money.spend("squeue")
+        order.append("look")
+
+    async def poll() -> None:
+        await money.spend("squeue", urgency=Urgency.POLL)
+        order.append("poll")
+
+    async def all_at_once() -> None:
+        for _ in range(5):
+            await money.spend("squeue")
+        await asyncio.gather(*(look() for _ in range(9)), poll())
+
+    asyncio.run(all_at_once())
+    assert order.index("poll") <= 1
+
+
+def test_what_was_not_paid_does_not_come_back() -> None:
+    """A call that cost more than the deepest debt returns what it took, and no more."""
+    money = purse(Time(), Metrics())
+
+    async def give_up() -> float:
+        paid = await money.spend("scancel", urgency=Urgency.NOW, rpcs=500.0)
+        money.unspent("scancel", paid)
+        return paid
+
+    assert (20.0, 10.0) == (asyncio.run(give_up()), money.tokens)
 
 
 def breaker(time: Time) -> Breaker:

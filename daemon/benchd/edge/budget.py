@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from enum import Enum
 
 from benchd.config import Budget
 from benchd.edge.shell import Resting
@@ -26,6 +27,14 @@ PATIENCE = 5.0
 _FAILURES, _WINDOW, _OPEN = 5, 120.0, 60.0
 
 Sleep = Callable[[float], Awaitable[None]]
+
+
+class Urgency(Enum):
+    """How a call waits for the budget."""
+
+    QUEUED = "queued"  # behind those that came first
+    POLL = "poll"  # beside the line: everything else is decided from what polls say
+    NOW = "now"  # not at all: it makes debts
 
 
 class Bucket:
@@ -56,17 +65,34 @@ class Bucket:
         self._at = now
         return self._tokens
 
-    async def take(self, cost: float) -> None:
-        """Wait for ``cost`` tokens and spend them."""
-        cost = min(cost, self._burst)  # more than the burst would wait for ever
-        async with self._line:
-            while (missing := cost - self.tokens) > 0:
-                await self._sleep(missing / self._rate)
-            self._tokens -= cost
+    async def take(self, cost: float, *, aside: bool = False) -> float:
+        """Wait for ``cost`` tokens, spend them, and return what was paid.
 
-    def borrow(self, cost: float) -> None:
-        """Spend at once, down to one burst of debt: a cancel must not queue behind polls."""
-        self._tokens = max(-self._burst, self.tokens - cost)
+        How long is settled when the turn comes, and is one burst's worth of time at most: debts
+        made meanwhile are for those who come later, so nobody starves. ``aside`` does not stand in
+        the line.
+        """
+        cost = min(cost, self._burst)  # more than the burst would wait for ever
+        if aside:
+            await self._wait(cost)
+            return self.borrow(cost)
+        async with self._line:
+            await self._wait(cost)
+            return self.borrow(cost)
+
+    async def _wait(self, cost: float) -> None:
+        missing = min(self._burst, cost - self.tokens)
+        if missing > 0:
+            await self._sleep(missing / self._rate)
+
+    def borrow(self, cost: float) -> float:
+        """Spend at once, down to one burst of debt: a cancel must not queue behind polls.
+
+        Return what was paid: of a large price less than all.
+        """
+        before = self.tokens
+        self._tokens = max(-self._burst, before - cost)
+        return before - self._tokens
 
     def give_back(self, cost: float) -> None:
         """Return what was not needed after all."""
@@ -107,13 +133,20 @@ class Purse:
         """RPCs that may be made now."""
         return self._rpcs.tokens
 
-    async def spend(self, command: str, *, urgent: bool = False) -> None:
-        """Wait until ``command`` may be called. ``urgent`` does not wait, it makes debts."""
-        if urgent:
-            self._rpcs.borrow(RPCS[command])
+    async def spend(
+        self, command: str, *, urgency: Urgency = Urgency.QUEUED, rpcs: float | None = None
+    ) -> float:
+        """Wait until ``command`` may be called; return what was paid for it.
+
+        ``rpcs``: what this call costs, when that is not what the command usually does.
+        """
+        cost = RPCS[command] if rpcs is None else rpcs
+        if urgency is Urgency.NOW:
+            paid = self._rpcs.borrow(cost)
         else:
-            await self._rpcs.take(RPCS[command])
+            paid = await self._rpcs.take(cost, aside=urgency is Urgency.POLL)
         self._show()
+        return paid
 
     async def afford_submission(self) -> bool:
         """Pay for one sbatch; False when that would take long, so that the job can be cancelled.
@@ -129,16 +162,19 @@ class Purse:
         self._show()
         return True
 
-    def unspent(self, command: str) -> None:
+    def unspent(self, command: str, paid: float | None = None) -> None:
         """Take back the price of a call that was not made."""
         if command == "sbatch":
             self._submits.give_back(1)
-        self._rpcs.give_back(RPCS[command])
+        self._rpcs.give_back(RPCS[command] if paid is None else paid)
         self._show()
 
-    def made(self, command: str, outcome: str, seconds: float) -> None:
+    def made(
+        self, command: str, outcome: str, seconds: float, *, rpcs: float | None = None
+    ) -> None:
         """Count a call that was made; a slow one makes the next ones rarer."""
-        self._metrics.slurm_rpcs.labels(self._cluster, command, outcome).inc(RPCS[command])
+        cost = RPCS[command] if rpcs is None else rpcs
+        self._metrics.slurm_rpcs.labels(self._cluster, command, outcome).inc(cost)
         if seconds > _SLOW:
             self._rpcs.borrow(seconds // _SLOW)
         self._show()

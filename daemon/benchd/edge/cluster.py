@@ -35,7 +35,7 @@ from benchd.core.model import (
 )
 from benchd.core.readiness import DEFAULT_CHECK
 from benchd.edge import home, pack, parcels, submission, witness
-from benchd.edge.budget import Breaker, Purse, Sleep
+from benchd.edge.budget import Breaker, Purse, Sleep, Urgency
 from benchd.edge.looks import Looks
 from benchd.edge.programs import Queue, is_over
 from benchd.edge.remote import Remote
@@ -81,7 +81,7 @@ class Cluster:
         self._purse = Purse(name, settings.budget, metrics=metrics, clock=clock, sleep=sleep)
         self._breaker = Breaker(name, metrics=metrics, clock=clock)
         self._remote = Remote(name, shell, purse=self._purse, breaker=self._breaker)
-        self._queue = Queue(self._remote, clock=clock)
+        self._queue = Queue(self._remote, clock=clock, sleep=sleep)
         self._looks = Looks(self._remote)
         self._parcels = parcels.Parcels(self._remote, packed)
         self._epochs = home.StoredEpoch(epochs, name)
@@ -251,7 +251,8 @@ class Cluster:
         seen: dict[str, list[Observation]],
     ) -> dict[str, Evidence]:
         """Ask sacct and exit.json about what squeue forgot; return what nobody knows."""
-        answer = await self._queue.accounted([job.token for job in missing])
+        names = [job.token for job in missing]
+        answer = await self._queue.accounted(names, urgency=Urgency.POLL)
         absent: dict[str, Evidence] = {}
         for job in missing:
             found = dirs[job.token]
@@ -276,8 +277,11 @@ class Cluster:
         if job.is_terminal or not (job.is_live or job.is_attempted):
             return None
         place = await self.open()
+        if job.is_live and job.slurm_id is not None:
+            await self._queue.end(job.slurm_id)
+            return None
         if job.is_live:
-            await self._queue.end(token=job.token, slurm_id=job.slurm_id)
+            await self._queue.end_names([job.token])
             return None
         done = await self._remote.run(
             submission.seal(job.run_id, job.token, max(job.tries, 1), place), op="seal"
@@ -285,7 +289,7 @@ class Cluster:
         record = submission.read(done.stdout, place)
         if record.owner:
             return self._event(job, Trigger.SUBMIT_ACCEPTED, "claim", record.owner, record.owner)
-        await self._queue.end(token=job.token, slurm_id=record.slurm_id)
+        await self._queue.end_names([job.token])
         sealed = record.claim == submission.SEALED
         if not sealed and not self._surely_unsent(job, record):
             return None  # asked again later
@@ -310,6 +314,10 @@ class Cluster:
     async def prune(self, slurm_ids: Sequence[str]) -> None:
         """End twins by their ids."""
         await self._queue.end_ids(slurm_ids)
+
+    async def end_by_name(self, tokens: Sequence[str]) -> None:
+        """End whatever of ours has one of these names: jobs that are over for us, not for Slurm."""
+        await self._queue.end_names(tokens)
 
     # --- probe ------------------------------------------------------------------------------------
 

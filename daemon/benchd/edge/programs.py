@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Callable, Sequence
-from shlex import join, quote
+from collections.abc import Callable, Iterator, Sequence
+from shlex import join
 
 import structlog
 
 from benchd.core import slurm
 from benchd.core.model import Observation, Trigger
+from benchd.edge.budget import Sleep, Urgency
+from benchd.edge.gathered import Gathered
 from benchd.edge.remote import Remote
 from benchd.edge.shell import Completed
 from benchd.errors import Unreachable
@@ -21,10 +24,14 @@ _OVER = frozenset({Trigger.SEEN_COMPLETED, Trigger.SEEN_FAILED, Trigger.SEEN_CAN
 _DISABLED = re.compile(rb"accounting storage is disabled", re.IGNORECASE)
 # scancel's complaints about jobs that are past cancelling: what was wanted is so.
 _ENDED = re.compile(rb"Invalid job id|already complet", re.IGNORECASE)
+# RPCs of `scancel --name`, as sdiag counts them: it loads all jobs, then ends what it found.
+_BY_NAME = 2
 # Seconds sacct looks back. Tokens are unique, so an old row can only be ours.
 _LOOK_BACK = 30 * 86400.0
 # Names asked for by one sacct: 100 bytes each, far below a command line's limit.
 _NAMES_AT_ONCE = 500
+# Jobs ended by one scancel, which sends an RPC for each, ten at a time.
+_ENDED_AT_ONCE = 100
 
 
 def is_over(row: Observation) -> bool:
@@ -33,36 +40,48 @@ def is_over(row: Observation) -> bool:
     return event is not None and event.trigger in _OVER
 
 
+def _chunks(words: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for start in range(0, len(words), size):
+        yield words[start : start + size]
+
+
 class Queue:
     """squeue, sacct and scancel of one cluster."""
 
-    def __init__(self, remote: Remote, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, remote: Remote, *, clock: Callable[[], float], sleep: Sleep = asyncio.sleep
+    ) -> None:
         self._remote = remote
         self._clock = clock
+        self._ending = Gathered(self.end_ids, sleep=sleep)
         self.no_accounting = False  # sacct said that there is none
 
     async def everything(self) -> list[Observation]:
         """Return all our user's jobs, also those that ended within MinJobAge."""
-        return await self._squeue(slurm.squeue_command(), op="poll")
+        return await self._squeue(slurm.squeue_command(), op="poll", urgency=Urgency.POLL)
 
     async def named(self, token: str) -> list[Observation]:
         """Return the jobs of this name that squeue knows."""
         rows = await self._squeue(slurm.squeue_command(token), op="find")
         return [row for row in rows if row.token == token]
 
-    async def _squeue(self, command: str, *, op: str) -> list[Observation]:
-        done = await self._remote.ask(command, program="squeue", op=op)
+    async def _squeue(
+        self, command: str, *, op: str, urgency: Urgency = Urgency.QUEUED
+    ) -> list[Observation]:
+        done = await self._remote.ask(command, program="squeue", op=op, urgency=urgency)
         if done.status != 0 or done.truncated:
             raise self._failed("squeue", done)
         return self._rows("squeue", slurm.parse_squeue(done.stdout, self._clock()))
 
-    async def accounted(self, tokens: Sequence[str]) -> list[Observation] | None:
+    async def accounted(
+        self, tokens: Sequence[str], *, urgency: Urgency = Urgency.QUEUED
+    ) -> list[Observation] | None:
         """Return what sacct knows of these names; None when it did not answer."""
         rows: list[Observation] = []
         since = self._clock() - _LOOK_BACK
-        for start in range(0, len(tokens), _NAMES_AT_ONCE):
-            command = slurm.sacct_command(tokens[start : start + _NAMES_AT_ONCE], since)
-            done = await self._remote.ask(command, program="sacct", op="account")
+        for some in _chunks(tokens, _NAMES_AT_ONCE):
+            command = slurm.sacct_command(some, since)
+            done = await self._remote.ask(command, program="sacct", op="account", urgency=urgency)
             self.no_accounting = done.status != 0 and bool(_DISABLED.search(done.stderr))
             if done.status != 0 or done.truncated:
                 return None
@@ -74,19 +93,29 @@ class Queue:
             log.debug("slurm.malformed", program=program, lines=rows.malformed[:5])
         return list(rows.seen)
 
-    async def end(self, *, token: str, slurm_id: str | None) -> None:
-        """Cancel a job by its id, and whatever else has its name."""
-        by_id = f"scancel {quote(slurm_id)}; a=$?; " if slurm_id else "a=0; "
-        await self._scancel(f"{by_id}scancel --me --name={quote(token)} || exit $?; exit $a")
+    async def end(self, slurm_id: str) -> None:
+        """Cancel a job by its id, together with others that are to end at this moment."""
+        await self._ending.add(slurm_id)
 
     async def end_ids(self, slurm_ids: Sequence[str]) -> None:
         """Cancel jobs by their ids."""
-        if slurm_ids:
-            await self._scancel(join(["scancel", *slurm_ids]))
+        for some in _chunks(slurm_ids, _ENDED_AT_ONCE):
+            await self._scancel(join(["scancel", *some]), rpcs=len(some))
 
-    async def _scancel(self, command: str) -> None:
-        done = await self._remote.ask(command, program="scancel", op="cancel", urgent=True)
-        if done.status != 0 and not _ENDED.search(done.stderr):
+    async def end_names(self, tokens: Sequence[str]) -> None:
+        """Cancel whatever of ours has one of these names."""
+        for some in _chunks(tokens, _ENDED_AT_ONCE):
+            each = f'for n in {join(some)}; do scancel --me --name="$n" || s=$?; done'
+            await self._scancel(f"s=0; {each}; exit $s", rpcs=_BY_NAME * len(some))
+
+    async def _scancel(self, command: str, *, rpcs: int) -> None:
+        done = await self._remote.ask(
+            command, program="scancel", op="cancel", urgency=Urgency.NOW, rpcs=rpcs
+        )
+        if done.status == 0:
+            return
+        complaints = [line for line in done.stderr.splitlines() if b"error" in line.lower()]
+        if not complaints or not all(map(_ENDED.search, complaints)):
             raise self._failed("scancel", done)
 
     def _failed(self, program: str, done: Completed) -> Unreachable:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchd.edge.budget import Breaker, Purse
+from benchd.edge.budget import Breaker, Purse, Urgency
 from benchd.edge.shell import OUTPUT_LIMIT, Completed, Resting, Shell
 from benchd.errors import NeedsHuman, Unreachable
 
@@ -46,17 +46,29 @@ class Remote:
         self.breaker.succeeded()
         return done
 
-    async def ask(self, command: str, *, program: str, op: str, urgent: bool = False) -> Completed:
-        """Run a Slurm command within the budget; its failure is an answer like any other."""
+    async def ask(
+        self,
+        command: str,
+        *,
+        program: str,
+        op: str,
+        urgency: Urgency = Urgency.QUEUED,
+        rpcs: float | None = None,
+    ) -> Completed:
+        """Run a Slurm command within the budget; its failure is an answer like any other.
+
+        ``rpcs``: what it costs the controller, when that is not what the program usually does.
+        """
         self.breaker.check()
-        await self.purse.spend(program, urgent=urgent)
+        paid = await self.purse.spend(program, urgency=urgency, rpcs=rpcs)
         try:
             done = await self.run(command, op=op, timeout=QUERY_TIMEOUT)
         except Unreachable as error:
             if error.sent:
-                self.purse.made(program, "lost", QUERY_TIMEOUT)
+                self.purse.made(program, "lost", QUERY_TIMEOUT, rpcs=rpcs)
             else:
-                self.purse.unspent(program)
+                self.purse.unspent(program, paid)
             raise
-        self.purse.made(program, "ok" if done.status == 0 else "error", done.seconds)
+        outcome = "ok" if done.status == 0 else "error"
+        self.purse.made(program, outcome, done.seconds, rpcs=rpcs)
         return done
