@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+from typing import Any, cast
 
 import pytest
 
+from benchd.api.control import ClusterStatus
 from benchd.api.lookup import match_jobs
 from benchd.api.routes import whole_characters
 from benchd.api.views import (
+    cluster_view,
     job_detail,
     job_id,
     job_view,
-    latest_attempts,
     run_detail,
     run_phase,
     run_view,
+    silence,
     state_counts,
 )
-from benchd.core.model import Endpoint, Job, JobState, Readiness, RunOutcome
+from benchd.core.model import CancelWhy, Endpoint, Job, JobState, Readiness, RunOutcome
+from benchd.core.tally import latest_attempts
 from support.builders import CREATED_AT, INSTANCE, RUN_ID, client, run, service
 
 
@@ -93,6 +97,52 @@ def test_only_the_newest_attempt_counts() -> None:
     )
 
 
+def test_only_what_completed_was_measured() -> None:
+    """Measurements that failed or were cancelled are over, but they are not done."""
+    states = (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED)
+    jobs = [client(repeat=i, state=state) for i, state in enumerate(states)]
+    assert {"done": 1, "total": 3} == run_view(run(), jobs)["measurements"]
+
+
+@pytest.mark.parametrize(
+    ("over", "link"),
+    [
+        ({}, "idle"),
+        ({"logins": 1}, "down"),
+        ({"detail": "refused"}, "down"),
+        ({"link": "up"}, "up"),
+    ],
+)
+def test_a_link_that_nothing_has_needed_is_idle(over: dict[str, Any], link: str) -> None:
+    """Down means that a login was tried; before the first one a link is idle."""
+    status: dict[str, Any] = {"name": "alpha", "link": "down", "logins": 0, "detail": "", **over}
+    assert link == cluster_view(cast("ClusterStatus", status))["link"]
+
+
+@pytest.mark.parametrize(
+    ("job", "said"),
+    [
+        (client(), "is not submitted yet: its service has to answer first"),
+        (
+            client(state=JobState.CANCELLED, cancel_why=CancelWhy.SIBLING),
+            "was never submitted, so it has no output: a job that it depends on ended first",
+        ),
+        (
+            client(state=JobState.PENDING, slurm_id="7", reason="Resources"),
+            "has not started yet: Slurm job 7 is PENDING (Resources)",
+        ),
+        (
+            client(state=JobState.FAILED, slurm_id="7", collected_at=CREATED_AT),
+            "is empty; files are in /state/raw",
+        ),
+    ],
+)
+def test_silence_has_a_reason(job: Job, said: str) -> None:
+    """A job without output is told apart by what became of it."""
+    sentence = silence(job, "its service has to answer first", "/state/raw")
+    assert (said in sentence, job_id(job.token) in sentence) == (True, True), sentence
+
+
 def test_counts_name_every_state() -> None:
     """A state without jobs is counted as nought."""
     counts = state_counts([("alpha", "service", "RUNNING", 2), ("beta", "client", "RUNNING", 1)])
@@ -113,6 +163,14 @@ def test_counts_name_every_state() -> None:
 def test_a_job_is_found_by_what_people_call_it(word: str, hits: int) -> None:
     """A beginning with or without instance, a Slurm id or a live job's name finds a job."""
     assert len(match_jobs(word, [service(slurm_id="4711"), client()])) == hits
+
+
+def test_the_newest_of_several_attempts_is_meant() -> None:
+    """A beginning that only attempts share means the newest of them; each is found by its id."""
+    jobs = [client(attempt=n) for n in (1, 2, 10)]
+    word = f"{RUN_ID}-c-redis-bench-p0r0"
+    found = [match_jobs(w, jobs) for w in (word, f"{word}-0-a", f"{word}-0-a1")]
+    assert [[jobs[2]], [jobs[2]], [jobs[0]]] == found
 
 
 @pytest.mark.parametrize(

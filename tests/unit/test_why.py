@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from benchd.api.views import job_id
 from benchd.api.why import explain
 from benchd.core.model import CancelWhy, Evidence, Job, JobState, Transition
 from support.builders import CREATED_AT, client, service
@@ -54,19 +55,19 @@ def test_a_pending_job_says_what_it_waits_for() -> None:
         (
             service(state=JobState.FAILED, why="NOT_READY", detail="connection refused"),
             (
-                "What to do: see `benchctl logs` for why it does not answer; a slow start needs a "
-                "larger health_check.start_period or retries."
+                "What to do: see `benchctl logs {id}` for why it does not answer; a slow start "
+                "needs a larger health_check.start_period or retries."
             ),
         ),
         (
             client(state=JobState.FAILED, why="STRANGE"),
-            "What to do: see `benchctl logs` and `benchctl logs --stderr`.",
+            "What to do: see `benchctl logs {id}` and `benchctl logs {id} --stderr`.",
         ),
     ],
 )
 def test_a_failed_job_says_what_to_do(job: Job, expected: str) -> None:
-    """A failure ends with advice that fits its word, and with a general one otherwise."""
-    assert explain(job, [], NOW, "")[-1] == expected
+    """A failure ends with advice that fits its word, ready to be typed, or with a general one."""
+    assert explain(job, [], NOW, "")[-1] == expected.replace("{id}", job_id(job.token))
 
 
 @pytest.mark.parametrize(
@@ -74,11 +75,11 @@ def test_a_failed_job_says_what_to_do(job: Job, expected: str) -> None:
     [
         (
             client(state=JobState.FAILED, why="FAILED", exit_code=3),
-            "It failed: FAILED, exit status 3.",
+            "It failed: exit status 3.",
         ),
         (
             client(state=JobState.FAILED, why="FAILED", signal=9),
-            "It failed: FAILED, killed by signal 9.",
+            "It failed: killed by signal 9.",
         ),
         (
             service(state=JobState.FAILED, why="NOT_READY", detail="connection refused"),
@@ -93,6 +94,13 @@ def test_a_failed_job_says_what_to_do(job: Job, expected: str) -> None:
 def test_a_failed_job_says_its_cause(job: Job, expected: str) -> None:
     """The stored sentence is the cause; without one it is made of word, signal and status."""
     assert explain(job, [], NOW, "")[-2] == expected
+
+
+def test_a_failure_is_not_said_twice() -> None:
+    """A state whose word is the state itself is qualified by how the job ended."""
+    job = client(state=JobState.FAILED, why="FAILED", exit_code=127)
+    first = explain(job, [], NOW, "")[0]
+    assert "is FAILED (exit status 127: the command was not found)" in first
 
 
 def test_a_finished_job_awaits_nothing() -> None:

@@ -46,7 +46,7 @@ def refusal(problem: Problem) -> web.Response:
 
 _BY_KIND: tuple[tuple[type[BenchdError], int, str], ...] = (
     (UserError, 409, ""),
-    (NeedsHuman, 502, "then run: benchctl cluster resume NAME"),
+    (NeedsHuman, 502, ""),  # its message ends with the very command
     (Unreachable, 502, "the daemon keeps trying; see: benchctl status"),
     (StoreFull, 507, "free space under the state directory; nothing was lost"),
     (StoreError, 503, "ask again"),

@@ -14,7 +14,7 @@ class ClusterStatus(TypedDict):
     """How one cluster is doing, for ``benchctl status`` and ``benchctl cluster list``."""
 
     name: str
-    link: str  # up, down, paused, local
+    link: str  # up, down, idle (not needed yet), connecting, paused, local
     detail: str  # a sentence when something is wrong, with what to do; else empty
     paused: bool
     circuit_open: bool

@@ -10,6 +10,7 @@ from benchd.api.answers import Problem
 from benchd.api.control import Reads
 from benchd.api.views import job_id
 from benchd.core.model import Job, Run
+from benchd.core.tally import latest_attempts
 
 RECENT_RUNS = 1000  # runs among which a shortened id is looked for
 SHOWN = 5  # candidates named in an answer
@@ -43,7 +44,9 @@ class Lookup:
         hits = match_jobs(word, jobs)
         if len(hits) == 1:
             return hits[0]
-        names = [job_id(j.token) for j in hits or jobs]
+        # What is offered begins as it may be typed, and as it was: with the instance or without.
+        whole = [j.token for j in hits if j.token.startswith(word)]
+        names = whole or [job_id(j.token) for j in hits or jobs]
         raise _ambiguous("job", word, names) if hits else _missing("job", word, names)
 
     async def either(self, word: str) -> Run | Job:
@@ -62,7 +65,10 @@ class Lookup:
 
 
 def match_jobs(word: str, jobs: Iterable[Job]) -> list[Job]:
-    """Return the jobs that a word may mean; a name means its newest live job."""
+    """Return the jobs that a word may mean.
+
+    A name means its live job; where several attempts at one thing fit, the newest is meant.
+    """
     known = list(jobs)
     for hits in (
         [j for j in known if job_id(j.token) == word],
@@ -71,7 +77,7 @@ def match_jobs(word: str, jobs: Iterable[Job]) -> list[Job]:
         [j for j in known if j.name == word and not j.is_terminal],
     ):
         if hits:
-            return hits
+            return latest_attempts(hits)
     return []
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, cast
 
 from aiohttp import web
@@ -17,17 +18,20 @@ from benchd.api.control import Control, Reads, Stream
 from benchd.api.lookup import Lookup
 from benchd.api.views import (
     View,
+    cluster_view,
     job_detail,
     job_view,
+    result_order,
     run_detail,
     run_view,
+    silence,
     state_counts,
     transition_view,
 )
 from benchd.api.why import explain
 from benchd.core.html import render_html
 from benchd.core.markdown import render_markdown
-from benchd.core.model import JobState, Run
+from benchd.core.model import Job, JobState, Run
 from benchd.core.report import Report, build
 from benchd.core.results import Result
 from benchd.metrics import CONTENT_TYPE
@@ -90,18 +94,25 @@ class Routes:
 
     async def status(self, request: web.Request) -> web.Response:
         """Return the daemon, its clusters and the number of jobs by state."""
-        counts = await self.reads.counts()
+        counts, status = await self.reads.counts(), self.control.status()
         return answer(
             "status",
             {
-                "daemon": {**self.control.status(), "now": self.clock(), "version": __version__},
+                "daemon": {
+                    **status,
+                    "now": self.clock(),
+                    "version": __version__,
+                    "clusters": [cluster_view(c) for c in status["clusters"]],
+                    "rejected": await asyncio.to_thread(_rejected, Path(status["inbox"])),
+                },
                 "jobs": state_counts(counts),
             },
         )
 
     async def clusters(self, request: web.Request) -> web.Response:
         """Return how each cluster is doing."""
-        return answer("clusters", {"clusters": list(self.control.status()["clusters"])})
+        clusters = self.control.status()["clusters"]
+        return answer("clusters", {"clusters": [cluster_view(c) for c in clusters]})
 
     async def pause(self, request: web.Request) -> web.Response:
         """Send nothing to a cluster until it is resumed."""
@@ -185,8 +196,10 @@ class Routes:
         """Return result documents, of one run or of all."""
         word = request.query.get("run")
         run = (await self._find().run(word)).id if word else None
-        texts = await self.reads.results(run)
-        return answer("results", {"results": [json.loads(text) for text in texts]})
+        documents = [json.loads(text) for text in await self.reads.results(run)]
+        order = result_order(await self.reads.jobs(run=run))
+        documents.sort(key=lambda d: order.get(str(d["job"]), len(order)))
+        return answer("results", {"results": documents})
 
     # --- jobs -----------------------------------------------------------------------------------
 
@@ -237,6 +250,7 @@ class Routes:
         job = await self._find().job(request.match_info["id"])
         data = await self.control.log(job.token, cast("Stream", stream), offset, limit)
         text = whole_characters(data)
+        note = "" if text or offset else await self._silence(job)
         return answer(
             "log",
             {
@@ -247,8 +261,14 @@ class Routes:
                 "text": text.decode(errors="replace"),
                 "state": str(job.state),
                 "over": job.is_terminal,
+                "note": note,
             },
         )
+
+    async def _silence(self, job: Job) -> str:
+        waiting = "" if job.is_terminal else await self.control.waiting(job.token)
+        runs = Path(self.control.status()["state_dir"]) / "runs"
+        return silence(job, waiting, str(runs / job.run_id / "raw" / job.token))
 
     async def cancel(self, request: web.Request) -> web.Response:
         """Ask for the end of a run or a job."""
@@ -281,6 +301,16 @@ class Routes:
 
     def _find(self) -> Lookup:
         return Lookup(self.reads)
+
+
+def _rejected(inbox: Path) -> dict[str, object]:
+    """Return how many refused recipes lie beside the inbox, and where."""
+    folder = inbox / "rejected"
+    try:
+        count = sum(not path.name.endswith(".error.txt") for path in folder.iterdir())
+    except OSError:  # it is made with the first refusal
+        count = 0
+    return {"count": count, "folder": str(folder)}
 
 
 def whole_characters(data: bytes) -> bytes:

@@ -5,8 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from benchd.core.model import LIVE, Endpoint, Job, JobState, Readiness, Run, Transition
+from benchd.api.control import ClusterStatus
+from benchd.core.model import (
+    LIVE,
+    CancelWhy,
+    Endpoint,
+    Job,
+    JobState,
+    Readiness,
+    Run,
+    Transition,
+)
 from benchd.core.spec import Role
+from benchd.core.tally import latest_attempts, progress
 
 View = dict[str, object]
 
@@ -100,7 +111,7 @@ def transition_view(row: Transition) -> View:
 def run_view(run: Run, jobs: Sequence[Job]) -> View:
     """Return one run as a row of a table."""
     latest = latest_attempts(jobs)
-    clients = [j for j in latest if j.role is Role.CLIENT]
+    done, total = progress(latest)
     return {
         "id": run.id,
         "name": run.name,
@@ -113,7 +124,7 @@ def run_view(run: Run, jobs: Sequence[Job]) -> View:
         "cancel_requested": run.cancel_requested_at is not None,
         "jobs": len(latest),
         "states": dict(Counter(str(j.state) for j in latest)),
-        "measurements": {"done": sum(j.is_terminal for j in clients), "total": len(clients)},
+        "measurements": {"done": done, "total": total},
     }
 
 
@@ -128,16 +139,6 @@ def run_detail(run: Run, jobs: Sequence[Job]) -> View:
         "limits": run.limits.model_dump(exclude_none=True),
         "job_list": [job_view(j) for j in jobs],
     }
-
-
-def latest_attempts(jobs: Iterable[Job]) -> list[Job]:
-    """Return the newest attempt of everything the recipe wants, in the order of the rows."""
-    newest: dict[tuple[object, ...], Job] = {}
-    for job in jobs:
-        slot = (job.run_id, job.role, job.name, job.point, job.repeat, job.replica)
-        if slot not in newest or newest[slot].attempt < job.attempt:
-            newest[slot] = job
-    return list(newest.values())
 
 
 def run_phase(run: Run, jobs: Sequence[Job]) -> str:
@@ -160,6 +161,43 @@ def run_phase(run: Run, jobs: Sequence[Job]) -> str:
         "queued": any(j.state in LIVE for j in jobs),
     }
     return next((phase for phase, holds in signs.items() if holds), "created")
+
+
+def cluster_view(cluster: ClusterStatus) -> View:
+    """Return how a cluster is doing; a link that nothing has needed yet is idle, not down."""
+    unused = cluster["link"] == "down" and not cluster["logins"] and not cluster["detail"]
+    return {**cluster, "link": "idle" if unused else cluster["link"]}
+
+
+def result_order(jobs: Sequence[Job]) -> dict[str, int]:
+    """Return for each token where its result stands: by run and client, point, then repeat."""
+    runs = {run: i for i, run in enumerate(dict.fromkeys(job.run_id for job in jobs))}
+    clients = sorted(jobs, key=lambda j: (runs[j.run_id], j.name, j.point, j.repeat, j.attempt))
+    return {job.token: i for i, job in enumerate(clients)}
+
+
+def silence(job: Job, waiting: str, folder: str) -> str:
+    """Say in one sentence why there is no output of a job; ``folder`` is where its files go."""
+    name = job_id(job.token)
+    if job.slurm_id is None and job.is_terminal:
+        why = job.detail or (_UNSENT.get(job.cancel_why) if job.cancel_why else None) or job.why
+        return f"{name} was never submitted, so it has no output: {why or 'see benchctl why'}"
+    if job.slurm_id is None:
+        return f"{name} is not submitted yet: {waiting or 'the next turn of benchd submits it'}"
+    if not job.is_terminal and job.state is not JobState.RUNNING:
+        reason = f" ({job.reason})" if job.reason else ""
+        return f"{name} has not started yet: Slurm job {job.slurm_id} is {job.state}{reason}"
+    if job.collected_at is not None:
+        return f"the output of {name} is empty; files are in {folder}"
+    return f"the output of {name} is empty" + ("" if job.is_terminal else " so far")
+
+
+_UNSENT = {
+    CancelWhy.ASKED: "its end was asked for first",
+    CancelWhy.DONE: "nothing needed it any more",
+    CancelWhy.SIBLING: "a job that it depends on ended first",
+    CancelWhy.LIMIT: "it reached a limit of the recipe first",
+}
 
 
 def state_counts(rows: Iterable[tuple[str, str, str, int]]) -> View:

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from benchd.api.views import job_id
 from benchd.core.model import CancelWhy, Job, JobState, Readiness, Transition
 from benchd.core.spec import Role
+from benchd.core.tally import how_it_ended
 
 EVIDENCE_LIMIT = 160  # characters of raw evidence in a sentence; --json carries all of it
 
@@ -52,21 +54,22 @@ _ASKED = {
 _ADVICE = {
     "TIMEOUT": "its time limit was reached: raise resources.time, or do less in one job",
     "OUT_OF_MEMORY": "it used more memory than it had asked for: raise resources.mem",
-    "NODE_FAIL": "the node failed, not the job: run `benchctl retry`",
-    "BOOT_FAIL": "the node did not boot, not the job's fault: run `benchctl retry`",
+    "NODE_FAIL": "the node failed, not the job: run `benchctl retry {id}`",
+    "BOOT_FAIL": "the node did not boot, not the job's fault: run `benchctl retry {id}`",
     "PREEMPTED": "a job of higher priority took its place: retry it, or use another qos",
     "DEADLINE": "Slurm's deadline for it passed before it ended",
     "LOST": "Slurm does not know it and it left no exit.json: see whether it ran, then "
-    "`benchctl retry`",
+    "`benchctl retry {id}`",
     "REFUSED": "correct what Slurm refused and submit the recipe again",
-    "EXITED": "the service ended by itself although it was still needed: see `benchctl logs`",
-    "CANCELLED_BY_OTHER": "somebody cancelled it with scancel, not benchd: run `benchctl retry` "
-    "if that was a mistake",
+    "EXITED": "the service ended by itself although it was still needed: see `benchctl logs {id}`",
+    "CANCELLED_BY_OTHER": "somebody cancelled it with scancel, not benchd: if that was a "
+    "mistake, run `benchctl retry {id}`",
     "WORKDIR_NOT_VISIBLE": "the compute node does not see `workdir`: set it to a directory on the "
     "shared file system, then run `benchd check`",
-    "NOT_READY": "see `benchctl logs` for why it does not answer; a slow start needs a larger "
+    "NOT_READY": "see `benchctl logs {id}` for why it does not answer; a slow start needs a larger "
     "health_check.start_period or retries",
-    "UNHEALTHY": "see `benchctl logs` and `benchctl logs --stderr` around the time it fell silent",
+    "UNHEALTHY": "see `benchctl logs {id}` and `benchctl logs {id} --stderr` around the time it "
+    "fell silent",
     "HOPELESS": "change the resources, partition, qos or account in the recipe",
     "LIMIT": "raise `limits` in the recipe, or ask for less",
 }
@@ -98,7 +101,8 @@ def _headline(job: Job, now: float) -> str:
         what += " at " + ", ".join(f"{k}={v}" for k, v in job.spec.cell.items())
     place = f", Slurm job {job.slurm_id}" if job.slurm_id else ""
     place += f" on {job.nodes}" if job.nodes else ""
-    state = f"{job.state} ({job.why})" if job.why else str(job.state)
+    word = job.why if job.why != job.state else how_it_ended(job)
+    state = f"{job.state} ({word})" if word else str(job.state)
     if job.role is Role.SERVICE and job.state is JobState.RUNNING:
         state += f" and {_readiness(job)}"
     since = "" if job.is_terminal else f", {_span(now - job.created_at)} after it was recorded"
@@ -152,19 +156,20 @@ def _ending(job: Job) -> list[str]:
 
 def _failure(job: Job) -> list[str]:
     lines = [f"It failed: {_sentence(job.detail or _cause(job))}"]
-    advice = _ADVICE.get(job.why or "", "see `benchctl logs` and `benchctl logs --stderr`")
-    return [*lines, f"What to do: {advice}."]
+    advice = _ADVICE.get(
+        job.why or "", "see `benchctl logs {id}` and `benchctl logs {id} --stderr`"
+    )
+    return [*lines, f"What to do: {advice.replace('{id}', job_id(job.token))}."]
 
 
 def _cause(job: Job) -> str:
-    word = job.why or job.slurm_state or "no word for it"
-    if job.signal:
-        return f"{word}, killed by signal {job.signal}"
-    if job.exit_code:
-        return f"{word}, exit status {job.exit_code}"
+    ended = how_it_ended(job)
+    word = job.why if job.why != job.state else None
+    if ended:
+        return f"{word}, {ended}" if word else ended
     if job.cancel_why is not None:
-        return f"{word}: {_ASKED[job.cancel_why]}"
-    return word
+        return f"{word or job.state}: {_ASKED[job.cancel_why]}"
+    return word or job.slurm_state or "Slurm has no word for it"
 
 
 def _sentence(text: str) -> str:
