@@ -35,9 +35,13 @@ def status(daemon: Daemon, args: argparse.Namespace) -> int:
         f"  state {own['state_dir']}"
     )
     print(f"inbox  {own['inbox']}")
-    print("jobs   " + "  ".join(f"{state} {n}" for state, n in jobs.items() if n) or "jobs   none")
+    print(f"jobs   {'  '.join(f'{state} {n}' for state, n in jobs.items() if n) or 'none'}")
     if not own["store_writable"]:
         print("the state cannot be written: free space on its disk; nothing new is submitted")
+    rejected = own.get("rejected") or {}
+    if rejected.get("count"):
+        files = "1 recipe was" if rejected["count"] == 1 else f"{rejected['count']} recipes were"
+        print(f"{files} rejected: the mistakes are beside each in {rejected['folder']}")
     _clusters(own["clusters"], own["now"])
     return OK
 
@@ -59,6 +63,8 @@ def _clusters(rows: Sequence[Mapping[str, Any]], now: float | None = None) -> No
         ],
         empty="no cluster is configured",
         numbers=(3, 4, 5),
+        prose=(6,),
+        spare=(4, 3, 2, 5),
     )
 
 
@@ -100,6 +106,8 @@ def runs(daemon: Daemon, args: argparse.Namespace) -> int:
         ],
         empty="no runs yet: drop a recipe into the inbox, or benchctl submit FILE",
         numbers=(5, 6),
+        prose=(1, 7),
+        spare=(2, 3, 6),
     )
     return OK
 
@@ -108,8 +116,10 @@ def jobs(daemon: Daemon, args: argparse.Namespace) -> int:
     """List jobs; ``services`` and ``clients`` are the same with one role."""
     role = {"services": "service", "clients": "client"}.get(args.command)
     answer = daemon.get("/v1/jobs", run=args.of_run, state=args.state, role=role)
+    if args.json and role is not None:
+        return emit({"schema": f"benchd.{args.command}/1", args.command: answer["jobs"]})
     if args.json:
-        return emit({**answer, "jobs": answer["jobs"]})
+        return emit(answer)
     job_table(answer["jobs"], shorten=args.state is None)
     return OK
 
@@ -135,27 +145,34 @@ def job_table(rows: Sequence[Mapping[str, Any]], *, shorten: bool) -> None:
         ],
         empty="no jobs",
         numbers=(5, 6),
+        prose=(4, 7),
+        spare=(6, 5, 3, 2),
     )
 
 
 def submit(daemon: Daemon, args: argparse.Namespace) -> int:
     """Hand recipes in; with --wait, stay until every run is over."""
     ids: list[str] = []
-    worst = OK
-    for file in args.files:
+    mistakes: list[dict[str, Any]] = []
+    for file, data in [(file, _read(file)) for file in args.files]:
         try:
-            ids += daemon.submit(_basename(file), _read(file), args.set or [])["runs"]
+            new = daemon.submit(_basename(file), data, args.set or [])["runs"]
         except Stop as stop:
-            mistakes = ((stop.answer or {}).get("error") or {}).get("mistakes")
-            if not mistakes:
-                raise
-            for mistake in mistakes:
+            found = ((stop.answer or {}).get("error") or {}).get("mistakes")
+            if not found:
+                raise Stop(str(stop), stop.status, {**(stop.answer or {}), "runs": ids}) from stop
+            for mistake in found:
                 print(_mistake(file, mistake), file=sys.stderr)
-            worst = REFUSED
-    if args.json:
+            mistakes += [{"file": file, **mistake} for mistake in found]
+            continue
+        ids += new
+        if not args.json:
+            print("\n".join(new), flush=True)
+    if args.json and mistakes:
+        emit({"schema": "benchd.refusal/1", "mistakes": mistakes, "runs": ids})
+    elif args.json:
         emit({"schema": "benchd.submitted/1", "runs": ids})
-    else:
-        print("\n".join(ids)) if ids else None
+    worst = REFUSED if mistakes else OK
     if args.wait:
         from benchd.cli.follow import until_over  # noqa: PLC0415 - only who waits needs it
 
@@ -238,6 +255,8 @@ def _show_job(job: Mapping[str, Any]) -> None:
         ],
         empty="  it has not moved yet",
         numbers=(0,),
+        prose=(4,),
+        spare=(4,),
     )
 
 
@@ -300,6 +319,9 @@ def result_table(documents: Sequence[Mapping[str, Any]]) -> None:
         rows,
         empty="no results yet",
         numbers=[first + i for i in (1, 3, 4, *range(5, 5 + len(chosen)))],
+        prose=(first, first + 2),
+        # The columns come in the order of their importance; what went well can be left out first.
+        spare=[first + i for i in (3, *range(4 + len(chosen), 6, -1), 4, 6)],
     )
 
 

@@ -20,6 +20,13 @@ Command = Callable[[Daemon, argparse.Namespace], int]
 INTERRUPTED = 130  # the shell's status for a command that Ctrl-C ended
 
 
+def _name(text: str) -> str:
+    """Return what a user calls a thing; nothing is no name."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("an empty name")
+    return text
+
+
 class _Parser(argparse.ArgumentParser):
     """Usage errors in one line that says what to do."""
 
@@ -77,14 +84,14 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--limit", type=int, default=50, metavar="N", help="how many (50)")
     for name in ("jobs", "services", "clients"):
         sub = line.add(name, commands.jobs, f"{name}, of one run or state if asked")
-        sub.add_argument("--run", dest="of_run", metavar="RUN", help="only of this run")
+        sub.add_argument("--run", dest="of_run", type=_name, metavar="RUN", help="only of this run")
         sub.add_argument("--state", metavar="STATE", help="only in this state, e.g. RUNNING")
     line.add("show", commands.show_thing, "everything about one run or job").add_argument(
-        "thing", metavar="RUN|JOB"
+        "thing", type=_name, metavar="RUN|JOB"
     )
     line.add(
         "why", commands.why, "how a job came to where it is, and what benchd waits for now"
-    ).add_argument("job", metavar="JOB")
+    ).add_argument("job", type=_name, metavar="JOB")
     _following(line)
     _acting(line)
     _reading(line)
@@ -93,20 +100,20 @@ def parser() -> argparse.ArgumentParser:
 
 def _following(line: _CommandLine) -> None:
     sub = line.add("logs", follow.logs, "a job's output")
-    sub.add_argument("job", metavar="JOB")
+    sub.add_argument("job", type=_name, metavar="JOB")
     sub.add_argument("-f", "--follow", action="store_true", help="go on until the job is over")
     sub.add_argument("--stderr", action="store_true", help="standard error instead of output")
     sub.add_argument("--tail", type=int, metavar="N", help="only the last N lines")
     sub = line.add("watch", follow.watch, "a run, live until it is over; its outcome is the status")
-    sub.add_argument("of_run", nargs="?", metavar="RUN", help="default: the newest")
+    sub.add_argument("of_run", nargs="?", type=_name, metavar="RUN", help="default: the newest")
 
 
 def _acting(line: _CommandLine) -> None:
     sub = line.add("cancel", commands.cancel, "end a run, a job, or everything")
-    sub.add_argument("thing", nargs="?", metavar="RUN|JOB")
+    sub.add_argument("thing", nargs="?", type=_name, metavar="RUN|JOB")
     sub.add_argument("--all", action="store_true", help="every job of every run")
     line.add("retry", commands.retry, "a new attempt of what failed").add_argument(
-        "thing", metavar="RUN|JOB"
+        "thing", type=_name, metavar="RUN|JOB"
     )
     sub = line.add("cluster", commands.clusters, "list, pause or resume clusters")
     actions = sub.add_subparsers(dest="action", metavar="list|pause|resume", required=True)
@@ -116,7 +123,7 @@ def _acting(line: _CommandLine) -> None:
     for action in (listing, pause, resume):
         line.common(action)
     for action in (pause, resume):
-        action.add_argument("name", metavar="NAME")
+        action.add_argument("name", type=_name, metavar="NAME")
     resume.add_argument(
         "--take-over", action="store_true", help="although another benchd has used its workdir"
     )
@@ -124,10 +131,10 @@ def _acting(line: _CommandLine) -> None:
 
 def _reading(line: _CommandLine) -> None:
     sub = line.add("results", commands.results, "the numbers, of one run or of all")
-    sub.add_argument("of_run", nargs="?", metavar="RUN")
+    sub.add_argument("of_run", nargs="?", type=_name, metavar="RUN")
     sub.add_argument("--csv", action="store_true", help="every number, one a line")
     sub = line.add("report", commands.report, "write a run's report; prints where it is")
-    sub.add_argument("of_run", metavar="RUN")
+    sub.add_argument("of_run", type=_name, metavar="RUN")
     sub.add_argument("--open", action="store_true", help="open it in the browser")
     sub.add_argument("-o", dest="output", metavar="FILE", help="*.md for Markdown, - for output")
 

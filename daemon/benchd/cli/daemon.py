@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from benchd import __version__
 
@@ -19,9 +20,20 @@ INTERRUPTED = 130  # the shell's status for a command that Ctrl-C ended
 Command = Callable[[argparse.Namespace], int]
 
 
+class _Usage(Exception):
+    """The command line cannot be read."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Usage errors in one line that says what to do."""
+
+    def error(self, message: str) -> NoReturn:
+        raise _Usage(f"{message}: see {self.prog} --help")
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the whole command line."""
-    root = argparse.ArgumentParser(
+    root = _Parser(
         prog="benchd", description="Submit, watch and benchmark AI services on Slurm clusters."
     )
     root.add_argument("--version", action="version", version=f"benchd {__version__}")
@@ -45,10 +57,11 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--cluster", metavar="NAME", help="only this one")
     sub.add_argument("--no-job", action="store_true", help="do not submit the tiny test job")
     sub.add_argument(
-        "--patience", type=float, default=120.0, metavar="S", help="wait so long for that job (120)"
+        "--patience", type=float, default=30.0, metavar="S", help="wait so long for that job (30)"
     )
     sub = add("validate", validate, "say every mistake in a recipe, with line and column")
     sub.add_argument("files", nargs="+", metavar="FILE")
+    sub.add_argument("--json", action="store_true", help="answer as JSON, with its schema")
     sub = add("render", render, "print the exact batch scripts of a recipe")
     sub.add_argument("files", nargs="+", metavar="FILE")
     _config(sub)
@@ -116,7 +129,7 @@ def check(args: argparse.Namespace) -> int:
     from benchd import config, log
     from benchd.cli.check import check_all
 
-    log.configure("error")  # the table says what the link would log
+    log.configure("critical")  # the table says what the link would log
     settings = config.load(config.find(args.config))
     return asyncio.run(
         check_all(settings, only=args.cluster, with_job=not args.no_job, patience=args.patience)
@@ -127,7 +140,7 @@ def validate(args: argparse.Namespace) -> int:
     """Say every mistake in every file."""
     from benchd.cli.recipes import validate_files
 
-    return validate_files(args.files)
+    return validate_files(args.files, as_json=args.json)
 
 
 def render(args: argparse.Namespace) -> int:
@@ -188,11 +201,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["load"]:
         return _load(words[1:])
-    args = parser().parse_args(words)
-    from benchd.errors import BenchdError
+    try:
+        args = parser().parse_args(words)
+    except _Usage as error:
+        print(f"benchd: {error}", file=sys.stderr)
+        return USAGE
+    from benchd.errors import BenchdError, RecipeError
 
     try:
         status: int = args.run(args)
+    except RecipeError as error:  # the answer, as of `benchd validate`: each line says where
+        print(error, file=sys.stderr)
+        return NO
     except (BenchdError, OSError) as error:
         print(f"benchd: {_said(error)}", file=sys.stderr)
         return USAGE

@@ -62,6 +62,9 @@ class Demo:
             print(f"\nbenchd demo: {error}", file=sys.stderr)
             self._tails()
             return NO
+        except KeyboardInterrupt:
+            print(f"\nbenchd demo: interrupted; all files are in {self.dir}", file=sys.stderr)
+            raise
         finally:
             self._stop_all()
             signal.signal(signal.SIGTERM, before)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from benchd import config as configuration
 from benchd.catalog import CATALOG
@@ -15,7 +18,7 @@ from benchd.core.model import Job
 from benchd.core.recipe import parse
 from benchd.core.spec import Recipe, Role
 from benchd.edge import pack
-from benchd.errors import RecipeError, UserError
+from benchd.errors import Mistake, RecipeError, UserError
 
 OK, NO = 0, 1
 SIZE_LIMIT = 256 * 1024  # bytes: the largest recipe that is accepted
@@ -25,19 +28,37 @@ INSTANCE, RUN = "benchd", "renderonly"
 NEUTRAL = ClusterSettings(local=True, runtime=RuntimeSettings(name="apptainer"))
 
 
-def validate_files(files: Sequence[str]) -> int:
+def validate_files(files: Sequence[str], *, as_json: bool = False) -> int:
     """Print what each recipe is, or all its mistakes; 1 if any has one."""
-    status = OK
-    for file in files:
-        try:
-            jobs = _jobs(_parsed(file), "default", NEUTRAL)
-        except RecipeError as error:
-            print(error, file=sys.stderr)
-            status = NO
-        else:
-            services = sum(job.role is Role.SERVICE for job in jobs)
-            print(f"{file}: ok: {services} service jobs, {len(jobs) - services} client jobs")
-    return status
+    found = [_validated(file) for file in files]
+    for each in found:
+        for mistake in each["mistakes"]:
+            print(Mistake(**_place(mistake)).render(each["file"]), file=sys.stderr)
+        if each["valid"] and not as_json:
+            said = f"{each['services']} service jobs, {each['clients']} client jobs"
+            print(f"{each['file']}: ok: {said}")
+    valid = all(each["valid"] for each in found)
+    if as_json:
+        mistakes = [mistake for each in found for mistake in each["mistakes"]]
+        answer = {"schema": "benchd.validation/1", "valid": valid, "files": found}
+        print(json.dumps({**answer, "mistakes": mistakes}, indent=2, ensure_ascii=False))
+    return OK if valid else NO
+
+
+def _validated(file: str) -> dict[str, Any]:
+    """Return what a recipe is, or what is wrong with it."""
+    try:
+        jobs = _jobs(_parsed(file), "default", NEUTRAL)
+    except RecipeError as error:
+        mistakes = [{"file": file, **asdict(mistake)} for mistake in error.mistakes]
+        return {"file": file, "valid": False, "mistakes": mistakes}
+    services = sum(job.role is Role.SERVICE for job in jobs)
+    clients = len(jobs) - services
+    return {"file": file, "valid": True, "services": services, "clients": clients, "mistakes": []}
+
+
+def _place(mistake: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in mistake.items() if key != "file"}
 
 
 def render_files(

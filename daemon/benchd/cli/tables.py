@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
@@ -26,12 +27,12 @@ COLOURS = {
     "local": "green",
     "down": "red",
     "paused": "yellow",
+    "idle": "dim",
     "valid": "green",
     "invalid": "bold red",
     "finished": "dim",
 }
 SPACES = "\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}"  # Python calls them unprintable
-SHORTEN_LIMIT = 500  # ids; comparing each with each takes too long beyond
 GAP = "  "  # between two columns of plain text
 
 
@@ -52,16 +53,24 @@ def show(
     out: TextIO | None = None,
     empty: str = "nothing",
     numbers: Sequence[int] = (),
+    prose: Sequence[int] = (),
+    spare: Sequence[int] = (),
 ) -> None:
-    """Print a table; columns in ``numbers`` are set flush right."""
+    """Print a table; columns in ``numbers`` are set flush right.
+
+    On a terminal only ``prose`` is broken into lines. Where the rest has no room, the columns in
+    ``spare`` are left out, the first one first; then each row becomes a block of its own.
+    """
     stream = out or sys.stdout
     cells = [["" if c is None else clean(c) for c in row] for row in rows]
     if not cells:
         print(empty, file=stream)
-    elif on_terminal(stream):
-        _rich(heads, cells, stream, set(numbers))
-    else:
+    elif not on_terminal(stream):
         _plain(heads, cells, stream, set(numbers))
+    else:
+        from benchd.cli.paint import paint  # noqa: PLC0415 - rich takes 30 ms
+
+        paint(heads, cells, stream, numbers=set(numbers), prose=set(prose), spare=spare)
 
 
 def _plain(
@@ -77,22 +86,6 @@ def _plain(
         print(line.rstrip(), file=out)
 
 
-def _rich(
-    heads: Sequence[str], rows: Sequence[Sequence[str]], out: TextIO, numbers: set[int]
-) -> None:
-    from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - 30 ms that only a terminal needs
-    from rich.console import Console  # noqa: PLC0415 - see above
-    from rich.table import Table  # noqa: PLC0415 - see above
-    from rich.text import Text  # noqa: PLC0415 - see above
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for i, head in enumerate(heads):
-        table.add_column(head, justify="right" if i in numbers else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(c, style=COLOURS.get(c.partition(" ")[0], "")) for c in row))
-    Console(file=out).print(table)
-
-
 def ago(at: float | None, now: float | None = None) -> str:
     """Write how long ago a moment was."""
     if at is None:
@@ -105,24 +98,39 @@ def ago(at: float | None, now: float | None = None) -> str:
 
 
 def short_ids(ids: Sequence[str]) -> dict[str, str]:
-    """Return for each id its shortest beginning, cut at a dash, that no other one has.
+    """Return for each id its shortest beginning, cut at a dash, that means nothing else.
 
-    Run, role and name always stay, so that a job is never taken for its run.
+    Run, role and name always stay, so that a job is never taken for its run. A beginning that
+    several attempts at the same thing share means the newest of them.
     """
-    if len(ids) > SHORTEN_LIMIT:
-        return {name: name for name in ids}
+    newest: dict[str, str] = {}
+    for name in ids:
+        slot = _slot(name)[0]
+        newest[slot] = max(newest.get(slot, name), name, key=lambda n: _slot(n)[1])
+    slots = sorted(newest)
     short: dict[str, str] = {}
     for name in ids:
-        short[name] = next(
-            (b for b in _beginnings(name) if sum(other.startswith(b) for other in ids) == 1), name
-        )
+        slot = _slot(name)[0]
+        cuts = _beginnings(slot) if newest[slot] == name else []
+        short[name] = next((b for b in cuts if _sharing(b, slots) == 1), name)
     return short
 
 
-def _beginnings(name: str) -> list[str]:
-    """Return where an id may be cut: before point and repeat, replica, attempt."""
-    parts = name.split("-")
-    return ["-".join(parts[:n]) for n in range(len(parts) - 3, len(parts)) if n > 2]
+def _sharing(beginning: str, names: Sequence[str]) -> int:
+    """Return how many of the sorted names begin so."""
+    return bisect_left(names, f"{beginning}\U0010ffff") - bisect_left(names, beginning)
+
+
+def _slot(name: str) -> tuple[str, int]:
+    """Split an id into what is attempted and which attempt it is."""
+    slot, mark, attempt = name.rpartition("-a")
+    return (slot, int(attempt)) if mark and attempt.isdigit() else (name, 0)
+
+
+def _beginnings(slot: str) -> list[str]:
+    """Return where an id may be cut: before point and repeat, and before the replica."""
+    parts = slot.split("-")
+    return ["-".join(parts[:n]) for n in range(len(parts) - 2, len(parts) + 1) if n > 2]
 
 
 def job_state(job: Mapping[str, Any]) -> str:
@@ -134,6 +142,9 @@ def job_state(job: Mapping[str, Any]) -> str:
         words.append(str(job["substate"]))
     if job.get("why") and job["why"] != job["state"]:
         words.append(str(job["why"]))
+    elif job["state"] == "FAILED" and (job.get("exit_code") or job.get("signal")):
+        sort = "signal" if job.get("signal") else "exit"
+        words.append(f"{sort} {job.get('signal') or job['exit_code']}")
     elif job.get("cancel_why") and job["state"] not in {"COMPLETED", "FAILED", "CANCELLED"}:
         words.append("ending")
     return " ".join(words)

@@ -31,13 +31,13 @@ class Stop(Exception):
 class _Connection(http.client.HTTPConnection):
     """An HTTP connection through a Unix socket."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__("benchd", timeout=PATIENCE)
+    def __init__(self, path: str, patience: float) -> None:
+        super().__init__("benchd", timeout=patience)
         self._path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(PATIENCE)
+        self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
 
 
@@ -46,6 +46,7 @@ class Daemon:
 
     def __init__(self, path: str | None) -> None:
         self._places = (path,) if path else default_sockets()
+        self.patience = PATIENCE  # seconds; who asks again and again gives up sooner
 
     def get(self, path: str, **query: object) -> dict[str, Any]:
         """Ask, and return the answer."""
@@ -77,14 +78,14 @@ class Daemon:
 
     def _send(self, method: str, path: str, data: bytes, kind: str) -> tuple[int, bytes]:
         place = self._place()
-        connection = _Connection(place)
+        connection = _Connection(place, self.patience)
         try:
             connection.request(method, path, data or None, {"Content-Type": kind} if kind else {})
             response = connection.getresponse()
             return response.status, response.read()
         except TimeoutError as error:
             raise Stop(
-                f"no answer from {place} in {PATIENCE:.0f} s: see its log", NO_DAEMON
+                f"no answer from {place} in {self.patience:.0f} s: see its log", NO_DAEMON
             ) from error
         except PermissionError as error:
             raise Stop(
