@@ -28,10 +28,12 @@ from benchd.core import lifecycle, readiness, spec  # noqa: E402 - as above
 from benchd.core.model import LIVE, TERMINAL, JobState  # noqa: E402 - as above
 from benchd.fields import Model, Resources  # noqa: E402 - as above
 from benchd.metrics import Metrics  # noqa: E402 - as above
+from benchd.ship.load import cli as load  # noqa: E402 - as above
 
 _SECTION = re.compile(
     r"(?P<open><!-- generated: (?P<name>[\w-]+) -->\n).*?(?P<close><!-- end -->)", re.DOTALL
 )
+EVERYWHERE = frozenset({"help", "socket", "json"})  # options that a page explains once
 NUMBER_OR_TEXT = frozenset({"number", "string"})
 
 
@@ -281,22 +283,30 @@ def benchctl_commands() -> str:
     return "\n".join(_commands(ctl.parser(), "benchctl"))
 
 
-def _commands(parser: argparse.ArgumentParser, name: str) -> Iterator[str]:
+def load_workloads() -> str:
+    """Return the workloads of ``benchd load`` that there are."""
+    return "\n".join(_commands(load.parser(), "benchd load", hidden=frozenset({"help"})))
+
+
+def _commands(
+    parser: argparse.ArgumentParser, name: str, hidden: frozenset[str] = EVERYWHERE
+) -> Iterator[str]:
     """Yield a section for each command. argparse's own usage text differs between versions."""
     for action in parser._actions:  # noqa: SLF001 - argparse has no public way to list them
         if not isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - as above
             continue
         helps = {choice.dest: choice.help or "" for choice in action._choices_actions}  # noqa: SLF001 - as above
         for command, sub in action.choices.items():
-            yield _command(f"{name} {command}", helps.get(command, ""), sub)
-            yield from _commands(sub, f"{name} {command}")
+            if sub.add_help:  # without: announced, and refused for now
+                yield _command(f"{name} {command}", helps.get(command, ""), sub, hidden)
+                yield from _commands(sub, f"{name} {command}", hidden)
 
 
-def _command(name: str, text: str, parser: argparse.ArgumentParser) -> str:
+def _command(name: str, text: str, parser: argparse.ArgumentParser, hidden: frozenset[str]) -> str:
     options = []
     usage = [name]
     for action in parser._actions:  # noqa: SLF001 - as above
-        if action.dest in {"help", "socket", "json"}:
+        if action.dest in hidden or action.help == argparse.SUPPRESS:
             continue
         value = action.metavar or action.dest.upper()
         shown = value if isinstance(value, str) else " ".join(value)
@@ -308,12 +318,16 @@ def _command(name: str, text: str, parser: argparse.ArgumentParser) -> str:
         else:
             many = "..." if action.nargs in {"+", "*"} else ""
             usage.append(f"[{shown}]{many}" if action.nargs in {"?", "*"} else f"{shown}{many}")
-        if action.help:
-            options.append([f"`{shown}`", action.help])
-    section = (
-        f"### `{name}`\n\n{text[:1].upper()}{text[1:].rstrip('.')}.\n\n    {' '.join(usage)}\n"
-    )
+        if meaning := action.help or _default_of(action):
+            options.append([f"`{shown}`", meaning])
+    sentence = text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
+    section = f"### `{name}`\n\n{sentence}\n\n    {' '.join(usage)}\n"
     return section + ("\n" + table(["argument", "meaning"], options) if options else "")
+
+
+def _default_of(action: argparse.Action) -> str:
+    """Return what is to be said of an option whose name says what it means."""
+    return f"default: `{action.default}`" if action.default and action.option_strings else ""
 
 
 # --- pages --------------------------------------------------------------------------------------
@@ -328,6 +342,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "metrics": metrics,
     "benchd-commands": benchd_commands,
     "benchctl-commands": benchctl_commands,
+    "load-workloads": load_workloads,
 }
 
 

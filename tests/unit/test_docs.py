@@ -16,6 +16,7 @@ from benchd.core.model import JobState
 from benchd.core.recipe import WORDS
 
 ROOT = Path(__file__).parents[2]
+UNITS = ("benchd.service", "benchd-user.service")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -77,6 +78,63 @@ def test_recipes_in_the_text_are_valid(page: Path) -> None:
     shown = [block for block in blocks if re.search(r"^(service|client)s?:", block, re.MULTILINE)]
     for block in shown:
         recipe.parse(block.encode(), page.name, CATALOG)
+
+
+def test_the_page_on_the_architecture_names_every_part() -> None:
+    """Each module of the core and of the package's top level is in its tables, and no other."""
+    text = (ROOT / "docs" / "explanation" / "architecture.md").read_text()
+    top, core = re.findall(r"\n((?:\| .*\n){8,})", text)
+    named = re.findall(r"`([\w/.]+)`", "".join(re.findall(r"(?m)^\| (.*?) \|", top + core)))
+    package = ROOT / "daemon" / "benchd"
+    expected = {f.name for f in package.glob("*.py")} | {f.stem for f in package.glob("core/*.py")}
+    expected |= {f"{f.parent.name}/" for f in package.glob("*/__init__.py")}
+
+    assert expected - {"__init__.py", "__init__"} == set(named)
+
+
+def test_files_that_the_page_on_new_things_names_exist() -> None:
+    """Whoever adds something finds the file that the page sends them to."""
+    text = (ROOT / "docs" / "explanation" / "new-things.md").read_text()
+    named = re.findall(r"`([a-z_]+/[\w/.*]+|[a-z]+\.py)`", text)
+    places = (ROOT, ROOT / "daemon" / "benchd", ROOT / "tests")
+    missing = [n for n in named if not any([*p.glob(n), *p.glob(f"{n}.py")] for p in places)]
+
+    assert [] == missing
+    assert 30 < len(named)
+
+
+def test_the_steps_of_an_installation_match_the_units() -> None:
+    """Paths, users and credentials in the how-to are those that the units ask for."""
+    text = (ROOT / "docs" / "howto" / "systemd.md").read_text()
+    units = {name: (ROOT / "systemd" / name).read_text() for name in UNITS}
+    for name, unit in units.items():
+        told = dict(re.findall(r"(?m)^(\w+)=(.*)$", unit))
+        program, config = (
+            told["ExecStart"].replace("%h", "~").replace("%E", "~/.config").split()[::3]
+        )
+        assert name in text
+        assert program in text
+        assert config in text
+    system = dict(re.findall(r"(?m)^(\w+)=(.*)$", units["benchd.service"]))
+    for said in (
+        f"LoadCredential={system['LoadCredential']}",
+        f"StateDirectory={system['StateDirectory']}",
+        f"$CREDENTIALS_DIRECTORY/{system['LoadCredential'].partition(':')[0]}",
+        f"/var/lib/{system['StateDirectory']}/inbox",
+        f"-o root -g {system['Group']} /etc/{system['ConfigurationDirectory']}\n",
+        f"/run/{system['RuntimeDirectory']}/control.sock",
+        f"--shell /usr/sbin/nologin {system['User']}\n",
+    ):
+        assert said in text
+
+
+def test_commands_show_what_their_parsers_know(generate: ModuleType) -> None:
+    """A text that ends in dots keeps them, and what is not built yet is not offered."""
+    commands, workloads = generate.benchd_commands(), generate.load_workloads()
+
+    assert "benchd load WORKLOAD --url URL ...\n" in commands
+    assert ["llm"] == re.findall(r"### `benchd load (\w+)`", workloads)
+    assert "--rate" not in workloads
 
 
 def test_the_page_on_recipes_names_every_absent_key() -> None:
