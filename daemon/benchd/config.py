@@ -73,7 +73,7 @@ class ClusterSettings(Model):
     runtime: RuntimeSettings = Field(RuntimeSettings(), description="how containers are run")
     poll: PollSettings = Field(PollSettings(), description="how often Slurm is asked")
     budget: Budget = Field(Budget(), description="what the cluster may be asked to bear")
-    max_jobs: Annotated[int, Field(ge=1, le=100_000)] = Field(
+    max_jobs: Annotated[int, Field(ge=2, le=100_000)] = Field(
         200, description="jobs of ours in the queue at once"
     )
     patience: Duration = Field(
@@ -98,7 +98,9 @@ class Settings(Model):
     """The whole configuration file."""
 
     state_dir: Line | None = Field(None, description="default: $XDG_STATE_HOME/benchd")
-    socket: Line | None = Field(None, description="default: $XDG_RUNTIME_DIR/benchd/control.sock")
+    socket: Line | None = Field(
+        None, description="default: $XDG_RUNTIME_DIR/benchd/control.sock; without it, in state_dir"
+    )
     default_cluster: Name | None = Field(
         None, description="for recipes that name none; may be left out when there is only one"
     )
