@@ -33,7 +33,7 @@ from benchd.edge.shell import Shell
 from benchd.edge.ssh import Link
 from benchd.edge.store import Store
 from benchd.engine import Engine
-from benchd.errors import StoreFull
+from benchd.errors import StoreFull, UserError
 from benchd.intake import Intake
 from benchd.metrics import Metrics, replace_all
 from benchd.pacing import Pacing
@@ -194,6 +194,8 @@ class Daemon:
 
     def next_attempt(self, job: Job, now: float) -> Job:
         """Return the row of another attempt, its script rendered for its new token."""
+        if job.cluster not in self.settings.clusters:
+            raise UserError(f"cluster {job.cluster!r} is not in the configuration any more")
         runtime = self.settings.clusters[job.cluster].runtime
         return next_attempt(job, now, renderer(catalog=CATALOG, runtime=runtime, ship=self.ship))
 

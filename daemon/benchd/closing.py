@@ -18,7 +18,7 @@ from benchd.core.markdown import render_markdown
 from benchd.core.model import Fetched, Job, Run, RunOutcome, Transition
 from benchd.core.report import build
 from benchd.core.results import Flag, Measured, Result, Severity, assemble
-from benchd.core.steadiness import span, unsteady
+from benchd.core.steadiness import restarted, span, unsteady
 from benchd.edge.archive import Archive
 from benchd.metrics import Metrics
 
@@ -85,7 +85,9 @@ class Closing:
         services = [s for b in job.bindings if (s := await self.store.job(b.token)) is not None]
         histories = {b.token: await self.store.transitions(b.token) for b in job.bindings}
         since, until = span(job, await self.store.transitions(job.token))
-        unsteadiness = unsteady(job.bindings, histories, since, until)
+        unsteadiness = unsteady(job.bindings, histories, since, until) or restarted(
+            job.bindings, services, job.ended_at
+        )
         return assemble(
             run=run,
             job=job,

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import structlog
 
-from benchd.core.effects import Effect, Finish, Open, Poll, Retry, Submit, World
+from benchd.core.effects import Effect, Finish, Open, Poll, Probe, Retry, Submit, World
 from benchd.core.lifecycle import IllegalMove, Rules, advance
 from benchd.core.model import Binding, Event, Job, Readiness, Run, Trigger
 from benchd.core.plan import decide, effect_key, next_wake
@@ -102,6 +102,7 @@ class Engine:
             clusters = {job.token: job.cluster for job in world.jobs}
             for effect in decide(world, now):
                 await self._start(effect, cluster_of(effect, clusters), now)
+            self._not_before = {k: t for k, t in self._not_before.items() if t > now}
         except StoreFull as error:
             log.warning("store.full", error=str(error))
             return now + FULL_PAUSE
@@ -144,7 +145,8 @@ class Engine:
         performer = self.performer
         if performer is None or key in self._tasks or self._not_before.get(_kind(effect), 0) > now:
             return
-        if cluster is not None and self.pacings[cluster].quiet_until > now:
+        pacing = self.pacings.get(cluster) if cluster is not None else None
+        if pacing is not None and pacing.quiet_until > now:
             return
         if isinstance(effect, Submit) and not await self._intend(effect, now):
             return
@@ -172,8 +174,8 @@ class Engine:
         pacing = self.pacings.get(cluster) if cluster is not None else None
         try:
             pause = await performer.perform(effect)
-            if pacing is not None:
-                pacing.reached()
+            if pacing is not None and not isinstance(effect, Probe):
+                pacing.reached()  # a probe swallows the trouble of the link: it proves nothing
         except NeedsHuman as error:
             if pacing is not None:
                 pacing.paused = str(error)

@@ -33,7 +33,9 @@ class Pacing:
     max_jobs: int = 200
     testbed: bool = False
     paused: str | None = None  # why, in a sentence; None when not paused
-    last_poll_at: float | None = None
+    last_poll_at: float | None = None  # when the last answered poll was answered
+    last_poll_began: float = 0.0  # and when it was asked: what came later it may not show
+    hurried_at: float = 0.0
     next_poll_at: float = 0.0
     is_open: bool = False
     failures: int = 0
@@ -54,14 +56,16 @@ class Pacing:
             max_jobs=self.max_jobs,
         )
 
-    def answered(self, now: float, *, changed: bool) -> None:
+    def answered(self, began: float, now: float, *, changed: bool) -> None:
         """Note an answered poll; without news the interval grows."""
         grown = self.interval * GROWTH
         longest = max(LONGEST, self.settings.interval)
         base = self.settings.interval
         self.interval = base if changed or self.testbed else min(grown, longest)
-        self.last_poll_at = now
+        self.last_poll_at, self.last_poll_began = now, began
         self.next_poll_at = now + _jittered(self.interval)
+        if self.hurried_at >= began:  # something happened while it was under way
+            self.soon(now)
         self.reached()
 
     def reached(self) -> None:
@@ -80,6 +84,7 @@ class Pacing:
     def soon(self, now: float) -> None:
         """Something is about to change: ask again as early as the floor allows."""
         self.interval = self.settings.interval
+        self.hurried_at = now
         floor = self.settings.floor
         earliest = max(now + min(floor, SETTLING), (self.last_poll_at or 0.0) + floor)
         self.next_poll_at = min(self.next_poll_at or earliest, earliest)

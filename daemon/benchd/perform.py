@@ -16,6 +16,7 @@ import structlog
 from benchd.core.effects import Cancel, Collect, Effect, Finish, Open, Poll, Probe, Retry, Submit
 from benchd.core.lifecycle import Rules
 from benchd.core.model import (
+    TERMINAL,
     Accepted,
     CancelWhy,
     Event,
@@ -38,7 +39,7 @@ from benchd.core.slurm import event as event_of
 from benchd.core.spec import Role
 from benchd.edge.submission import SubmitOrder
 from benchd.engine import Engine, accepted
-from benchd.errors import Stale
+from benchd.errors import Stale, StoreError, StoreFull
 from benchd.metrics import Metrics
 from benchd.pacing import Pacing
 
@@ -70,6 +71,9 @@ class ClusterPort(Protocol):
     async def prune(self, slurm_ids: Sequence[str]) -> None:
         """End twins by their ids."""
 
+    async def end_by_name(self, tokens: Sequence[str]) -> None:
+        """End every job of these names."""
+
     async def probe(self, job: Job) -> ProbeAnswer:
         """Look whether a service answers."""
 
@@ -88,6 +92,9 @@ class Ledger(Protocol):
 
     async def job(self, token: str) -> Job | None:
         """Return one job."""
+
+    async def known(self, tokens: Sequence[str]) -> Mapping[str, JobState]:
+        """Return the states of those of the tokens that are in the books."""
 
     async def mark_run_dir(self, run_id: str, now: float) -> bool:
         """Note that the run's directory was made on the cluster."""
@@ -136,6 +143,7 @@ class Performing:
         self.patience = patience
         self.metrics = metrics
         self.clock = clock
+        self._told: dict[str, float] = {}  # token -> when Slurm was told to end it; for pacing only
 
     async def perform(self, effect: Effect) -> float | None:
         """Do it; return seconds to wait before the same may be wanted again."""
@@ -163,7 +171,9 @@ class Performing:
         # Only a time limit is judged by whether the run measures anything (lifecycle row 11b).
         limited = job.role is Role.SERVICE and event.word == "TIMEOUT"
         open_ended = limited and not await self._is_measured(job)
-        rules = Rules(patience=self.patience[job.cluster], open_ended=open_ended)
+        # A cluster may be gone from the configuration while its jobs are still in the books.
+        patience = self.patience.get(job.cluster, Rules().patience)
+        rules = Rules(patience=patience, open_ended=open_ended)
         return await self.engine.learn(job.token, event, rules)
 
     async def _is_measured(self, job: Job) -> bool:
@@ -223,10 +233,13 @@ class Performing:
             job = await self.learn(job, wish)
             if job is None or job.is_terminal:
                 return None
-        pacing = self.pacings[job.cluster]
-        if pacing.paused is not None:
+        pacing = self.pacings.get(job.cluster)
+        if pacing is None or pacing.paused is not None:
             return None
+        if pacing.last_poll_began <= self._told.get(job.token, -1.0):
+            return self._pause(pacing, CANCEL_PAUSE)  # told already; first see what came of it
         event = await self.clusters[job.cluster].cancel(job)
+        self._told[job.token] = self.clock()
         if event is not None:
             await self.learn(job, event)
         pacing.soon(self.clock())
@@ -243,20 +256,37 @@ class Performing:
     # --- looking ----------------------------------------------------------------------------------
 
     async def _poll(self, effect: Poll) -> float | None:
-        pacing = self.pacings[effect.cluster]
+        pacing, began = self.pacings[effect.cluster], self.clock()
         _, jobs, _ = await self.store.world()
         asked = [
             j for j in jobs if j.cluster == effect.cluster and j.is_attempted and not j.is_terminal
         ]
         answer = await self.clusters[effect.cluster].poll(asked)
+        self._told = {j.token: self._told[j.token] for j in asked if j.token in self._told}
         changed = False
         # Services first: a client that fell with its service must not be judged before it is known.
         for job in sorted(asked, key=lambda j: j.role is Role.CLIENT):
-            changed |= await self._learn_from_poll(job, answer)
-        pacing.answered(self.clock(), changed=changed)
-        for stray in answer.strays:
-            log.warning("job.stray", slurm_id=stray.slurm_id, name=stray.token, word=stray.word)
+            try:
+                changed |= await self._learn_from_poll(job, answer)
+            except StoreFull:
+                raise
+            except StoreError:  # one row that the books refuse must not cost the others their news
+                log.exception("poll.row", **job.log_context())
+                self.metrics.invariant_violations.labels(kind="row").inc()
+        pacing.answered(began, self.clock(), changed=changed)
+        await self._strays(effect.cluster, answer.strays)
         return None
+
+    async def _strays(self, cluster: str, strays: Sequence[Observation]) -> None:
+        """End what is over in the books and alive in Slurm; only report what is in no book."""
+        known = await self.store.known([stray.token for stray in strays])
+        over = sorted(token for token, state in known.items() if state in TERMINAL)
+        for stray in strays:
+            log.warning(
+                "job.stray", slurm_id=stray.slurm_id, name=stray.token, is_ended=stray.token in over
+            )
+        if over:
+            await self.clusters[cluster].end_by_name(over)
 
     async def _learn_from_poll(self, job: Job, answer: PollAnswer) -> bool:
         """Apply what a poll said about one job; return whether anything moved."""

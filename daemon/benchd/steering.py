@@ -6,6 +6,7 @@ a link is down.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -113,9 +114,10 @@ class Steering:
             raise UserError(f"nothing is called {target!r}; see `benchctl runs`")
         wanted = await self._to_retry(run, job)
         if not wanted:
-            raise UserError(f"{target}: nothing to retry; only what has failed can be tried again")
+            what = "only what failed or has no valid result can be tried again"
+            raise UserError(f"{target}: nothing to retry; {what}")
         new = [self.next_attempt(each, self.clock()) for each in wanted]
-        await self.store.reopen_run(run.id, new)
+        await self.store.reopen_run(run.id, new, self.clock())
         self.engine.wake()
         return [each.token for each in new]
 
@@ -125,15 +127,27 @@ class Steering:
         world = World(runs=(run,), jobs=jobs, valid={}, clusters={})
         arranged = index(world, self.clock())
         latest = arranged.slots[run.id]
-        failed = [j for j in latest if _has_failed(j) and (job is None or j.token == job.token)]
+        valid = await self._valid(run.id)
+        failed = [
+            j
+            for j in latest
+            if j.is_terminal
+            and not (ended_well(j) and valid.get(j.token, True))
+            and (job is None or j.token == job.token)
+        ]
         needed = {
             service.token: service
             for client in failed
             if client.role is Role.CLIENT
             for service in own_services(client, arranged)
-            if service.is_terminal
+            if service.is_terminal or service.cancel_requested_at is not None
         }
         return list({j.token: j for j in [*needed.values(), *failed]}.values())
+
+    async def _valid(self, run_id: str) -> dict[str, bool]:
+        """Return token -> its result is valid, of a run that may be over."""
+        documents = [json.loads(text) for text in await self.store.results(run_id)]
+        return {each["job"]: bool(each["validity"]["valid"]) for each in documents}
 
     async def _job(self, token: str) -> Job:
         job = await self.store.job(token)
@@ -172,7 +186,7 @@ class Steering:
     async def log(self, token: str, stream: Stream, offset: int, limit: int) -> bytes:
         """Return a piece of a job's output."""
         job = await self._job(token)
-        return await self.sites[job.cluster].cluster.log(job, stream, offset, limit)
+        return await self._site(job.cluster).cluster.log(job, stream, offset, limit)
 
     async def pause(self, cluster: str) -> None:
         """Send nothing to this cluster until it is resumed; survives a restart."""
@@ -213,8 +227,3 @@ class Steering:
     def wake(self) -> None:
         """Let the engine look now."""
         self.engine.wake()
-
-
-def _has_failed(job: Job) -> bool:
-    """Tell whether a row ended otherwise than wanted."""
-    return job.is_terminal and not ended_well(job)

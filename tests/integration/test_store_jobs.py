@@ -213,13 +213,12 @@ async def test_the_result_of_nobody_is_refused(store: Store) -> None:
 
 @pytest.mark.asyncio
 async def test_the_world_is_what_is_not_over(store: Store) -> None:
-    """The world has unfinished runs with all their jobs, and live jobs of finished runs."""
-    over, live = builders.job(name="over"), builders.job(name="live")
-    await stored.added(store, over, live)
+    """The world has unfinished runs with all their jobs, and nothing of a closed run."""
+    over = builders.job(name="over")
+    await stored.added(store, over)
     await store.apply(
         over, replace(over, state=JobState.CANCELLED), stored.event(Trigger.CANCEL_REQUESTED), NOW
     )
-    live = await stored.submitted(store, live)
     await store.finish_run(builders.RUN_ID, RunOutcome.CANCELLED, "asked", NOW)
     other = builders.run(id="other23456", recipe_path="other.yaml")
     ended = builders.job(run_id=other.id, name="ended")
@@ -230,7 +229,7 @@ async def test_the_world_is_what_is_not_over(store: Store) -> None:
     world = await store.world()
 
     assert world.runs == (other,)
-    assert world.jobs == (live, cancelled)
+    assert world.jobs == (cancelled,)
     assert world.valid == {}
 
 
@@ -306,16 +305,28 @@ async def test_runs_are_marked_once(store: Store) -> None:
 @pytest.mark.asyncio
 async def test_a_run_is_opened_again_once(store: Store) -> None:
     """Asked twice for another attempt, a closed run is open again and has one such attempt."""
-    await stored.added(store, builders.job())
+    first = builders.job()
+    await stored.added(store, first)
+    gone = replace(first, state=JobState.CANCELLED)
+    done = await store.apply(first, gone, stored.event(Trigger.CANCEL_REQUESTED), NOW)
     run, retry = builders.run(), builders.job(attempt=2)
     await store.request_cancel_run(run.id, 1.0)
     await store.finish_run(run.id, RunOutcome.CANCELLED, "asked", 2.0)
 
-    await store.reopen_run(run.id, [retry])
-    await store.reopen_run(run.id, [retry])
+    await store.reopen_run(run.id, [retry], NOW)
+    await store.reopen_run(run.id, [retry], NOW)
 
-    assert await store.run(run.id) == run
-    assert await store.jobs() == (builders.job(), retry)
+    assert await store.run(run.id) == replace(run, reopened_at=NOW)
+    assert await store.jobs() == (done, retry)
+
+
+@pytest.mark.asyncio
+async def test_a_run_with_an_open_job_is_not_closed(store: Store) -> None:
+    """An attempt that was added while the report was written keeps the run open."""
+    await stored.added(store, builders.job())
+
+    assert not await store.finish_run(builders.run().id, RunOutcome.FAILED, "late", 2.0)
+    assert await store.run(builders.run().id) == builders.run()
 
 
 @pytest.mark.asyncio

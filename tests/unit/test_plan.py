@@ -36,7 +36,7 @@ from support.builders import client, run, service
 
 NOW = T0 + 1000.0
 ENDPOINT = Endpoint(host="n1", ports=(6379,), slurm_id="7", generation=0)
-LATER = ClusterView(name="alpha", next_poll_at=NOW + 60)
+LATER = ClusterView(name="alpha", last_poll_at=NOW, next_poll_at=NOW + 60)
 
 
 def world(*jobs: Job, runs: tuple[Run, ...] | None = None, **over: object) -> World:
@@ -325,10 +325,56 @@ def test_limits_of_a_run_end_what_takes_too_long() -> None:
     queued = replace(
         service(), state=JobState.PENDING, slurm_id="7", submitted_at=T0, attempted_at=T0, tries=1
     )
-    starting = ready(name="b", readiness=Readiness.STARTING)
+    starting = ready(name="b", readiness=Readiness.STARTING, probe_streak=-1)
     effects = of(Cancel, decide(world(queued, starting, runs=(limited,)), NOW))
     expected = {(queued.token, CancelWhy.LIMIT), (starting.token, CancelWhy.NOT_READY)}
     assert expected == {(e.token, e.why) for e in effects}
+
+
+def test_our_own_blindness_is_no_fault_of_a_job() -> None:
+    """No deadline has passed for what nobody could look at since."""
+    limited = run(limits=Limits(pending=60.0, ready=60.0))
+    queued = replace(
+        service(), state=JobState.PENDING, slurm_id="7", submitted_at=T0, attempted_at=T0, tries=1
+    )
+    starting = ready(name="b", readiness=Readiness.STARTING, probe_streak=-1)
+    blind = ready(name="c", readiness=Readiness.STARTING, probe_streak=0)
+    for heard_at in (None, T0 + 50):
+        deaf = {"alpha": replace(LATER, last_poll_at=heard_at)}
+        effects = decide(world(queued, starting, runs=(limited,), clusters=deaf), NOW)
+        assert [] == of(Cancel, effects)
+    assert [] == of(Cancel, decide(world(blind, runs=(limited,)), NOW))
+
+
+def test_a_client_that_was_refused_for_now_is_submitted_again() -> None:
+    """What it was to measure then does not make its service busy now."""
+    redis = ready()
+    refused = client(tries=1, submit_failures=1, bindings=(bound(redis),))
+    assert [Submit(refused.token, (bound(redis),))] == decide(world(redis, refused), NOW)
+
+
+def test_services_leave_a_place_for_their_clients() -> None:
+    """Of two services only one is sent where two jobs may be at once."""
+    two = {"alpha": replace(LATER, max_jobs=2)}
+    pairs = (service(point=0), service(point=1), client(point=0), client(point=1))
+    assert [pairs[0].token] == [e.token for e in decide(world(*pairs, clusters=two), NOW)]
+    up = ready(point=0)
+    now = decide(world(up, *pairs[1:], clusters=two), NOW)
+    assert [pairs[2].token] == [e.token for e in of(Submit, now)]
+
+
+def test_a_client_whose_service_is_gone_does_not_wait_for_it() -> None:
+    """Also when the service ended well: nothing will answer any more."""
+    gone = over(ready(), JobState.CANCELLED, cancel_why=CancelWhy.DONE)
+    late = client(attempt=2)
+    assert [Cancel(late.token, CancelWhy.SIBLING)] == decide(world(gone, late), NOW)
+
+
+def test_a_client_that_completed_while_it_was_cancelled_is_tried_again() -> None:
+    """Its numbers describe a service that was going."""
+    redis = ready()
+    done = over(measuring(redis), JobState.COMPLETED, cancel_why=CancelWhy.SIBLING)
+    assert [Retry(done.token)] == of(Retry, decide(world(redis, done), NOW))
 
 
 def test_a_job_that_can_never_start_is_given_up_after_a_while() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from benchd.core.model import Binding, Transition
-from benchd.core.steadiness import span, unsteady
+from benchd.core.steadiness import restarted, span, unsteady
 from support.builders import CREATED_AT as T0
-from support.builders import client
+from support.builders import client, service
 
 BOUND = Binding(name="redis", token="t", generation=0, host="n1", ports=(6379,))
 
@@ -25,6 +27,7 @@ def moved(at: float, old: str, new: str) -> Transition:
         (moved(15, "RUNNING", "PENDING"), False),
         (moved(15, "RUNNING", "FAILED"), False),
         (moved(15, "RUNNING", "RUNNING"), True),
+        (replace(moved(15, "RUNNING", "RUNNING"), trigger="seen_running"), False),
         (moved(25, "RUNNING", "CANCELLED"), True),
     ],
 )
@@ -42,3 +45,10 @@ def test_the_span_reaches_from_submission_to_the_known_end() -> None:
         moved(9, "RUNNING", "COMPLETED"),
     ]
     assert (T0 + 2, T0 + 9) == span(client(ended_at=T0 + 8), history)
+
+
+def test_a_restart_that_no_poll_saw_is_found_by_slurms_own_times() -> None:
+    """Another span that began before the client ended spoils the result; a later one does not."""
+    again = service(generation=1, started_at=T0 + 15, token="t")
+    assert restarted([BOUND], [again], T0 + 20) is not None
+    assert restarted([BOUND], [again], T0 + 12) is None

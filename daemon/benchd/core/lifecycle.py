@@ -239,13 +239,14 @@ def _refused(job: Job, event: Event, now: float) -> Job:
         submit_failures=job.submit_failures + 1,
         not_before=now + pause,
         attempted_at=None,  # this try is settled: the next one gets a directory of its own
+        bindings=(),  # and measures what answers by then
         detail=event.why,
         reason=event.reason,
     )
 
 
 def _expired(job: Job, event: Event, now: float) -> Job:
-    return replace(job, attempted_at=None)
+    return replace(job, attempted_at=None, bindings=())
 
 
 def _pending(job: Job, event: Event, now: float) -> Job:

@@ -108,6 +108,7 @@ class Run:
     limits: Limits = field(default_factory=Limits)
     dir_made_at: float | None = None
     cancel_requested_at: float | None = None
+    reopened_at: float | None = None  # by a retry after its end
     finished_at: float | None = None
     outcome: RunOutcome | None = None
     why: str | None = None
@@ -350,3 +351,4 @@ class Fetched:
 
     files: Mapping[str, bytes]
     truncated: bool = False
+    gone: bool = False  # the workdir is there, but not the job's directory in it: nothing to wait for

@@ -34,7 +34,7 @@ from benchd.core.effects import (
 from benchd.core.model import Binding, CancelWhy, Job, JobState, Readiness, Run
 from benchd.core.policy import cancel_reason, is_followed, verdict
 from benchd.core.spec import Role, Target
-from benchd.core.view import Index, index, is_uncollected
+from benchd.core.view import Index, index, is_sent, is_uncollected
 
 # Seconds after which the loop looks again although nothing is due: a safety net, not a clock.
 IDLE_WAKE = 30.0
@@ -169,8 +169,9 @@ def _retries(index: Index) -> Iterator[Retry]:
 def _submissions(index: Index, ending: set[str]) -> Iterator[Submit]:
     room = {name: view.max_jobs for name, view in index.world.clusters.items()}
     for job in index.world.jobs:
-        if job.is_attempted and not job.is_terminal and job.cluster in room:
+        if is_sent(job) and job.cluster in room:
             room[job.cluster] -= 1
+    measured = {c.cluster for c in _clients(index) if not c.is_terminal}
     taken = _busy_services(index)
     for run in index.world.runs:
         for job in sorted(index.slots[run.id], key=_order):
@@ -181,14 +182,23 @@ def _submissions(index: Index, ending: set[str]) -> Iterator[Submit]:
             if job.attempted_at is not None:  # sent once: settle that try, whatever else is true
                 yield Submit(job.token, job.bindings)
                 continue
-            if room.get(job.cluster, 0) <= 0 and not job.is_attempted:
+            if room.get(job.cluster, 0) < _places(job, measured):
                 continue
             bindings = _bindings(job, index, taken) if job.role is Role.CLIENT else ()
             if bindings is None:
                 continue
             taken.update(b.token for b in bindings if not index.rows[b.token].spec.concurrent)
-            room[job.cluster] = room.get(job.cluster, 0) - (0 if job.is_attempted else 1)
+            room[job.cluster] -= 1
             yield Submit(job.token, bindings)
+
+
+def _places(job: Job, measured: set[str]) -> int:
+    """Return how many places must be free for this job to take one.
+
+    Where something is to be measured a service leaves a place free: services that took them all
+    would wait for ever for clients that have none.
+    """
+    return 2 if job.role is Role.SERVICE and job.cluster in measured else 1
 
 
 def _order(job: Job) -> tuple[bool, int, int, str, int]:
@@ -201,7 +211,7 @@ def _busy_services(index: Index) -> set[str]:
     bound = {
         binding.token
         for job in index.world.jobs
-        if job.role is Role.CLIENT and job.is_attempted and not job.is_terminal
+        if job.role is Role.CLIENT and is_sent(job)
         for binding in job.bindings
     }
     return {t for t in bound if t in index.rows and not index.rows[t].spec.concurrent}

@@ -36,16 +36,15 @@ def cancel_reason(run: Run, job: Job, index: Index) -> CancelWhy | None:
     now, limits = index.now, run.limits
     if run.cancel_requested_at is not None:
         return CancelWhy.ASKED
-    if limits.run is not None and now - run.created_at > limits.run:
+    if limits.run is not None and now - (run.reopened_at or run.created_at) > limits.run:
         return CancelWhy.LIMIT
     if job.state in (JobState.SUBMITTED, JobState.PENDING) and job.submitted_at is not None:
-        waited = now - job.submitted_at
-        if limits.pending is not None and waited > limits.pending:
+        if limits.pending is not None and has_passed(job, job.submitted_at + limits.pending, index):
             return CancelWhy.LIMIT
-        if waited > HOPELESS_AFTER and is_hopeless(job):
+        if is_hopeless(job) and has_passed(job, job.submitted_at + HOPELESS_AFTER, index):
             return CancelWhy.HOPELESS
     if job.role is Role.SERVICE:
-        return service_fault(job, limits.ready, now)
+        return service_fault(job, limits.ready, index)
     return CancelWhy.SIBLING if has_lost_its_service(job, index) else None
 
 
@@ -54,14 +53,29 @@ def is_hopeless(job: Job) -> bool:
     return job.reason is not None and reason_class(job.reason).cls is ReasonClass.NEVER
 
 
-def service_fault(job: Job, ready_limit: float | None, now: float) -> CancelWhy | None:
+def has_passed(job: Job, deadline: float, index: Index) -> bool:
+    """Tell whether a deadline passed and Slurm was heard after it.
+
+    While we could not look, a job may have moved on: our own blindness is no fault of it.
+    """
+    view = index.world.clusters.get(job.cluster)
+    heard_at = view.last_poll_at if view is not None else None
+    return heard_at is not None and min(heard_at, index.now) > deadline
+
+
+def service_fault(job: Job, ready_limit: float | None, index: Index) -> CancelWhy | None:
     """Return the fault of a service that does not answer in time, or no longer."""
     since = job.readiness_since
-    starting = job.readiness is Readiness.STARTING and since is not None
-    overdue = starting and ready_limit is not None and now - (since or now) > ready_limit
-    if is_given_up(job) or overdue:
+    if is_given_up(job):
         return CancelWhy.NOT_READY
-    return CancelWhy.UNHEALTHY if is_unhealthy(job, now) else None
+    starting = job.readiness is Readiness.STARTING and job.probe_streak < 0
+    if (
+        starting
+        and ready_limit is not None
+        and has_passed(job, (since or 0.0) + ready_limit, index)
+    ):
+        return CancelWhy.NOT_READY
+    return CancelWhy.UNHEALTHY if is_unhealthy(job) else None
 
 
 def has_lost_its_service(job: Job, index: Index) -> bool:
@@ -74,7 +88,7 @@ def has_lost_its_service(job: Job, index: Index) -> bool:
             for binding in job.bindings
             for service in (index.rows.get(binding.token),)
         )
-    return any(is_beyond_hope(service) for service in own_services(job, index))
+    return any(is_gone(service) for service in own_services(job, index))
 
 
 def own_services(job: Job, index: Index) -> list[Job]:
@@ -87,9 +101,14 @@ def own_services(job: Job, index: Index) -> list[Job]:
     ]
 
 
+def is_gone(job: Job) -> bool:
+    """Tell whether a slot is over, well or badly, and will not be tried again by its own policy."""
+    return job.is_terminal and not is_retried(job)
+
+
 def is_beyond_hope(job: Job) -> bool:
     """Tell whether a slot ended badly and will not be tried again by its own policy."""
-    return job.is_terminal and not is_retried(job) and not ended_well(job)
+    return is_gone(job) and not ended_well(job)
 
 
 def is_retried(job: Job) -> bool:
@@ -110,7 +129,7 @@ def is_followed(job: Job, index: Index) -> bool:
     return (
         fell_with_its_service(job, index)
         and job.attempt < job.spec.restart.max_attempts + SIBLING_RETRIES
-        and not any(is_beyond_hope(service) for service in own_services(job, index))
+        and not any(is_gone(service) for service in own_services(job, index))
     )
 
 
@@ -122,8 +141,8 @@ def fell_with_its_service(job: Job, index: Index) -> bool:
     """
     if job.role is not Role.CLIENT:
         return False
-    if job.state is JobState.CANCELLED:
-        return job.cancel_why is CancelWhy.SIBLING
+    if job.cancel_why is CancelWhy.SIBLING:  # whatever it managed to end as
+        return True
     return job.state is JobState.FAILED and any(
         service is not None
         and (service.generation != binding.generation or service.state is JobState.FAILED)

@@ -118,7 +118,11 @@ def is_given_up(job: Job) -> bool:
     return job.readiness is STARTING and job.probe_failures >= check.retries
 
 
-def is_unhealthy(job: Job, now: float) -> bool:
-    """Tell whether a service has been UNREADY beyond its grace."""
-    since = job.readiness_since
-    return job.readiness is UNREADY and since is not None and now - since > UNREADY_GRACE
+def is_unhealthy(job: Job) -> bool:
+    """Tell whether a service has been UNREADY beyond its grace, counted in looks that were made.
+
+    A minute in which we could not look is not a minute in which it did not answer.
+    """
+    check = job.spec.health_check or DEFAULT_CHECK
+    looks = -job.probe_streak - FALL
+    return job.readiness is UNREADY and looks * max(check.interval, 1.0) >= UNREADY_GRACE

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from benchd.core.model import Binding, Job, JobState, Readiness, Transition
 
+# How a restart looks when no poll saw the gap, and how a suspension looks: seen running, again.
+SEEN_AGAIN = "seen_running"
 # A bound service was READY and RUNNING, so any move to one of these ends the steady span.
 UNSTEADY = frozenset(
     {str(r) for r in Readiness if r is not Readiness.READY}
@@ -26,9 +28,30 @@ def unsteady(
     """Return a sentence about the first service that did not stay READY in the span, or None."""
     for binding in bindings:
         for row in histories.get(binding.token, ()):
-            moved = row.old != row.new and row.new in UNSTEADY
-            if moved and since <= row.at <= until:
+            if not since <= row.at <= until:
+                continue
+            if row.old != row.new and row.new in UNSTEADY:
                 return f"{binding.name} went from {row.old} to {row.new} during the measurement"
+            if row.old == row.new and row.trigger == SEEN_AGAIN:
+                return f"{binding.name} was restarted or suspended during the measurement"
+    return None
+
+
+def restarted(
+    bindings: Sequence[Binding], services: Sequence[Job], until: float | None
+) -> str | None:
+    """Return a sentence about a service whose present span began before the client's end, or None.
+
+    Both times are Slurm's, so they can be compared whatever our own clock says.
+    """
+    rows = {service.token: service for service in services}
+    for binding in bindings:
+        service = rows.get(binding.token)
+        if service is None or service.generation == binding.generation:
+            continue
+        if until is None or service.started_at is None or service.started_at <= until:
+            spans = f"span {service.generation} instead of {binding.generation}"
+            return f"{binding.name} was restarted by Slurm during the measurement ({spans})"
     return None
 
 

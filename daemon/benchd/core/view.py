@@ -63,3 +63,8 @@ def ended_well(job: Job) -> bool:
 def is_uncollected(job: Job) -> bool:
     """Tell whether a client left something that is not home yet."""
     return job.is_terminal and job.slurm_id is not None and job.collected_at is None
+
+
+def is_sent(job: Job) -> bool:
+    """Tell whether Slurm has this row, or may have it: a try is under way or was accepted."""
+    return job.is_live or (job.attempted_at is not None and not job.is_terminal)

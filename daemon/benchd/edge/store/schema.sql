@@ -19,6 +19,7 @@ CREATE TABLE runs (
   limits              TEXT NOT NULL,
   dir_made_at         REAL,                     -- set once: a directory that is gone later is a fault
   cancel_requested_at REAL,
+  reopened_at         REAL,                     -- a user's retry after the end
   finished_at         REAL,
   outcome             TEXT CHECK (outcome IN ('PASSED', 'FAILED', 'CANCELLED', 'INVALID')),
   why                 TEXT,

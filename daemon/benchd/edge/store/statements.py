@@ -54,11 +54,14 @@ WHERE id = :id AND cancel_requested_at IS NULL AND finished_at IS NULL RETURNING
 
 FINISH_RUN = """
 UPDATE runs SET finished_at = :now, outcome = :outcome, why = :why
-WHERE id = :id AND finished_at IS NULL RETURNING id
+WHERE id = :id AND finished_at IS NULL AND NOT EXISTS (
+  SELECT 1 FROM jobs WHERE run_id = :id AND state NOT IN ('COMPLETED', 'FAILED', 'CANCELLED')
+) RETURNING id
 """
 
 REOPEN_RUN = """
-UPDATE runs SET finished_at = NULL, outcome = NULL, why = NULL, cancel_requested_at = NULL
+UPDATE runs SET finished_at = NULL, outcome = NULL, why = NULL, cancel_requested_at = NULL,
+                reopened_at = :now
 WHERE id = :id
 """
 

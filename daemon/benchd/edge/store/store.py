@@ -204,7 +204,7 @@ class Store:
         values = {"id": run_id, "outcome": outcome.value, "why": rows.encode(why), "now": now}
         return await self._changed(sql.FINISH_RUN, values)
 
-    async def reopen_run(self, run_id: str, jobs: Iterable[Job]) -> None:
+    async def reopen_run(self, run_id: str, jobs: Iterable[Job], now: float) -> None:
         """Add attempts on a user's word, and open the run again if it was closed or to be ended.
 
         An attempt that exists already, because the user asked twice, stays as it is.
@@ -212,7 +212,7 @@ class Store:
         values = [rows.job_values(replace(job, rev=0)) for job in jobs]
 
         async def body(tx: Statements) -> None:
-            await tx.rows(sql.REOPEN_RUN, {"id": run_id})
+            await tx.rows(sql.REOPEN_RUN, {"id": run_id, "now": now})
             for row in values:
                 await tx.rows(sql.ADD_RETRY, row)
 
