@@ -66,6 +66,13 @@ class Unreachable(ClusterError):
         self.sent = sent
 
 
+class NotYet(Unreachable):
+    """The cluster answers well, but what was asked for is not there yet: come back later.
+
+    No trouble of the link: nothing else has to wait for it.
+    """
+
+
 class NeedsHuman(Unreachable):
     """Authentication or host key failed: trying again could get the account blocked.
 

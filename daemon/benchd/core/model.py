@@ -351,4 +351,4 @@ class Fetched:
 
     files: Mapping[str, bytes]
     truncated: bool = False
-    gone: bool = False  # the workdir is there, but not the job's directory in it: nothing to wait for
+    gone: bool = False  # its directory is no longer in the workdir: nothing to wait for

@@ -48,8 +48,6 @@ log = structlog.get_logger()
 
 # Seconds the submission command may take: sbatch's own limit, and the files around it.
 _SUBMIT_TIMEOUT = submission.TRY_TIME + 15.0
-# Exit statuses of a script that did not do the job's work: a twin, or no fence to be had.
-_NOT_THE_WORK = frozenset({75, 78})
 # The signal number with which Slurm reports that a job could not be launched at all (0:53).
 _NOT_LAUNCHED = 53
 
@@ -360,8 +358,10 @@ class Cluster:
     # --- fetch ------------------------------------------------------------------------------------
 
     async def fetch(self, job: Job) -> Fetched:
-        """Bring home what a job left."""
-        return await parcels.fetch(self._remote, await self.open(), job)
+        """Bring home what a job left; ``NotYet`` while the shared file system may lag behind."""
+        grace = parcels.TESTBED_GRACE if self.settings.testbed else parcels.GRACE
+        place, patient = await self.open(), parcels.may_still_come(job, self._clock(), grace)
+        return await parcels.fetch(self._remote, place, job, patient=patient)
 
     async def log(self, job: Job, stream: str, offset: int, limit: int) -> bytes:
         """Return a piece of a job's output; a negative ``offset`` counts from the end."""
@@ -377,5 +377,5 @@ def _fits(job: Job, endpoint: Endpoint) -> bool:
 def _needs_claim(rows: Sequence[Observation]) -> bool:
     """Tell whether only the claim says which row, if any, speaks for the job."""
     return len(rows) > 1 or any(
-        row.exit_code in _NOT_THE_WORK or row.signal == _NOT_LAUNCHED for row in rows
+        row.exit_code in parcels.NOT_THE_WORK or row.signal == _NOT_LAUNCHED for row in rows
     )

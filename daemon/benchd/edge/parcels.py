@@ -9,12 +9,13 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 from shlex import quote
 
-from benchd.core.model import Fetched, Job
+from benchd.core.model import Fetched, Job, JobState
+from benchd.edge import witness
 from benchd.edge.pack import Package
 from benchd.edge.remote import Remote
 from benchd.edge.shell import printable
 from benchd.edge.submission import Place
-from benchd.errors import Unreachable
+from benchd.errors import NotYet, Unreachable
 
 # Bytes of what one job left that are brought home at most.
 FETCH_LIMIT = 64 * 1024 * 1024
@@ -22,6 +23,18 @@ FETCH_LIMIT = 64 * 1024 * 1024
 _LOG_TAIL = 256 * 1024
 # Files of one job that are brought home at most.
 _FILES = 10_000
+# Seconds after a job's end in which what its node wrote may be invisible or unreadable on the login
+# node: NFS believes its own memory of a directory for up to 60, and a server may be restarted.
+GRACE = 120.0
+# The same on a test installation, whose file system is this machine's.
+TESTBED_GRACE = 5.0
+# Exit statuses of a script that did not do the job's work: a twin, or no fence to be had.
+NOT_THE_WORK = frozenset({75, 78})
+# How programs say that there is no such file; the other errors of a read may pass.
+MISSING = b"No such file or directory"
+# Our own exit statuses while fetching; tar has 0, 1 and 2: the workdir cannot be read, the job's
+# directory is not there, it cannot be read.
+_CLOSED, _GONE, _FAILED = 93, 94, 95
 # Seconds for a transfer: 64 MiB at 0.5 MiB/s.
 _TRANSFER_TIMEOUT = 130.0
 
@@ -69,22 +82,63 @@ class Parcels:
             )
 
 
-async def fetch(remote: Remote, place: Place, job: Job, limit: int = FETCH_LIMIT) -> Fetched:
-    """Bring home exit.json, result/ and the ends of the logs."""
-    home = quote(place.job_dir(job.run_id, job.token))
+async def fetch(
+    remote: Remote, place: Place, job: Job, *, patient: bool = False, limit: int = FETCH_LIMIT
+) -> Fetched:
+    """Bring home exit.json, result/ and the ends of the logs.
+
+    ``patient``: what is missing or cannot be read may still come, so ``NotYet`` is raised for it.
+    Otherwise what there is has to do, marked as truncated when something could not be read.
+    """
     done = await remote.run(
-        f"cd {home} || exit 3; tar --ignore-failed-read -cf - exit.json result 2>/dev/null "
-        f"| head -c {limit}",
-        op="fetch",
-        timeout=_TRANSFER_TIMEOUT,
-        limit=limit,
+        _packing(place, job, limit), op="fetch", timeout=_TRANSFER_TIMEOUT, limit=limit
     )
-    if done.status != 0:
-        raise Unreachable(f"{remote.name}: cannot read {home}: {done.said()}")
+    home = place.job_dir(job.run_id, job.token)
+    if done.status == _GONE:
+        return Fetched(files={}, gone=True)
+    if done.status == _CLOSED:
+        raise Unreachable(f"{remote.name}: cannot read {place.workdir}: {done.said()}")
+    cut = done.truncated or len(done.stdout) >= limit  # then tar could not write all, and says so
+    failed = done.status != 0 and not cut
+    if failed and patient:
+        raise NotYet(f"{remote.name}: cannot read all of {home} yet: {done.said()}")
     files, truncated = await asyncio.to_thread(unpack, done.stdout, limit)
+    if patient and leaves_word(job) and not witness.is_of(job, files.get("exit.json", b"")):
+        raise NotYet(f"{remote.name}: {home}/exit.json of job {job.slurm_id} is not seen yet")
     for name in ("out", "err"):
-        files[name] = await tail(remote, place, job, name, _LOG_TAIL)
-    return Fetched(files=files, truncated=truncated or done.truncated)
+        files[name] = await _tail(remote, place, job, name, patient=patient)
+    return Fetched(files=files, truncated=truncated or cut or failed)
+
+
+def _packing(place: Place, job: Job, limit: int) -> str:
+    """Return the command that packs what there is; its status tells what is missing."""
+    home, epoch = place.job_dir(job.run_id, job.token), f"epoch-{place.instance}"
+    missing = f'*"{MISSING.decode()}"*'
+    return (
+        # An empty mount point is no workdir of ours.
+        f"cd {quote(place.workdir)} && ls >/dev/null || exit {_CLOSED}; "
+        f"[ -d runs ] || [ -f {epoch} ] || {{ echo 'it is empty' >&2; exit {_CLOSED}; }}; "
+        f'J={quote(home)}; m=$(ls -d -- "$J" 2>&1) || {{ case "$m" in '
+        f'{missing}) exit {_GONE};; esac; printf "%s\\n" "$m" >&2; exit {_FAILED}; }}; '
+        f'cd "$J" || exit {_FAILED}; set --; for f in exit.json result; do '
+        f'if m=$(ls -d -- "$f" 2>&1); then set -- "$@" "$f"; else '
+        f'case "$m" in {missing}) ;; *) printf "%s\\n" "$m" >&2; exit {_FAILED};; esac; fi; done; '
+        f'[ $# -gt 0 ] || exit 0; tar -cf - "$@" | head -c {limit}; exit "${{PIPESTATUS[0]}}"'
+    )
+
+
+def leaves_word(job: Job) -> bool:
+    """Tell whether the job's script ran to its own end, so that an exit.json is to be expected."""
+    if job.state is JobState.COMPLETED:
+        return True
+    by_itself = job.state is JobState.FAILED and job.slurm_state == "FAILED"
+    return by_itself and job.signal is None and job.exit_code not in NOT_THE_WORK
+
+
+def may_still_come(job: Job, now: float, grace: float) -> bool:
+    """Tell whether the job ended so lately that a file system may not show all it left."""
+    # Slurm's clock may be ahead of ours, or far off.
+    return job.ended_at is not None and abs(now - job.ended_at) < grace
 
 
 def unpack(archive: bytes, limit: int) -> tuple[dict[str, bytes], bool]:
@@ -114,12 +168,14 @@ def _is_ours(path: PurePosixPath) -> bool:
     return inside and (str(path) == "exit.json" or path.parts[:1] == ("result",))
 
 
-async def tail(remote: Remote, place: Place, job: Job, stream: str, limit: int) -> bytes:
-    """Return the last bytes of a job's output; nothing while there is none."""
+async def _tail(remote: Remote, place: Place, job: Job, stream: str, *, patient: bool) -> bytes:
+    """Return the last bytes of a job's output; nothing when there is none."""
     file = log_file(place, job, stream)
     if file is None:
         return b""
-    done = await remote.run(f"tail -c {limit:d} -- {quote(file)}", op="log", limit=limit)
+    done = await remote.run(f"tail -c {_LOG_TAIL} -- {quote(file)}", op="log", limit=_LOG_TAIL)
+    if patient and done.status != 0 and MISSING not in done.stderr:
+        raise NotYet(f"{remote.name}: cannot read {file} yet: {done.said()}")
     return done.stdout
 
 

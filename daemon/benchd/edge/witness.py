@@ -92,6 +92,16 @@ def observation(job: Job, found: JobDir) -> Observation | None:
     return left if left.slurm_id in (job.slurm_id, found.claim) else None
 
 
+def is_of(job: Job, exit_json: bytes) -> bool:
+    """Tell whether an exit.json is that of this job's last span."""
+    left = slurm.exit_json_observation(job.token, exit_json.decode("utf-8", "replace"))
+    return (
+        left is not None
+        and left.slurm_id == job.slurm_id
+        and (left.generation or 0) >= job.generation
+    )
+
+
 def _object(data: bytes) -> dict[str, object]:
     try:
         found = json.loads(data)
