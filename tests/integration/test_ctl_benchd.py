@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
+import asyncssh
 import pytest
 import yaml
 
@@ -79,6 +82,63 @@ def test_a_users_mistake_is_a_message(
     assert (got, said in err, "Traceback" in err) == (status, True, False), err
 
 
+@pytest.mark.parametrize("words", [["frobnicate"], ["render"], ["sim", "--port", "x"], []])
+def test_a_usage_error_is_one_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """What cannot be read as a command costs status 2 and one line that names --help."""
+    status = daemon.main(words)
+    err = capsys.readouterr().err
+    assert (status, err.count("\n"), "--help" in err) == (2, 1, True), err
+
+
+def test_render_of_a_mistake_is_an_answer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A recipe with mistakes costs render status 1, as it costs validate."""
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("serivce: {name: redis}\n")
+    statuses = [daemon.main([word, str(bad)]) for word in ("render", "validate")]
+    assert ([1, 1], 2) == (statuses, capsys.readouterr().err.count(f"{bad}:1:1: serivce"))
+
+
+def test_validate_answers_programs_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With --json every mistake has file, line, column, path and what."""
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("serivce: {name: redis}\n")
+    status = daemon.main(["validate", "--json", str(RECIPES / "redis.yaml"), str(bad)])
+    answer = json.loads(capsys.readouterr().out)
+    mistake = answer["mistakes"][0]
+    place = (mistake["file"], mistake["line"], mistake["column"], mistake["path"])
+    assert (1, "benchd.validation/1", [True, False], (str(bad), 1, 1, "serivce")) == (
+        status,
+        answer["schema"],
+        [each["valid"] for each in answer["files"]],
+        place,
+    )
+
+
+@pytest.mark.asyncio
+async def test_check_speaks_to_people_without_a_daemon(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A refused key is one line of the table: no log line, and no advice for a daemon."""
+    other = tmp_path / "other"
+    other.write_bytes(asyncssh.generate_private_key("ssh-ed25519").export_private_key())
+    other.chmod(0o600)
+    file = tmp_path / "benchd.yaml"
+    async with EmbeddedCluster(tmp_path / "sim") as cluster:
+        written: dict[str, Any] = configuration(cluster, tmp_path / "control.sock")
+        written["clusters"]["sim"]["ssh"]["identity"] = str(other)
+        file.write_text(yaml.safe_dump(written))
+        got = await asyncio.to_thread(daemon.main, ["check", "--config", str(file)])
+    said = capsys.readouterr()
+    assert (1, True, False, "") == (
+        got,
+        "refuses the key" in said.out,
+        "cluster resume" in said.out,
+        said.err,
+    )
+
+
 @pytest.mark.parametrize("kind", ["recipe", "config", "result"])
 def test_schema_prints_json(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Every document that users write or read has a JSON Schema."""
@@ -97,7 +157,13 @@ def test_version_says_what_it_stands_on(capsys: pytest.CaptureFixture[str]) -> N
 @pytest.mark.parametrize(
     ("change", "status", "said"),
     [
-        ({}, 0, "sees the workdir, one of two always wins"),
+        ({}, 0, "all is well: 9 looks, no failures, no warnings"),
+        (
+            {"defaults": {"partition": "short", "time": "90-00:00:00"}},
+            1,
+            "never starts: PartitionTimeLimit",
+        ),
+        ({"defaults": {"partition": "down"}}, 0, "no failures, 1 warning: sim job"),
         ({"defaults": {"partition": "nope"}}, 1, "no partition nope; there are: debug"),
         ({"workdir": "/proc/nope"}, 1, "set workdir to a shared directory"),
         ({"runtime": {"name": "singularity"}}, 1, "has no singularity: set runtime.module"),
@@ -118,6 +184,7 @@ async def test_check_proves_the_cluster(
         clusters["sim"] |= change
         file = tmp_path / "benchd.yaml"
         file.write_text(yaml.safe_dump(written))
-        got = await check_all(load(file), only=None, with_job=True, patience=30.0)
+        patience = 1.0 if status == 0 and change else 30.0  # seconds; one of them never starts
+        got = await check_all(load(file), only=None, with_job=True, patience=patience)
         left = [path.name for path in cluster.workdir.glob("check-*")]
     assert (got, said in capsys.readouterr().out, left) == (status, True, [])

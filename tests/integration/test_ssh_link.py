@@ -170,7 +170,7 @@ async def test_an_unknown_host_key_says_how_to_know_it(
         ("no-known-hosts", "does not exist, so no host key can be checked: run `ssh-keyscan -p"),
         ("no-key", "cannot be read"),
         ("open-key", "is open to others: run `chmod 600"),
-        ("no-key-at-all", "the SSH key or configuration"),
+        ("no-key-at-all", "is no private SSH key"),
     ],
 )
 async def test_files_that_cannot_be_used_cost_no_login(

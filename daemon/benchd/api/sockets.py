@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from benchd.config import HttpSettings
+from benchd.edge import login
 from benchd.errors import UserError
 
 PATH_LIMIT = 107  # bytes: what fits into the kernel's sun_path with its terminating zero
@@ -131,13 +132,13 @@ def read_token(settings: HttpSettings) -> str | None:
     """Return the token that TCP clients must show, if one is configured."""
     if settings.token_file is None:
         return None
-    path = Path(settings.token_file).expanduser()
+    path = Path(login.path(settings.token_file))
     try:
         mode = path.stat().st_mode
         token = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"http.token_file: cannot read {path}: {error}") from error
-    if mode & 0o077:
+    if login.is_open(path, mode):
         raise UserError(f"http.token_file: {path} can be read by others: chmod 600 {path}")
     if len(token) < 16:  # a shorter one can be guessed
         raise UserError(

@@ -11,14 +11,16 @@ import re
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from shlex import quote
 
 from benchd.cli.tables import show
 from benchd.config import ClusterSettings, RuntimeSettings, Settings
 from benchd.core.script import sbatch_lines
-from benchd.edge import login
+from benchd.core.slurm import reason_class
+from benchd.core.slurm_words import ReasonClass
+from benchd.edge import keys, login
 from benchd.edge.home import shell_word
 from benchd.edge.local import LocalShell
 from benchd.edge.shell import Completed, Shell, printable
@@ -30,6 +32,7 @@ from benchd.metrics import Metrics
 OK, NO = 0, 1
 ANSWER = 30.0  # seconds for one command; a login node in trouble answers within ten
 SBATCH = 150.0  # seconds for sbatch: a busy controller may take two minutes
+BRIEF = "00:02:00"  # asked for where the cluster has no default; it takes a second
 LOOK = 1.0  # seconds between two looks for the tiny job's answer
 ROUNDS = 50  # times that two contenders race for one name
 NEEDED = ("sbatch", "squeue", "scancel")
@@ -91,10 +94,24 @@ async def check_all(
         ("", "cluster", "what", "found"),
         [(_COLOURED[f.verdict], name, f.what, f.detail) for name, f in findings],
         out=sys.stdout,
+        prose=(3,),
+        spare=(1,),
     )
+    print(f"\n{summary(findings)}")
+    return NO if any(finding.verdict == "fail" for _, finding in findings) else OK
+
+
+def summary(findings: Sequence[tuple[str, Finding]]) -> str:
+    """Return the last line: how many failed, and every warning once more in a word."""
     failed = sum(finding.verdict == "fail" for _, finding in findings)
-    print(f"\n{failed} of {len(findings)} failed" if failed else "\nall is well")
-    return NO if failed else OK
+    warned = [f"{name} {f.what}".strip() for name, f in findings if f.verdict == "warn"]
+    if not failed and not warned:
+        return f"all is well: {len(findings)} looks, no failures, no warnings"
+    said = f"{failed} of {len(findings)} failed" if failed else "no failures"
+    if not warned:
+        return said
+    count = "1 warning" if len(warned) == 1 else f"{len(warned)} warnings"
+    return f"{said}, {count}: {', '.join(warned)}"
 
 
 def _state(settings: Settings) -> list[Finding]:
@@ -128,7 +145,7 @@ class Checks:
         self.shell: Shell = (
             LocalShell(name, metrics=metrics)
             if settings.ssh is None
-            else Link(name, settings, metrics=metrics)
+            else Link(name, settings, metrics=metrics, once=True)
         )
 
     async def run(self) -> AsyncIterator[Finding]:
@@ -151,14 +168,13 @@ class Checks:
         return await self.shell.run(command, op="check", stdin=stdin, timeout=seconds)
 
     async def key(self) -> Finding | None:
-        """Look at the key and the known hosts: there, readable, closed to others."""
+        """Look at the key and the known hosts: there, readable, closed to others, a key at all."""
         if self.settings.ssh is None:
             return None
         try:
-            login.check_files(self.settings.ssh)
+            return Finding("ok", "key", keys.check(self.settings.ssh))
         except login.Unusable as error:
             return Finding("fail", "key", str(error))
-        return Finding("ok", "key", login.identity(self.settings.ssh))
 
     async def login(self) -> Finding:
         """Log in: the host key is compared, the one key is offered."""
@@ -282,28 +298,37 @@ class Checks:
             waited = time.monotonic() - started
             if seen.status == 0:
                 return self._judged(printable(seen.stdout).split(), waited)
+            if (stuck := await self._stuck(name)) is not None:
+                return stuck
             if waited > self.patience:
                 return await self._late(directory, name)
             await asyncio.sleep(LOOK)
 
-    def _script(self) -> str:
+    async def _stuck(self, name: str) -> Finding | None:
+        """Say at once when Slurm's reason cannot go away by waiting."""
+        done = await self._ask(f"squeue --me -h --name={name} -o '%T %r'")
+        state, _, reason = printable(done.stdout).partition(" ")
+        judged = reason_class(reason)
+        if state != "PENDING" or judged.cls not in {ReasonClass.NEVER, ReasonClass.HELD}:
+            return None
+        asked = self._asked().model_dump(exclude_none=True)
+        usual = ", ".join(f"{key}: {value}" for key, value in asked.items())
+        fix = f"a job with the cluster's defaults ({usual}) never starts: {reason}: {judged.advice}"
+        return Finding("fail", "job", fix)
+
+    def _asked(self) -> Resources:
+        """Return what jobs ask for whose recipe names nothing: the cluster's defaults."""
         usual = self.settings.defaults
-        asked = Resources(
-            account=usual.account,
-            partition=usual.partition,
-            qos=usual.qos,
-            constraint=usual.constraint,
-            reservation=usual.reservation,
-            time="00:02:00",
-            ntasks=1,
-        )
+        return usual if usual.time else usual.model_copy(update={"time": BRIEF})
+
+    def _script(self) -> str:
         runtime = self.settings.runtime
         body = _JOB.format(
             rounds=ROUNDS,
             module=_module(runtime),
             runtime=runtime.name if runtime.name != "none" else "''",
         )
-        return "\n".join(["#!/bin/bash", *sbatch_lines(asked, requeue=False), body])
+        return "\n".join(["#!/bin/bash", *sbatch_lines(self._asked(), requeue=False), body])
 
     def _judged(self, answer: list[str], waited: float) -> Finding:
         if len(answer) != 4:
@@ -319,7 +344,10 @@ class Checks:
             name = self.settings.runtime.name
             fix = f"{host} has no {name}: set runtime.module, or runtime.name: none"
             return Finding("fail", "job", fix)
-        text = f"{host} sees the workdir, one of two always wins, after {waited:.1f} s"
+        text = (
+            f"{host} sees the workdir, and a job that is submitted twice by accident runs only "
+            f"once there; answered after {waited:.1f} s"
+        )
         return Finding("ok", "job", text + ("" if runtime == "none" else f", {runtime}"))
 
     async def _late(self, directory: str, name: str) -> Finding:
@@ -327,7 +355,11 @@ class Checks:
         done = await self._ask(f"squeue --me -h --name={name} -o '%T %r'")
         said = printable(done.stdout)
         if said.startswith("PENDING"):
-            text = f"still {said} after {self.patience:.0f} s: --patience waits longer"
+            reason = said.removeprefix("PENDING").strip()
+            text = (
+                f"still waiting in the queue after {self.patience:.0f} s ({reason}: "
+                f"{reason_class(reason).advice}); --patience 600 waits longer"
+            )
             return Finding("warn", "job", text)
         out = await self._ask(f"tail -c 300 -- {quote(directory)}/out 2>/dev/null")
         fix = (

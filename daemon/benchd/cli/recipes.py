@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from benchd.core.model import Job
 from benchd.core.recipe import parse
 from benchd.core.spec import Recipe, Role
 from benchd.edge import pack
-from benchd.errors import Mistake, RecipeError, UserError
+from benchd.errors import RecipeError, UserError
 
 OK, NO = 0, 1
 SIZE_LIMIT = 256 * 1024  # bytes: the largest recipe that is accepted
@@ -32,8 +32,6 @@ def validate_files(files: Sequence[str], *, as_json: bool = False) -> int:
     """Print what each recipe is, or all its mistakes; 1 if any has one."""
     found = [_validated(file) for file in files]
     for each in found:
-        for mistake in each["mistakes"]:
-            print(Mistake(**_place(mistake)).render(each["file"]), file=sys.stderr)
         if each["valid"] and not as_json:
             said = f"{each['services']} service jobs, {each['clients']} client jobs"
             print(f"{each['file']}: ok: {said}")
@@ -50,15 +48,12 @@ def _validated(file: str) -> dict[str, Any]:
     try:
         jobs = _jobs(_parsed(file), "default", NEUTRAL)
     except RecipeError as error:
+        print(error, file=sys.stderr)
         mistakes = [{"file": file, **asdict(mistake)} for mistake in error.mistakes]
         return {"file": file, "valid": False, "mistakes": mistakes}
     services = sum(job.role is Role.SERVICE for job in jobs)
     clients = len(jobs) - services
     return {"file": file, "valid": True, "services": services, "clients": clients, "mistakes": []}
-
-
-def _place(mistake: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in mistake.items() if key != "file"}
 
 
 def render_files(

@@ -95,22 +95,50 @@ def jump(text: str) -> tuple[str | None, str, int]:
     return name or None, host.strip("[]"), int(port) if port.isdigit() else 22
 
 
+def names_key(settings: SSHSettings) -> bool:
+    """Tell whether the key is ours to choose; else an SSH configuration file chooses it."""
+    return bool(settings.identity or not settings.config)
+
+
 def check_files(settings: SSHSettings) -> None:
     """Raise ``Unusable`` for a key or known_hosts file that cannot be used."""
     key, hosts = Path(identity(settings)), Path(known_hosts(settings))
-    if settings.identity or not settings.config:
+    if names_key(settings):
         try:
             mode = key.stat().st_mode
-            key.read_bytes()
+            data = key.read_bytes()
         except OSError as error:
             raise Unusable(
                 f"the SSH key {key} cannot be read ({error.strerror}): set ssh.identity to a key "
                 "this daemon may read, or make one with `ssh-keygen -t ed25519`"
             ) from error
-        if stat.S_IMODE(mode) & 0o077:
+        if data.lstrip().startswith(_PUBLIC):
+            beside = key.with_suffix("") if key.suffix == ".pub" else "the file of the pair"
+            raise Unusable(
+                f"{key} is the public key; give the private one beside it: set ssh.identity to "
+                f"{beside}"
+            )
+        if is_open(key, mode):
             raise Unusable(f"the SSH key {key} is open to others: run `chmod 600 {key}`")
     if (settings.known_hosts or not settings.config) and not hosts.is_file():
         raise Unusable(f"{hosts} does not exist, so no host key can be checked: {scan(settings)}")
+
+
+def is_open(file: Path, mode: int) -> bool:
+    """Tell whether others may read a secret file.
+
+    What systemd's LoadCredential hands over may be readable for a group, which is our own.
+    """
+    given = os.environ.get("CREDENTIALS_DIRECTORY")
+    handed = bool(given) and file.absolute().is_relative_to(Path(str(given)).absolute())
+    return bool(stat.S_IMODE(mode) & (0o007 if handed else 0o077))
+
+
+# How files of public keys begin: what sshd has in authorized_keys, and the forms for exchange.
+_PUBLIC = (
+    *(b"ssh-", b"ecdsa-sha2-", b"sk-ssh-", b"sk-ecdsa-"),
+    *(b"---- BEGIN SSH2 PUBLIC", b"-----BEGIN PUBLIC", b"-----BEGIN RSA PUBLIC"),
+)
 
 
 def scan(settings: SSHSettings) -> str:

@@ -18,8 +18,8 @@ from collections.abc import Awaitable, Callable
 import asyncssh
 import structlog
 
-from benchd.config import ClusterSettings, SSHSettings
-from benchd.edge import login
+from benchd.config import ClusterSettings
+from benchd.edge import keys, login
 from benchd.edge.framing import Frame
 from benchd.edge.login import SITE, TESTBED, LinkState, Pace
 from benchd.edge.shell import (
@@ -74,12 +74,15 @@ class Link:
         *,
         metrics: Metrics,
         pace: Pace | None = None,
+        once: bool = False,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         if settings.ssh is None:
             raise ValueError(f"cluster {name}: a link needs `ssh` settings")
         self.name = name
+        # What is looked at only once has no daemon that could be told to go on.
+        self._then = "" if once else f"; then `benchctl cluster resume {name}`"
         self.generation = 0
         self.logins = 0  # tried since the daemon started
         self.state = LinkState.DOWN
@@ -268,7 +271,7 @@ class Link:
     async def _log_in(self) -> asyncssh.SSHClientConnection:
         pace = self._pace
         try:
-            login.check_files(self._settings)
+            keys.check(self._settings)
             async with asyncio.timeout(pace.connect_timeout + pace.login_timeout + 1):
                 conn = await self._dial()
         except login.Unusable as error:
@@ -276,7 +279,7 @@ class Link:
         except asyncssh.PermissionDenied as error:
             raise self._pause("auth", login.denied(self._settings)) from error
         except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed) as error:
-            known = _knows(self._settings)
+            known = keys.knows(self._settings)
             raise self._pause("hostkey", login.distrusted(self._settings, known=known)) from error
         except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, ValueError) as error:
             raise self._pause("config", f"the SSH key or configuration: {error}") from error
@@ -320,7 +323,7 @@ class Link:
     def _pause(self, outcome: str, what: str) -> NeedsHuman:
         if outcome != "config":  # nothing was sent: no login
             self._count(outcome)
-        self.trouble = f"{self.name}: {what}; then `benchctl cluster resume {self.name}`"
+        self.trouble = f"{self.name}: {what}{self._then}"
         self._enter(LinkState.PAUSED)
         log.error("link.paused", cluster=self.name, login=self.where, why=what)
         return NeedsHuman(self.trouble)
@@ -375,12 +378,6 @@ class _Reader:
             return await reading
         except asyncssh.Error as error:
             raise Unreachable(f"{self._link.name}: the link broke: {error}") from error
-
-
-def _knows(settings: SSHSettings) -> bool:
-    """Tell whether known_hosts has any key of the login node."""
-    file = login.known_hosts(settings)
-    return bool(asyncssh.read_known_hosts(file).match(settings.host, "", settings.port)[0])
 
 
 async def _collect(reader: asyncssh.SSHReader[bytes], into: Capped) -> None:
