@@ -17,7 +17,7 @@ import structlog
 
 from benchd.core.effects import Effect, Finish, Open, Poll, Probe, Retry, Submit, World
 from benchd.core.lifecycle import IllegalMove, Rules, advance
-from benchd.core.model import Binding, Event, Job, Readiness, Run, Trigger
+from benchd.core.model import Binding, Event, Job, Readiness, Run
 from benchd.core.plan import decide, effect_key, next_wake
 from benchd.errors import NeedsHuman, Stale, StoreFull, Unreachable
 from benchd.metrics import Metrics
@@ -266,8 +266,3 @@ def cluster_of(effect: Effect, clusters: Mapping[str, str]) -> str | None:
     if isinstance(effect, Finish | Retry):
         return None
     return clusters[effect.token]
-
-
-def accepted(slurm_id: str, event: Event) -> Event:
-    """Return the event that says: this job was found in Slurm by its name."""
-    return Event(trigger=Trigger.SUBMIT_ACCEPTED, slurm_id=slurm_id, evidence=event.evidence)

@@ -8,7 +8,6 @@ again.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Protocol
 
 import structlog
@@ -28,17 +27,15 @@ from benchd.core.model import (
     Observation,
     PollAnswer,
     ProbeAnswer,
-    Refused,
     Run,
     Submission,
     Trigger,
-    Unknown,
 )
+from benchd.core.news import chosen, events_of, submission_event
 from benchd.core.readiness import observe
-from benchd.core.slurm import event as event_of
 from benchd.core.spec import Role
 from benchd.edge.submission import SubmitOrder
-from benchd.engine import Engine, accepted
+from benchd.engine import Engine
 from benchd.errors import Stale, StoreError, StoreFull
 from benchd.metrics import Metrics
 from benchd.pacing import Pacing
@@ -358,67 +355,6 @@ class Performing:
 
 # Words of jobs that still wait or run: only those are worth a scancel.
 _WAITING = frozenset({"PENDING", "RUNNING", "CONFIGURING", "SUSPENDED"})
-
-
-def submission_event(answer: Submission) -> Event | None:
-    """Return the event of a submission's answer; None while nothing is known."""
-    match answer:
-        case Accepted():
-            return Event(
-                trigger=Trigger.SUBMIT_ACCEPTED,
-                slurm_id=answer.slurm_id,
-                evidence=answer.evidence,
-            )
-        case Refused():
-            return Event(
-                trigger=Trigger.SUBMIT_REFUSED,
-                why=answer.why,
-                final=answer.final,
-                evidence=answer.evidence,
-            )
-        case Expired():
-            return Event(trigger=Trigger.TRY_EXPIRED, evidence=answer.evidence)
-        case Unknown():
-            return None
-
-
-def chosen(job: Job, rows: Sequence[Observation], claim: str | None) -> Observation | None:
-    """Return the row that speaks for the job: the claim's holder, else its own id, else the first.
-
-    A row with another id than ours and without the claim says nothing about the job.
-    """
-    by_id = {row.slurm_id: row for row in rows}
-    for slurm_id in (claim, job.slurm_id):
-        if slurm_id is not None and slurm_id in by_id:
-            return by_id[slurm_id]
-    if job.slurm_id is None and rows:
-        return min(rows, key=lambda row: (len(row.slurm_id), row.slurm_id))
-    return None
-
-
-def events_of(job: Job, row: Observation, claim: str | None) -> list[Event]:
-    """Return what one row means for a job: found by name, another holder, and its state."""
-    events: list[Event] = []
-    said = event_of(row, requeue=job.spec.restart.requeue)
-    source = said or Event(trigger=Trigger.SEEN_PENDING, evidence=row.evidence)
-    if job.state is JobState.CREATED:  # its submission was never answered
-        events.append(accepted(row.slurm_id, source))
-    elif job.slurm_id != row.slurm_id:
-        events.append(
-            Event(trigger=Trigger.SEEN_TWIN, slurm_id=row.slurm_id, evidence=row.evidence)
-        )
-    if claim is not None and claim not in (row.slurm_id, "sealed"):
-        events.append(Event(trigger=Trigger.SEEN_TWIN, slurm_id=claim, evidence=row.evidence))
-    elif said is not None:
-        events.append(
-            replace(said, why="WORKDIR_NOT_VISIBLE") if _saw_no_workdir(row, claim) else said
-        )
-    return events
-
-
-def _saw_no_workdir(row: Observation, claim: str | None) -> bool:
-    """Tell whether the job could not see its directory: the script's 78, or Slurm's own 0:53."""
-    return claim is None and (row.exit_code == 78 or (row.exit_code == 0 and row.signal == 53))
 
 
 def _hopeless_detail(job: Job) -> str:

@@ -17,7 +17,7 @@ from benchd.core.model import (
     Trigger,
     Unknown,
 )
-from benchd.perform import chosen, events_of, submission_event
+from benchd.core.news import chosen, events_of, submission_event
 from support.builders import client
 
 NOTHING = Evidence(source="sbatch", exit_status=0, raw="")
