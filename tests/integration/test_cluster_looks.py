@@ -165,6 +165,26 @@ async def test_a_foreign_or_damaged_endpoint_is_not_asked(
     assert "has not written its endpoint.json yet" in answer.detail
 
 
+async def test_an_endpoint_that_cannot_be_read_is_no_verdict(
+    slurm: EmbeddedCluster, now: Now, opened: Opened
+) -> None:
+    """Only a missing file means not written yet; a failing or unmounted file system does not."""
+    job = running(HealthCheck(type="tcp"))
+    job_dir(slurm, job).mkdir(parents=True)
+    async with opened() as at:
+        missing = await at.cluster.probe(job)
+        (job_dir(slurm, job) / "endpoint.json").mkdir()
+        unreadable = await at.cluster.probe(job)
+        slurm.workdir.rename(slurm.dir / "elsewhere")
+        unmounted = await at.cluster.probe(job)
+    assert [Verdict.BAD, Verdict.NONE, Verdict.NONE] == [
+        missing.verdict,
+        unreadable.verdict,
+        unmounted.verdict,
+    ]
+    assert "Is a directory" in unreadable.detail
+
+
 @pytest.mark.parametrize(
     ("command", "verdict"),
     [

@@ -206,12 +206,48 @@ async def test_an_unanswered_question_never_expires_a_try(
     started = now()
     (job_dir(slurm, job) / "try-1").mkdir(parents=True)
     async with opened() as at:
+        await at.cluster.open()
         now.now = started + 10_000.0
         slurm.inject("squeue-error")
         blind = await at.cluster.submit(order(job, started, make_run_dir=False))
+        slurm.heal()
         slurm.inject("sacct-down")
         half_blind = await at.cluster.submit(order(job, started, make_run_dir=False))
     assert [Unknown, Unknown] == [type(blind), type(half_blind)]
+
+
+@pytest.mark.parametrize("fault", ["sacct-off", "no-sacct"])
+async def test_without_accounting_squeue_alone_expires_a_try(
+    slurm: EmbeddedCluster, now: Now, opened: Opened, fault: str
+) -> None:
+    """Where there is no accounting, nobody waits for its answer."""
+    job = client(script=FENCED)
+    started = now()
+    (job_dir(slurm, job) / "try-1").mkdir(parents=True)
+    if fault == "no-sacct":
+        program = slurm.dir / "bin" / "sacct"
+        program.unlink()
+        program.write_text("#!/bin/bash\nexit 127\n")
+        program.chmod(0o755)
+    else:
+        slurm.inject(fault)
+    async with opened() as at:
+        await at.cluster.open()
+        now.now = started + 10_000.0
+        answer = await at.cluster.submit(order(job, started, make_run_dir=False))
+    assert Expired is type(answer)
+
+
+async def test_a_job_is_not_found_only_when_both_say_so(
+    slurm: EmbeddedCluster, now: Now, opened: Opened
+) -> None:
+    """Looking for a job while sacct is down does not answer that there is none."""
+    slurm.inject("sacct-down")
+    async with opened() as at:
+        with pytest.raises(Unreachable, match="sacct does not answer"):
+            await at.cluster.find("nobody")
+        slurm.heal("sacct-down")
+        assert [] == await at.cluster.find("nobody")
 
 
 async def test_a_claim_settles_what_nothing_else_knows(

@@ -205,11 +205,17 @@ class Cluster:
     # --- find and poll ----------------------------------------------------------------------------
 
     async def find(self, token: str) -> list[Observation]:
-        """Look for a job by its name, in squeue and then in sacct."""
+        """Look for a job by its name, in squeue and then in sacct.
+
+        Nothing found is certain: where there is accounting and it does not answer, ``Unreachable``.
+        """
         rows = await self._queue.named(token)
         if rows:
             return rows
-        return await self._queue.accounted([token]) or []
+        accounted = await self._queue.accounted([token])
+        if accounted is None and not self._queue.no_accounting:
+            raise Unreachable(f"{self.name}: sacct does not answer, so {token} may yet be found")
+        return accounted or []
 
     async def poll(self, jobs: Sequence[Job]) -> PollAnswer:
         """Ask about all our jobs at once: squeue, and for what it forgot sacct and exit.json."""
@@ -351,7 +357,11 @@ class Cluster:
             return job.endpoint
         place = await self.open()
         file = quote(f"{place.job_dir(job.run_id, job.token)}/endpoint.json")
-        done = await self._remote.run(f"cat -- {file}", op="endpoint", limit=65536)
+        # Without the workdir every file is missing; then that says nothing about the service.
+        read = f"cd {quote(place.workdir)} || exit 93; cat -- {file}"
+        done = await self._remote.run(read, op="endpoint", limit=65536)
+        if done.status == 93 or (done.status != 0 and parcels.MISSING not in done.stderr):
+            raise Unreachable(f"{self.name}: cannot read {file}: {done.said()}")
         endpoint = witness.parse_endpoint(done.stdout)
         return endpoint if endpoint is not None and _fits(job, endpoint) else None
 

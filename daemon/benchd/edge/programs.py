@@ -22,6 +22,8 @@ log = structlog.get_logger()
 _OVER = frozenset({Trigger.SEEN_COMPLETED, Trigger.SEEN_FAILED, Trigger.SEEN_CANCELLED})
 # Slurm without accounting says so in these words, whatever the version.
 _DISABLED = re.compile(rb"accounting storage is disabled", re.IGNORECASE)
+# Exit status of a shell that finds no such program.
+_NO_PROGRAM = 127
 # scancel's complaints about jobs that are past cancelling: what was wanted is so.
 _ENDED = re.compile(rb"Invalid job id|already complet", re.IGNORECASE)
 # RPCs of `scancel --name`, as sdiag counts them: it loads all jobs, then ends what it found.
@@ -54,7 +56,7 @@ class Queue:
         self._remote = remote
         self._clock = clock
         self._ending = Gathered(self.end_ids, sleep=sleep)
-        self.no_accounting = False  # sacct said that there is none
+        self.no_accounting = False  # sacct said that there is none, or there is no sacct
 
     async def everything(self) -> list[Observation]:
         """Return all our user's jobs, also those that ended within MinJobAge."""
@@ -82,7 +84,9 @@ class Queue:
         for some in _chunks(tokens, _NAMES_AT_ONCE):
             command = slurm.sacct_command(some, since)
             done = await self._remote.ask(command, program="sacct", op="account", urgency=urgency)
-            self.no_accounting = done.status != 0 and bool(_DISABLED.search(done.stderr))
+            self.no_accounting = done.status == _NO_PROGRAM or (
+                done.status != 0 and bool(_DISABLED.search(done.stderr))
+            )
             if done.status != 0 or done.truncated:
                 return None
             rows += self._rows("sacct", slurm.parse_sacct(done.stdout, self._clock()))
@@ -119,7 +123,7 @@ class Queue:
             raise self._failed("scancel", done)
 
     def _failed(self, program: str, done: Completed) -> Unreachable:
-        if done.status == 127:
+        if done.status == _NO_PROGRAM:
             return Unreachable(
                 f"{self._remote.name}: {program} is not found on the login node: it must be in the "
                 "PATH of non-interactive shells (set it in ~/.bashrc there)"
