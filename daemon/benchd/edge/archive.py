@@ -1,13 +1,16 @@
 """What a run leaves on this machine: recipe, scripts, logs, raw files, results, reports.
 
-Everything here can be made again from the store and the cluster; it is for people. Files are
-written beside their name and renamed, so that nobody reads half of one.
+Everything here can be made again from the store and the cluster; it is for people, so a file that
+cannot be written is said and costs nothing else. Files are written beside their name and renamed,
+so that nobody reads half of one.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from benchd.core.model import Job, Run
@@ -23,32 +26,48 @@ class Archive:
         """Return the directory of a run."""
         return self.root / run_id
 
-    def keep_recipe(self, run: Run, jobs: tuple[Job, ...]) -> None:
-        """Write the recipe and the scripts of a new run."""
+    def keep_recipe(self, run: Run, jobs: tuple[Job, ...]) -> str | None:
+        """Write the recipe and the scripts of a new run; say what could not be written."""
         folder = self.folder(run.id)
-        _write(folder / "recipe.yaml", run.recipe.encode())
-        for job in jobs:
-            _write(folder / "scripts" / f"{job.token}.sh", job.script.encode())
+        texts = {folder / "recipe.yaml": run.recipe}
+        texts |= {folder / "scripts" / f"{job.token}.sh": job.script for job in jobs}
+        return _first([_write(path, text.encode()) for path, text in texts.items()])
 
-    def keep_files(self, job: Job, files: Mapping[str, bytes]) -> None:
-        """Write what a job brought home: its output to ``logs/``, the rest to ``raw/``."""
+    def keep_files(self, job: Job, files: Mapping[str, bytes]) -> list[str]:
+        """Write what a job brought home: its output to ``logs/``, the rest to ``raw/``.
+
+        Return a sentence for each file that could not be written.
+        """
         folder = self.folder(job.run_id)
+        said: list[str | None] = []
         for name, data in files.items():
             if name in ("out", "err"):
-                _write(folder / "logs" / f"{job.token}.{name}", data)
+                said.append(_write(folder / "logs" / f"{job.token}.{name}", data))
             else:
-                _write(folder / "raw" / job.token / _safe(name), data)
+                said.append(_write(folder / "raw" / job.token / _safe(name), data))
+        return [sentence for sentence in said if sentence is not None]
 
-    def keep_result(self, job: Job, document: str) -> None:
-        """Write a result document."""
-        _write(self.folder(job.run_id) / "results" / f"{job.token}.json", document.encode())
+    def keep_result(self, job: Job, document: str) -> str | None:
+        """Write a result document; say why it could not be written."""
+        path = self.folder(job.run_id) / "results" / f"{job.token}.json"
+        return _write(path, document.encode())
 
-    def keep_report(self, run: Run, html: str, markdown: str) -> Path:
-        """Write both forms of the report; return the path of the HTML."""
+    def keep_report(self, run: Run, html: str, markdown: str) -> str | None:
+        """Write both forms of the report; say what could not be written."""
         folder = self.folder(run.id)
-        _write(folder / "report.md", markdown.encode())
-        _write(folder / "report.html", html.encode())
-        return folder / "report.html"
+        return _first(
+            [
+                _write(folder / "report.md", markdown.encode()),
+                _write(folder / "report.html", html.encode()),
+            ]
+        )
+
+
+def _first(said: Sequence[str | None]) -> str | None:
+    """Return the first complaint, and how many more there are."""
+    complaints = [sentence for sentence in said if sentence is not None]
+    more = f" (and {len(complaints) - 1} more files)" if len(complaints) > 1 else ""
+    return complaints[0] + more if complaints else None
 
 
 def _safe(name: str) -> Path:
@@ -57,11 +76,20 @@ def _safe(name: str) -> Path:
     return Path(*parts) if parts else Path("unnamed")
 
 
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    beside = path.with_name(f".{path.name}.new")
-    with beside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+def _write(path: Path, data: bytes) -> str | None:
+    """Write a file whole or not at all; return why it could not be written."""
+    # Short, whatever the name: with its own suffix a long name would be too long for a directory.
+    short = hashlib.sha256(path.name.encode(errors="replace")).hexdigest()[:16]
+    beside = path.with_name(f".{short}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except (OSError, ValueError) as error:  # ValueError: a name that no file system takes
+        with suppress(OSError, ValueError):  # half a file is worth less than its room
+            beside.unlink()
+        return f"cannot write {str(path)!r}: {getattr(error, 'strerror', None) or error}"
+    return None
