@@ -24,6 +24,9 @@ from benchd.metrics import Metrics
 
 log = structlog.get_logger()
 
+# How many files that could not be kept are named in the log: a full disk loses them all.
+LOST_SHOWN = 5
+
 
 class Books(Protocol):
     """What is needed of the store."""
@@ -71,10 +74,14 @@ class Closing:
 
     async def collect(self, run: Run, job: Job, fetched: Fetched) -> None:
         """Make the result of an ended client from the files it left; keep both."""
-        await asyncio.to_thread(self.archive.keep_files, job, fetched.files)
+        lost: list[str | None] = [
+            *await asyncio.to_thread(self.archive.keep_files, job, fetched.files)
+        ]
         result = await self._result(run, job, fetched)
         document = result.document()
-        await asyncio.to_thread(self.archive.keep_result, job, document)
+        lost.append(await asyncio.to_thread(self.archive.keep_result, job, document))
+        for sentence in filter(None, lost[:LOST_SHOWN]):  # copies for people: the store has it
+            log.warning("archive.incomplete", what=sentence, **job.log_context())
         if await self.store.add_result(job.token, document, result.validity.valid, self.clock()):
             valid = str(result.validity.valid).lower()
             self.metrics.results.labels(kind=job.kind, valid=valid).inc()
@@ -103,6 +110,9 @@ class Closing:
         )
 
     def _measured(self, job: Job, fetched: Fetched) -> Measured:
+        if fetched.gone:
+            detail = "the job's directory is not in the workdir any more (a scratch cleaner?)"
+            return Measured.nothing("files_gone", detail)
         kind = self.catalog.client(job.kind)
         if kind is None:
             return Measured.nothing("unknown_kind", f"no client kind {job.kind!r} to read it with")
@@ -122,8 +132,9 @@ class Closing:
         now = self.clock()
         closed = replace(run, finished_at=now, outcome=effect.outcome, why=effect.why)
         await self.write_report(closed, now)
-        await self.store.finish_run(run.id, effect.outcome, effect.why, now)
-        log.info("run.finished", run=run.id, name=run.name, outcome=effect.outcome, why=effect.why)
+        if await self.store.finish_run(run.id, effect.outcome, effect.why, now):
+            said = {"outcome": str(effect.outcome), "why": effect.why}
+            log.info("run.finished", run=run.id, name=run.name, **said)
 
     async def write_report(self, run: Run, now: float) -> None:
         """Write both forms of a run's report from what is stored."""
@@ -132,4 +143,6 @@ class Closing:
         histories = {job.token: await self.store.transitions(job.token) for job in jobs}
         report = build(run, jobs, results, histories, now=now)
         html, markdown = render_html(report), render_markdown(report)
-        await asyncio.to_thread(self.archive.keep_report, run, html, markdown)
+        lost = await asyncio.to_thread(self.archive.keep_report, run, html, markdown)
+        if lost:
+            log.warning("archive.incomplete", run=run.id, what=lost)

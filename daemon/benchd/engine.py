@@ -19,7 +19,7 @@ from benchd.core.effects import Effect, Finish, Open, Poll, Probe, Retry, Submit
 from benchd.core.lifecycle import IllegalMove, Rules, advance
 from benchd.core.model import Binding, Event, Job, Readiness, Run
 from benchd.core.plan import decide, effect_key, next_wake
-from benchd.errors import NeedsHuman, Stale, StoreFull, Unreachable
+from benchd.errors import NeedsHuman, NotYet, Stale, StoreFull, Unreachable
 from benchd.metrics import Metrics
 from benchd.pacing import Pacing
 
@@ -27,6 +27,8 @@ log = structlog.get_logger()
 
 # Seconds before an effect that failed for a reason of our own (a bug) is tried again.
 BUG_PAUSE = 60.0
+# Seconds before something that is not there yet is looked for again.
+NOT_YET_PAUSE = 10.0
 # Seconds between two looks at a full disk.
 FULL_PAUSE = 5.0
 # The loop turns at least this often (seconds), so that the watchdog sees it alive.
@@ -180,6 +182,9 @@ class Engine:
             if pacing is not None:
                 pacing.paused = str(error)
             log.error("cluster.paused", cluster=cluster, error=str(error))
+        except NotYet as error:  # the cluster is well: only this has to wait
+            pause = 1.0 if pacing is not None and pacing.testbed else NOT_YET_PAUSE
+            log.info("effect.waits", cluster=cluster, why=str(error))
         except Unreachable as error:  # nothing was learned, so nothing moves
             if pacing is not None:
                 pacing.failed(self.clock())

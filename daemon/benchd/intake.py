@@ -135,7 +135,9 @@ class Intake:
         async with self._lock:
             new = await self.store.create_run(run, jobs)
             if new:
-                await asyncio.to_thread(self.archive.keep_recipe, run, jobs)
+                lost = await asyncio.to_thread(self.archive.keep_recipe, run, jobs)
+                if lost:  # copies for people: the store has both
+                    log.warning("archive.incomplete", run=identity, what=lost)
             await self.inbox.accept(drop, [identity])
         self.metrics.recipes.labels(outcome="accepted" if new else "duplicate").inc()
         if new:
