@@ -15,7 +15,7 @@ from benchd.catalog import Catalog
 from benchd.core.effects import Finish
 from benchd.core.html import render_html
 from benchd.core.markdown import render_markdown
-from benchd.core.model import Fetched, Job, Run, RunOutcome, Transition
+from benchd.core.model import Fetched, Job, JobState, Run, RunOutcome, Transition
 from benchd.core.report import build
 from benchd.core.results import Flag, Measured, Result, Severity, assemble
 from benchd.core.steadiness import restarted, span, unsteady
@@ -127,6 +127,10 @@ class Closing:
         cut = Flag(code="files_truncated", severity=Severity.WARN, detail=detail)
         return replace(measured, flags=(*measured.flags, cut))
 
+    async def keep(self, job: Job, fetched: Fetched) -> None:
+        """Keep what a job left for people to read; nothing is made of it."""
+        await asyncio.to_thread(self.archive.keep_files, job, fetched.files)
+
     async def finish(self, run: Run, effect: Finish) -> None:
         """Write the report of a run, then close it."""
         now = self.clock()
@@ -141,7 +145,9 @@ class Closing:
         jobs = await self.store.jobs(run=run.id)
         results = [Result.model_validate_json(text) for text in await self.store.results(run.id)]
         histories = {job.token: await self.store.transitions(job.token) for job in jobs}
-        report = build(run, jobs, results, histories, now=now)
+        failed = [job for job in jobs if job.state is JobState.FAILED]
+        words = await asyncio.to_thread(self.archive.last_words, failed)
+        report = build(run, jobs, results, histories, now=now, last_words=words)
         html, markdown = render_html(report), render_markdown(report)
         lost = await asyncio.to_thread(self.archive.keep_report, run, html, markdown)
         if lost:

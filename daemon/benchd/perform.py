@@ -8,6 +8,7 @@ again.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import structlog
@@ -36,7 +37,7 @@ from benchd.core.readiness import observe
 from benchd.core.spec import Role
 from benchd.edge.submission import SubmitOrder
 from benchd.engine import Engine
-from benchd.errors import Stale, StoreError, StoreFull
+from benchd.errors import Stale, StoreError, StoreFull, Unreachable
 from benchd.metrics import Metrics
 from benchd.pacing import Pacing
 
@@ -108,6 +109,9 @@ class Closing(Protocol):
 
     async def collect(self, run: Run, job: Job, fetched: Fetched) -> None:
         """Make and keep the result of a client."""
+
+    async def keep(self, job: Job, fetched: Fetched) -> None:
+        """Keep what a job left for people to read."""
 
     async def finish(self, run: Run, effect: Finish) -> None:
         """Write the report and close the run."""
@@ -345,8 +349,18 @@ class Performing:
     async def _finish(self, effect: Finish) -> float | None:
         run = await self.store.run(effect.run_id)
         if run is not None and run.finished_at is None:
+            await self._keep_failures(run)
             await self.closing.finish(run, effect)
         return None
+
+    async def _keep_failures(self, run: Run) -> None:
+        """Bring home what failed services left: the report quotes the last line of it."""
+        _, jobs, _ = await self.store.world()
+        for job in jobs:
+            failed = job.role is Role.SERVICE and job.state is JobState.FAILED
+            if failed and job.run_id == run.id and job.slurm_id and job.cluster in self.clusters:
+                with suppress(Unreachable):  # the report is worth more than the quotation
+                    await self.closing.keep(job, await self.clusters[job.cluster].fetch(job))
 
     @staticmethod
     def _pause(pacing: Pacing, seconds: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,65 @@ async def test_a_log_comes_in_pieces(house: House) -> None:
         pieces.append(piece["text"])
         offset = piece["next_offset"]
     assert (pieces, piece["over"]) == (["ab", "€c", "d"], False)
+
+
+async def test_silence_comes_with_its_reason(house: House) -> None:
+    """A piece without text says why there is none, and where the files of a collected job are."""
+    house.reads.job_rows[1] = replace(
+        CLIENT, state=JobState.FAILED, slurm_id="18", collected_at=CREATED_AT
+    )
+    _, piece = await ask(house, "GET", f"/v1/jobs/{CLIENT.token}/logs")
+    assert f"files are in /var/lib/benchd/runs/{RUN_ID}/raw/{CLIENT.token}" in piece["note"]
+
+
+async def test_results_come_by_point_then_repeat(house: House) -> None:
+    """Results arrive as they end; they are listed as the recipe has them."""
+    jobs = [client(point=p, repeat=r) for r in (1, 0) for p in (1, 0)]
+    house.reads.job_rows += jobs
+    house.reads.documents[RUN_ID] = [result(job).document() for job in jobs]
+    _, answer = await ask(house, "GET", f"/v1/results?run={RUN_ID}")
+    tokens = [document["job"] for document in answer["results"]]
+    assert [jobs[i].token for i in (3, 1, 2, 0)] == tokens
+
+
+async def test_status_counts_rejected_recipes(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused recipes are counted without the files that say why, and their folder is named."""
+    folder = tmp_path / "inbox" / "rejected"
+    folder.mkdir(parents=True)
+    for name in ("a.yaml", "a.yaml.error.txt", "b.yaml", "b.yaml.error.txt"):
+        (folder / name).touch()
+    known = house.control.status()
+    monkeypatch.setattr(
+        type(house.control), "status", lambda _: {**known, "inbox": str(folder.parent)}
+    )
+    _, answer = await ask(house, "GET", "/v1/status")
+    assert {"count": 2, "folder": str(folder)} == answer["daemon"]["rejected"]
+
+
+async def test_a_failed_run_quotes_its_last_words(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last line that a failed job wrote to stderr is in the run and in its report."""
+    failed = replace(CLIENT, state=JobState.FAILED, why="FAILED", exit_code=127)
+    house.reads.job_rows[1] = failed
+    logs = tmp_path / "runs" / RUN_ID / "logs"
+    logs.mkdir(parents=True)
+    (logs / f"{failed.token}.err").write_text("starting\n\x1b[31mexec: nosuch: not found\n\n")
+    known = house.control.status()
+    monkeypatch.setattr(
+        type(house.control), "status", lambda _: {**known, "state_dir": str(tmp_path)}
+    )
+    _, answer = await ask(house, "GET", f"/v1/runs/{RUN_ID}")
+    connector = aiohttp.UnixConnector(str(house.path))
+    async with (
+        aiohttp.ClientSession("http://benchd", connector=connector) as session,
+        session.get(f"/v1/runs/{RUN_ID}/report?format=markdown") as response,
+    ):
+        text = await response.text()
+    said = answer["last_words"][failed.token]
+    assert ("[31mexec: nosuch: not found", True) == (said, "exec: nosuch: not found" in text)
 
 
 async def test_a_recipe_is_taken_as_it_is(house: House) -> None:

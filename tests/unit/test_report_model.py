@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from benchd.core.html import render_html
+from benchd.core.markdown import render_markdown
 from benchd.core.model import Job, JobState, Run, RunOutcome, Transition
-from benchd.core.report import Report, build, job_name
+from benchd.core.notices import job_name
+from benchd.core.report import Report, build
 from benchd.core.results import Result
 from support.builders import CREATED_AT, client, run, service
 from support.documents import result, spread, value
@@ -120,6 +123,41 @@ def test_a_failure_weighs_less_once_it_was_tried_again(attempts: list[Job], seve
     """A failed job is an error, unless a later attempt took its place."""
     notice = next(n for n in made(attempts, []).notices if n.code == "TIMEOUT")
     assert notice.severity == severity
+
+
+def test_one_cause_is_told_once() -> None:
+    """Jobs that failed alike are one notice with its last words; what follows from it is not."""
+    jobs = [
+        client(repeat=i, state=JobState.FAILED, why="FAILED", exit_code=127, slurm_id=str(i))
+        for i in range(3)
+    ]
+    follows = ("job_failed", "no_work", "error_rate")
+    flags = tuple({"code": c, "severity": "error", "detail": "it failed"} for c in follows)
+    report = build(
+        run(outcome=RunOutcome.FAILED, why="client redis-bench FAILED exit 127", finished_at=NOW),
+        jobs,
+        [result(job, flags=flags) for job in jobs],
+        {},
+        now=NOW,
+        last_words={job.token: "exec: nosuchprogram: not found" for job in jobs},
+    )
+    notice = report.notices[0]
+    words = ("exit status 127", "exec: nosuchprogram: not found")
+    assert (1, 3, "error", [True, True]) == (
+        len(report.notices),
+        notice.count,
+        notice.severity,
+        [word in notice.text for word in words],
+    )
+
+
+def test_a_run_that_measured_nothing_says_so() -> None:
+    """What failed or was cancelled counts among the wanted measurements, not the done ones."""
+    states = (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED)
+    jobs = [client(repeat=i, state=state) for i, state in enumerate(states)]
+    report = made(jobs, [result(jobs[0])])
+    pages = [render_html(report), render_markdown(report)]
+    assert (1, 3, [True, True]) == (report.done, report.wanted, ["1 of 3" in p for p in pages])
 
 
 def test_percentiles_are_medians_over_repeats() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, cast
@@ -34,6 +34,7 @@ from benchd.core.markdown import render_markdown
 from benchd.core.model import Job, JobState, Run
 from benchd.core.report import Report, build
 from benchd.core.results import Result
+from benchd.edge.archive import Archive
 from benchd.metrics import CONTENT_TYPE
 
 UID = web.RequestKey("uid", int)
@@ -167,7 +168,8 @@ class Routes:
         return await self._run_answer(await self._find().run(request.match_info["id"]))
 
     async def _run_answer(self, run: Run) -> web.Response:
-        return answer("run", run_detail(run, await self.reads.jobs(run=run.id)))
+        jobs = await self.reads.jobs(run=run.id)
+        return answer("run", {**run_detail(run, jobs), "last_words": await self._last_words(jobs)})
 
     async def thing(self, request: web.Request) -> web.Response:
         """Return a run or a job, whichever is called so."""
@@ -190,7 +192,13 @@ class Routes:
         jobs = await self.reads.jobs(run=run.id)
         results = [Result.model_validate_json(t) for t in await self.reads.results(run.id)]
         history = {job.token: await self.reads.transitions(job.token) for job in jobs}
-        return build(run, jobs, results, history, now=self.clock())
+        words = await self._last_words(jobs)
+        return build(run, jobs, results, history, now=self.clock(), last_words=words)
+
+    async def _last_words(self, jobs: Sequence[Job]) -> dict[str, str]:
+        archive = Archive(Path(self.control.status()["state_dir"]) / "runs")
+        failed = [job for job in jobs if job.state is JobState.FAILED]
+        return await asyncio.to_thread(archive.last_words, failed)
 
     async def results(self, request: web.Request) -> web.Response:
         """Return result documents, of one run or of all."""

@@ -189,11 +189,13 @@ def ending(run: Mapping[str, Any]) -> list[str]:
     failed = [job for job in run["job_list"] if job["state"] == "FAILED"]
     if run["outcome"] == "PASSED":
         return [clean(line) for line in lines]
-    if run["why"]:
-        lines.append(f"because: {run['why']}")
+    because = f"because: {run['why'] or 'nothing is known'}"
     if failed:
+        words = run["last_words"].get(failed[0]["token"])
         short = short_ids([str(job["id"]) for job in run["job_list"]])
-        lines.append(f"more: benchctl why {short[str(failed[0]['id'])]}")
+        because += f", “{words}”" if words else ""
+        because += f"; see benchctl why {short[str(failed[0]['id'])]}"
+    lines.append(because)
     return [clean(line) for line in lines]
 
 

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from benchd.core.headline import Column, figure, label, rough, span
 from benchd.core.html_story import jobs_section, origin_section, timeline_section
 from benchd.core.markup import Child, Markup, join, tag
+from benchd.core.notices import Notice
 from benchd.core.page import badge, key, moment, table, th
-from benchd.core.report import Notice, Percentiles, Point, Report, Row, Spread
+from benchd.core.report import Percentiles, Point, Report, Row, Spread
 from benchd.core.sheet import STYLE
 from benchd.core.svg import bars, percentiles
 
@@ -83,11 +84,12 @@ def _header(report: Report) -> Markup:
 
 
 def _measurements(report: Report) -> Child:
-    total = len(report.rows)
-    if not total:
-        return "none"
-    invalid = total - report.valid
-    words = join(f"{report.valid} valid")
+    if not report.wanted:
+        return "none: services only"
+    invalid = len(report.rows) - report.valid
+    words = join(f"{report.done} of {report.wanted} done")
+    if report.rows:
+        words = join(words, f", {report.valid} valid")
     if invalid:
         words = join(words, " ", badge(f"{invalid} invalid", "bad"))
     return words

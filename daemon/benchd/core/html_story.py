@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from benchd.core.headline import NONE, span
 from benchd.core.markup import Markup, tag
 from benchd.core.model import Job, JobState, Transition
+from benchd.core.notices import JobRow
 from benchd.core.page import badge, key, table, th
-from benchd.core.report import JobRow, Report
+from benchd.core.report import Report
 from benchd.core.spans import Phase
 from benchd.core.spec import Role
 from benchd.core.svg import timeline
@@ -94,7 +95,9 @@ def _why(row: JobRow) -> str:
         return "stopped by benchd when its clients were done"
     if row.well:
         return ""
-    return ": ".join(part for part in (job.why or "", job.detail or "") if part)
+    if job.state is not JobState.FAILED and not job.why:
+        return job.detail or ""
+    return "; ".join(part for part in (row.cause, row.last_words) if part)
 
 
 def _where(job: Job) -> str:

@@ -6,7 +6,10 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from benchd.core.headline import NONE, figure, span
-from benchd.core.report import JobRow, Report, Spread
+from benchd.core.model import Job
+from benchd.core.notices import JobRow
+from benchd.core.report import Report, Spread
+from benchd.core.tally import how_it_ended
 
 _SIGNS = {"error": "**Error**", "warn": "**Warning**", "info": "Note"}
 
@@ -24,7 +27,7 @@ def _lines(report: Report) -> Iterable[str]:
     yield (
         f"Run `{run.id}` on {_inline(run.cluster)}, accepted {accepted}, "
         f"took {_plain(span(report.duration))}; "
-        f"{report.valid} of {len(report.rows)} measurements are valid."
+        f"{report.done} of {report.wanted} measurements done, {report.valid} valid."
     )
     yield ""
     for notice in report.notices:
@@ -76,14 +79,23 @@ def _jobs(jobs: Sequence[JobRow]) -> Iterable[str]:
     rows = [
         [
             row.name,
-            f"{row.job.state} ({row.job.why})" if row.job.why else str(row.job.state),
+            _state(row.job),
             row.job.slurm_id or NONE,
             row.job.nodes or NONE,
-            "" if row.well else row.job.detail or "",
+            _detail(row),
         ]
         for row in jobs
     ]
     yield from _table(["Job", "State", "Slurm", "Nodes", "Detail"], rows, numbers=5)
+
+
+def _state(job: Job) -> str:
+    return f"{job.state} ({job.why})" if job.why not in {None, str(job.state)} else str(job.state)
+
+
+def _detail(row: JobRow) -> str:
+    said = row.job.detail or how_it_ended(row.job)
+    return "" if row.well else "; ".join(part for part in (said, row.last_words) if part)
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int) -> Iterable[str]:

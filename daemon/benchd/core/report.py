@@ -14,28 +14,19 @@ from typing import Any
 
 from benchd import __version__
 from benchd.core.headline import PERCENTILES, Column, cell_text, columns, label, number, rank
-from benchd.core.model import Job, JobState, Run, RunOutcome, Transition
+from benchd.core.model import Job, Run, Transition
+from benchd.core.notices import JobRow, Notice, job_name, notices
 from benchd.core.results import Result
 from benchd.core.spans import Phase, Span, spans
 from benchd.core.spec import Role
-from benchd.core.view import ended_well, slot_of
+from benchd.core.tally import cause, latest_attempts, progress
+from benchd.core.view import ended_well
 
 COLUMNS_SHOWN = 8  # numbers beside each other in the summary; every number is in the result files
 PERCENTILE_CHARTS = 6  # distributions that are drawn; more are in the result files
-_SEVERITIES = ("error", "warn", "info")  # in the order of reading
 VARIES = 4  # different values of one fact that are listed
 
 Document = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
-    """One thing to know before reading a number."""
-
-    severity: str  # error, warn, info
-    code: str
-    text: str
-    count: int = 1  # how many results or jobs it concerns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,16 +93,6 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobRow:
-    """One job with its history."""
-
-    job: Job
-    name: str
-    well: bool
-    history: tuple[Transition, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """Everything a report says."""
 
@@ -121,6 +102,8 @@ class Report:
     version: str
     duration: float
     notices: tuple[Notice, ...]
+    done: int  # measurements that were made
+    wanted: int  # measurements that the recipe asks for
     columns: tuple[Column, ...]
     points: tuple[Point, ...]
     rows: tuple[Row, ...]
@@ -147,8 +130,12 @@ def build(
     histories: Mapping[str, Sequence[Transition]],
     *,
     now: float,
+    last_words: Mapping[str, str] | None = None,
 ) -> Report:
-    """Return the report of a run as it stands ``now``; it need not be over."""
+    """Return the report of a run as it stands ``now``; it need not be over.
+
+    ``last_words`` are the last lines that jobs wrote to stderr, by token.
+    """
     documents = [r.model_dump(mode="json", by_alias=True, exclude_none=True) for r in results]
     clients = {job.token: job for job in jobs}
     documents.sort(key=lambda d: _place(d, clients.get(str(d["job"]))))
@@ -156,19 +143,18 @@ def build(
     chosen = tuple(columns(documents, COLUMNS_SHOWN))
     rows = [_row(d, clients.get(str(d["job"])), chosen, several=several) for d in documents]
     end = run.finished_at if run.finished_at is not None else now
-    job_rows = [_job_row(job, histories.get(job.token, ())) for job in jobs]
+    words = last_words or {}
+    job_rows = [_job_row(j, histories.get(j.token, ()), words.get(j.token, "")) for j in jobs]
+    done, wanted = progress(latest_attempts(jobs))
     return Report(
         run=run,
         outcome=str(run.outcome) if run.outcome else "in progress",
         generated_at=now,
         version=__version__,
         duration=max(end - run.created_at, 0.0),
-        notices=tuple(
-            sorted(
-                _notices(run, job_rows, documents, rows),
-                key=lambda n: _SEVERITIES.index(n.severity),
-            )
-        ),
+        notices=tuple(notices(run, job_rows, documents, one_repeat=_is_one_repeat(rows))),
+        done=done,
+        wanted=wanted,
         columns=chosen,
         points=tuple(_points(rows, chosen)),
         rows=tuple(rows),
@@ -177,6 +163,10 @@ def build(
         jobs=tuple(job_rows),
         provenance=tuple(_provenance(run, documents)),
     )
+
+
+def _is_one_repeat(rows: Sequence[Row]) -> bool:
+    return any(row.valid for row in rows) and len({row.repeat for row in rows}) == 1
 
 
 # --- numbers ------------------------------------------------------------------------------------
@@ -262,82 +252,18 @@ def _marks(metrics: Sequence[Document]) -> tuple[tuple[str, float], ...]:
     return tuple(marks)
 
 
-# --- warnings -----------------------------------------------------------------------------------
-
-
-def _notices(
-    run: Run, jobs: Sequence[JobRow], documents: Sequence[Document], rows: Sequence[Row]
-) -> Iterable[Notice]:
-    if run.outcome is None:
-        yield Notice(
-            severity="info",
-            code="in progress",
-            text="the run is not over: what is missing here may still come",
-        )
-    elif run.outcome is not RunOutcome.PASSED and run.why:
-        yield Notice(severity="error", code=str(run.outcome).lower(), text=run.why)
-    yield from _job_notices(jobs)
-    yield from _flag_notices(documents)
-    if rows and len({row.repeat for row in rows}) == 1:
-        yield Notice(
-            severity="info",
-            code="one repeat",
-            text="every point was measured once: nothing is known about the spread; "
-            "`repeat: 3` in the recipe tells",
-        )
-
-
-def _job_notices(jobs: Sequence[JobRow]) -> Iterable[Notice]:
-    newest: dict[object, int] = {}
-    for row in jobs:
-        slot = slot_of(row.job)
-        newest[slot] = max(newest.get(slot, 0), row.job.attempt)
-    for row in jobs:
-        job = row.job
-        if job.state is not JobState.FAILED:
-            continue
-        again = job.attempt < newest[slot_of(job)]
-        detail = f": {job.detail}" if job.detail else ""
-        yield Notice(
-            severity="info" if again else "error",
-            code=job.why or "FAILED",
-            text=f"{row.name} failed{detail}" + ("; it was tried again" if again else ""),
-        )
-
-
-def _flag_notices(documents: Sequence[Document]) -> Iterable[Notice]:
-    grouped: dict[tuple[str, str], list[str]] = {}
-    for document in documents:
-        for flag in (document.get("validity") or {}).get("flags") or ():
-            key = (str(flag["severity"]), str(flag["code"]))
-            grouped.setdefault(key, []).append(str(flag.get("detail") or ""))
-    for (severity, code), details in grouped.items():
-        different = [text for text in dict.fromkeys(details) if text]
-        text = different[0] if different else code.replace("_", " ")
-        if len(different) > 1:
-            text += f" (and {len(different) - 1} more like it)"
-        yield Notice(severity=severity, code=code, text=text, count=len(details))
-
-
 # --- time and origin ----------------------------------------------------------------------------
 
 
-def job_name(job: Job) -> str:
-    """Return a job's name for people: what it is, which point, which repeat."""
-    parts = [job.name]
-    if job.spec.cell:
-        parts.append(cell_text(job.spec.cell))
-    if job.role is Role.CLIENT:
-        parts.append(f"#{job.repeat + 1}")
-    if job.replica:
-        parts.append(f"replica {job.replica + 1}")
-    if job.attempt > 1:
-        parts.append(f"attempt {job.attempt}")
-    return " ".join(parts)
-
-
-def _job_row(job: Job, history: Sequence[Transition]) -> JobRow:
-    return JobRow(job=job, name=job_name(job), well=ended_well(job), history=tuple(history))
+def _job_row(job: Job, history: Sequence[Transition], words: str) -> JobRow:
+    return JobRow(
+        job=job,
+        name=job_name(job),
+        well=ended_well(job),
+        history=tuple(history),
+        cause="" if ended_well(job) else cause(job),
+        last_words=words,
+    )
 
 
 def _lane(row: JobRow, documents: Sequence[Document], end: float) -> Lane:

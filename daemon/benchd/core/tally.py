@@ -19,6 +19,13 @@ def how_it_ended(job: Job) -> str:
     return f"exit status {job.exit_code}{meaning.get(job.exit_code, '')}"
 
 
+def cause(job: Job) -> str:
+    """Return why a job ended as it did: our sentence, else Slurm's word and the exit status."""
+    word = job.why if job.why != job.state else ""
+    ended = job.detail or how_it_ended(job)
+    return ": ".join(part for part in (word, ended) if part) or str(job.state).lower()
+
+
 def progress(clients: Iterable[Job]) -> tuple[int, int]:
     """Return how many measurements were made, and how many there are to make.
 

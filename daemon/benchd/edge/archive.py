@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from benchd.core.model import Job, Run
+
+LAST_WORDS = 4096  # bytes at the end of a log in which its last line is looked for
+LINE_SHOWN = 300  # characters of that line that are quoted
 
 
 class Archive:
@@ -47,6 +50,16 @@ class Archive:
                 said.append(_write(folder / "raw" / job.token / _safe(name), data))
         return [sentence for sentence in said if sentence is not None]
 
+    def last_words(self, jobs: Iterable[Job]) -> dict[str, str]:
+        """Return token -> the last line on stderr, of those jobs whose output came home."""
+        said: dict[str, str] = {}
+        for job in jobs:
+            path = self.folder(job.run_id) / "logs" / f"{job.token}.err"
+            with suppress(OSError):
+                if line := _last_line(path):
+                    said[job.token] = line
+        return said
+
     def keep_result(self, job: Job, document: str) -> str | None:
         """Write a result document; say why it could not be written."""
         path = self.folder(job.run_id) / "results" / f"{job.token}.json"
@@ -68,6 +81,15 @@ def _first(said: Sequence[str | None]) -> str | None:
     complaints = [sentence for sentence in said if sentence is not None]
     more = f" (and {len(complaints) - 1} more files)" if len(complaints) > 1 else ""
     return complaints[0] + more if complaints else None
+
+
+def _last_line(path: Path) -> str:
+    """Return the last line of a file that says something, without control characters."""
+    with path.open("rb") as file:
+        file.seek(max(file.seek(0, os.SEEK_END) - LAST_WORDS, 0))
+        lines = file.read().decode(errors="replace").splitlines()
+    words = next((" ".join(line.split()) for line in reversed(lines) if line.strip()), "")
+    return "".join(c for c in words if c.isprintable())[:LINE_SHOWN]
 
 
 def _safe(name: str) -> Path:

@@ -1,0 +1,130 @@
+"""What to know before reading a number: one notice for one cause, the gravest first. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchd.core.headline import cell_text
+from benchd.core.model import Job, JobState, Run, RunOutcome, Transition
+from benchd.core.spec import Role
+from benchd.core.view import slot_of
+
+_SEVERITIES = ("error", "warn", "info")  # in the order of reading
+# What is wrong with the result of a job because the job failed: the failure has its own notice.
+_FOLLOWS = frozenset({"job_failed", "no_work", "error_rate"})
+NAMES_SHOWN = 3  # jobs of one notice that are named
+
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """One thing to know before reading a number."""
+
+    severity: str  # error, warn, info
+    code: str
+    text: str
+    count: int = 1  # how many results or jobs it concerns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRow:
+    """One job with its history."""
+
+    job: Job
+    name: str
+    well: bool
+    history: tuple[Transition, ...]
+    cause: str = ""  # how it ended, in words, when it did not end well
+    last_words: str = ""  # the last line it wrote to stderr
+
+
+def job_name(job: Job) -> str:
+    """Return a job's name for people: what it is, which point, which repeat."""
+    parts = [job.name]
+    if job.spec.cell:
+        parts.append(cell_text(job.spec.cell))
+    if job.role is Role.CLIENT:
+        parts.append(f"#{job.repeat + 1}")
+    if job.replica:
+        parts.append(f"replica {job.replica + 1}")
+    if job.attempt > 1:
+        parts.append(f"attempt {job.attempt}")
+    return " ".join(parts)
+
+
+def notices(
+    run: Run, jobs: Sequence[JobRow], documents: Sequence[Document], *, one_repeat: bool
+) -> list[Notice]:
+    """Return what a reader must know, the gravest first."""
+    failures = list(_failures(jobs))
+    failed = {row.job.token for row in jobs if row.job.state is JobState.FAILED}
+    found = [*_outcome(run, failures), *failures, *_flags(documents, failed)]
+    if one_repeat:
+        text = (
+            "every point was measured once: nothing is known about the spread; "
+            "`repeat: 3` in the recipe tells"
+        )
+        found.append(Notice(severity="info", code="one repeat", text=text))
+    return sorted(found, key=lambda notice: _SEVERITIES.index(notice.severity))
+
+
+def _outcome(run: Run, failures: Sequence[Notice]) -> Iterable[Notice]:
+    if run.outcome is None:
+        text = "the run is not over: what is missing here may still come"
+        yield Notice(severity="info", code="in progress", text=text)
+        return
+    told = run.outcome is RunOutcome.FAILED and any(n.severity == "error" for n in failures)
+    if run.outcome is not RunOutcome.PASSED and run.why and not told:
+        yield Notice(severity="error", code=str(run.outcome).lower(), text=run.why)
+
+
+def _failures(jobs: Sequence[JobRow]) -> Iterable[Notice]:
+    """Yield one notice for all jobs that ended for the same cause with the same last words."""
+    newest: dict[object, int] = {}
+    for row in jobs:
+        slot = slot_of(row.job)
+        newest[slot] = max(newest.get(slot, 0), row.job.attempt)
+    alike: dict[tuple[bool, object], list[JobRow]] = {}
+    for row in jobs:
+        if row.job.state is JobState.FAILED:
+            again = row.job.attempt < newest[slot_of(row.job)]
+            key = (again, (row.job.name, row.job.why, row.cause, row.last_words))
+            alike.setdefault(key, []).append(row)
+    for (again, _cause), rows in alike.items():
+        yield _failure(rows, again=again)
+
+
+def _failure(rows: Sequence[JobRow], *, again: bool) -> Notice:
+    first = rows[0]
+    names = ", ".join(row.name for row in rows[:NAMES_SHOWN])
+    if len(rows) > NAMES_SHOWN:
+        names += f" and {len(rows) - NAMES_SHOWN} more"
+    text = f"{names}: {first.cause}"
+    if first.last_words:
+        text += f"; its last line on stderr: \N{LEFT DOUBLE QUOTATION MARK}{first.last_words}"
+        text += "\N{RIGHT DOUBLE QUOTATION MARK}"
+    if again:
+        text += "; it was tried again"
+    job = first.job
+    code = f"{job.role} failed" if job.why in {None, str(job.state)} else str(job.why)
+    return Notice(severity="info" if again else "error", code=code, text=text, count=len(rows))
+
+
+def _flags(documents: Sequence[Document], failed: set[str]) -> Iterable[Notice]:
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for document in documents:
+        follows = str(document.get("job")) in failed
+        for flag in (document.get("validity") or {}).get("flags") or ():
+            if follows and (flag["code"] in _FOLLOWS or flag["severity"] == "info"):
+                continue
+            key = (str(flag["severity"]), str(flag["code"]))
+            grouped.setdefault(key, []).append(str(flag.get("detail") or ""))
+    for (severity, code), details in grouped.items():
+        different = [text for text in dict.fromkeys(details) if text]
+        text = different[0] if different else code.replace("_", " ")
+        if len(different) > 1:
+            text += f" (and {len(different) - 1} more like it)"
+        yield Notice(severity=severity, code=code, text=text, count=len(details))
