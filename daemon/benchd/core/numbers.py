@@ -8,13 +8,53 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 # Samples needed before a percentile is estimable at all: the smallest n with q**n <= 0.025, so
 # that an order-statistic interval of 95 % exists. Below it the tail is made up.
 SAMPLES_NEEDED: Mapping[str, int] = {"50": 6, "90": 36, "95": 72, "99": 368, "99.9": 3688}
+
+# Levels of free-form JSON that are kept; pydantic writes 255, nobody reads ten.
+_DEEPEST = 32
+
+
+def whole(text: str) -> str:
+    """Return text that can be written: a client's JSON may hold half of a surrogate pair."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+Text = Annotated[str, AfterValidator(whole)]
+
+
+def is_finite(number: float) -> bool:
+    """Tell whether a number is one, and small enough to reckon with."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # an int beyond every float
+        return False
+
+
+def plain(value: object, levels: int = _DEEPEST) -> JsonValue:
+    """Return free-form JSON that can surely be written: what is no such thing is null."""
+    match value:
+        case None | bool():
+            return value
+        case str():
+            return whole(value)
+        case int() | float():
+            return value if is_finite(value) else None
+        case Mapping() if levels > 0:
+            return plain_object(value, levels)
+        case list() | tuple() if levels > 0:
+            return [plain(inner, levels - 1) for inner in value]
+    return None
+
+
+def plain_object(value: Mapping[str, JsonValue], levels: int = _DEEPEST) -> dict[str, JsonValue]:
+    """Return the same for an object."""
+    return {whole(str(key)): plain(inner, levels - 1) for key, inner in value.items()}
 
 
 class Record(BaseModel):
@@ -34,18 +74,18 @@ class Severity(StrEnum):
 class Flag(Record):
     """One reason to read a result with care, or not to use it."""
 
-    code: str
+    code: Text
     severity: Severity
     value: float | None = None
     limit: float | None = None
-    detail: str = ""
+    detail: Text = ""
 
 
 class Metric(Record):
     """One number (``value``) or one distribution (``n``, ``mean``, ``percentiles`` ...)."""
 
-    formula: str = Field(description="metric id and version of its formula, e.g. tpot/v1")
-    unit: str
+    formula: Text = Field(description="metric id and version of its formula, e.g. tpot/v1")
+    unit: Text
     better: Literal["lower", "higher"] | None = None
     value: float | None = None
     n: int | None = Field(None, description="samples behind the distribution")
@@ -111,14 +151,14 @@ def _numbers(metric: Metric) -> Iterator[tuple[str, float | None]]:
 
 def bad_numbers(metric: Metric) -> list[str]:
     """Return the paths of numbers that are NaN, infinite or negative."""
-    return [
-        path for path, x in _numbers(metric) if x is not None and not (math.isfinite(x) and x >= 0)
-    ]
+    return [path for path, x in _numbers(metric) if x is not None and not (is_finite(x) and x >= 0)]
 
 
 def _without(metric: Metric, paths: Sequence[str]) -> Metric:
     """Return the metric with the numbers at ``paths`` set to None."""
     changes: dict[str, object] = {p: None for p in paths if "." not in p}
+    if metric.hist is not None:
+        changes["hist"] = plain_object(metric.hist)
     for name in ("percentiles", "windows"):
         inner = getattr(metric, name)
         if inner:

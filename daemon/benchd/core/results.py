@@ -8,7 +8,6 @@ makes the result invalid, and it is kept all the same.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -23,9 +22,12 @@ from benchd.core.numbers import (
     Metric,
     Record,
     Severity,
+    Text,
     bad_numbers,
     flag,
+    is_finite,
     percentile,
+    plain_object,
     refuse_bad_numbers,
     summarise,
     thin_flags,
@@ -58,6 +60,9 @@ __all__ = [
 SCHEMA: Literal["benchd.result/1"] = "benchd.result/1"
 # Errors among the requests issued (a share): above this the numbers describe another workload.
 ERROR_RATE_LIMIT = 0.05
+# Requests that one measurement can have: a million a second for thirty years.
+MOST = 10**15
+_COUNTED = ("scheduled", "issued", "ok", "errors", "dropped", "cancelled")
 
 
 class Counts(Record):
@@ -70,7 +75,7 @@ class Counts(Record):
     dropped: int | None = None
     cancelled: int | None = None
     by_class: dict[str, int] = Field({})
-    first_errors: tuple[str, ...] = Field((), description="one line for each class of error")
+    first_errors: tuple[Text, ...] = Field((), description="one line for each class of error")
 
 
 class Validity(Record):
@@ -108,7 +113,7 @@ class Provenance(Record):
 class Artifact(Record):
     """A file that came home with the result."""
 
-    name: str
+    name: Text
     sha256: str
     bytes: int
 
@@ -187,15 +192,16 @@ class Measured:
         return cls(flags=(Flag(code=code, severity=Severity.ERROR, detail=detail),))
 
 
-def _finite(value: JsonValue) -> JsonValue:
-    """Return free-form JSON with NaN and Infinity as null."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_finite(inner) for inner in value]
-    return value
+def _refuse_bad_counts(counts: Counts) -> tuple[Counts, list[Flag]]:
+    """Return the counts without those that count nothing, and the flag that names them."""
+    bad = [name for name in _COUNTED if abs(getattr(counts, name) or 0) > MOST]
+    classes = {name: n for name, n in counts.by_class.items() if abs(n) <= MOST}
+    bad += [f"by_class.{name}" for name in counts.by_class if name not in classes]
+    if not bad:
+        return counts, []
+    clean = counts.model_copy(update={**dict.fromkeys(bad), "by_class": classes})
+    detail = f"no number of requests, written as null: {', '.join(bad)}"
+    return clean, [flag("bad_number", Severity.ERROR, value=len(bad), limit=0, detail=detail)]
 
 
 def count_flags(counts: Counts) -> Iterator[Flag]:
@@ -240,16 +246,19 @@ def _job_flags(job: Job) -> Iterator[Flag]:
 
 
 def iso(at: float | None) -> str | None:
-    """Return a time as ISO 8601 in UTC with milliseconds."""
-    if at is None or not math.isfinite(at):
+    """Return a time as ISO 8601 in UTC with milliseconds; None when no calendar has it."""
+    if at is None:
         return None
-    text = datetime.fromtimestamp(at, timezone.utc).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
+    try:
+        moment = datetime.fromtimestamp(at, timezone.utc)
+    except (ValueError, OverflowError, OSError):  # NaN, the year 10000, milliseconds for seconds
+        return None
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _seconds(span: float | None) -> float | None:
     """Return a duration, or None when it is no duration."""
-    return span if span is not None and math.isfinite(span) and span >= 0 else None
+    return span if span is not None and is_finite(span) and span >= 0 else None
 
 
 def result_id(token: str) -> str:
@@ -283,7 +292,7 @@ def _client_facts(job: Job, measured: Measured) -> dict[str, JsonValue]:
         "exit_status": job.exit_code,
         "parameters": dict(job.spec.parameters),
     }
-    return facts | _json(measured.client)
+    return facts | plain_object(measured.client)
 
 
 def _provenance(
@@ -298,7 +307,7 @@ def _provenance(
 ) -> Provenance:
     facts = [_service_facts(service, bindings) for service in services]
     if facts:
-        facts[0] |= _json(measured.service)
+        facts[0] |= plain_object(measured.service)
     return Provenance(
         recipe={"name": run.name, "path": run.recipe_path, "sha256": run.recipe_sha256},
         benchd=dict(versions),
@@ -313,10 +322,6 @@ def _status(job: Job) -> Literal["ok", "failed", "cancelled"]:
     if job.state is JobState.CANCELLED:
         return "cancelled"
     return "failed" if any(_job_flags(job)) else "ok"
-
-
-def _json(value: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    return {key: _finite(inner) for key, inner in value.items()}
 
 
 def _times(job: Job, services: Sequence[Job], window: Window, now: float) -> Times:
@@ -353,7 +358,8 @@ def assemble(
     measurement. ``files`` is what came home (name -> content); it is listed, not stored here.
     """
     metrics, bad = refuse_bad_numbers(measured.metrics)
-    flags = [*measured.flags, *bad, *count_flags(measured.counts), *thin_flags(metrics)]
+    counts, uncountable = _refuse_bad_counts(measured.counts)
+    flags = [*measured.flags, *bad, *uncountable, *count_flags(counts), *thin_flags(metrics)]
     flags += _job_flags(job)
     if not service_steady:
         detail = service_detail or "a service left READY or restarted during the measurement"
@@ -382,10 +388,10 @@ def assemble(
             cluster=cluster,
             versions=versions,
         ),
-        workload=_json(measured.workload),
-        counts=measured.counts,
+        workload=plain_object(measured.workload),
+        counts=counts,
         metrics=metrics,
-        timeline=_json(measured.timeline),
+        timeline=plain_object(measured.timeline),
         artifacts=tuple(
             Artifact(name=name, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
             for name, data in sorted(files.items())
