@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from benchd.sim import EmbeddedCluster
+from support.inside import Inside, daemon_on
 from support.near_slurm import Near, Now, Opened, near
 
 
@@ -20,6 +21,13 @@ from support.near_slurm import Near, Now, Opened, near
 async def slurm(tmp_path: Path) -> AsyncIterator[EmbeddedCluster]:
     """Run an embedded Slurm with a login node."""
     async with EmbeddedCluster(tmp_path / "sim") as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def inside(slurm: EmbeddedCluster, tmp_path: Path) -> AsyncIterator[Inside]:
+    """Run a whole daemon on that Slurm, in this process."""
+    async with daemon_on(slurm, tmp_path) as running:
         yield running
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from benchd.core.model import CancelWhy, JobState, Readiness, RunOutcome
 from benchd.core.spec import Role
@@ -15,20 +13,6 @@ from benchd.sim import EmbeddedCluster
 from support.inside import RECIPE, WAITING, Inside, daemon_on
 
 pytestmark = pytest.mark.asyncio
-
-
-@pytest_asyncio.fixture
-async def cluster(tmp_path: Path) -> AsyncIterator[EmbeddedCluster]:
-    """Start an embedded cluster for one test."""
-    async with EmbeddedCluster(tmp_path / "sim") as running:
-        yield running
-
-
-@pytest_asyncio.fixture
-async def inside(cluster: EmbeddedCluster, tmp_path: Path) -> AsyncIterator[Inside]:
-    """Start a daemon on that cluster."""
-    async with daemon_on(cluster, tmp_path) as running:
-        yield running
 
 
 async def passed(inside: Inside) -> None:
@@ -139,13 +123,13 @@ async def test_cancelling_a_run_ends_everything(inside: Inside) -> None:
 
 
 async def test_a_restarted_daemon_goes_on_where_it_was(
-    cluster: EmbeddedCluster, tmp_path: Path
+    slurm: EmbeddedCluster, tmp_path: Path
 ) -> None:
     """A daemon that is stopped leaves its jobs alone; the next one follows the same jobs."""
-    async with daemon_on(cluster, tmp_path) as first:
+    async with daemon_on(slurm, tmp_path) as first:
         first.drop(WAITING)
         before = await first.wait_job(Role.CLIENT, state=JobState.RUNNING)
-    async with daemon_on(cluster, tmp_path) as second:
+    async with daemon_on(slurm, tmp_path) as second:
         after = await second.wait_job(Role.CLIENT, state=JobState.RUNNING)
         assert (before.token, before.slurm_id) == (after.token, after.slurm_id)
         await second.daemon.steering.cancel_all()

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from benchd.app import Daemon
 from benchd.config import Settings
@@ -29,20 +27,6 @@ from benchd.sim import EmbeddedCluster
 from support.inside import RECIPE, WAITING, Inside, daemon_on, settings_for
 
 pytestmark = pytest.mark.asyncio
-
-
-@pytest_asyncio.fixture
-async def cluster(tmp_path: Path) -> AsyncIterator[EmbeddedCluster]:
-    """Start an embedded cluster for one test."""
-    async with EmbeddedCluster(tmp_path / "sim") as running:
-        yield running
-
-
-@pytest_asyncio.fixture
-async def inside(cluster: EmbeddedCluster, tmp_path: Path) -> AsyncIterator[Inside]:
-    """Start a daemon on that cluster."""
-    async with daemon_on(cluster, tmp_path) as running:
-        yield running
 
 
 async def test_a_client_that_is_refused_for_now_is_sent_again(
@@ -68,18 +52,18 @@ async def test_a_client_that_is_refused_for_now_is_sent_again(
 
 
 async def test_a_cluster_that_left_the_configuration_takes_nobody_along(
-    cluster: EmbeddedCluster, tmp_path: Path
+    slurm: EmbeddedCluster, tmp_path: Path
 ) -> None:
     """Its jobs wait with the reason; cancelling them is recorded; the daemon goes on."""
-    async with daemon_on(cluster, tmp_path) as first:
+    async with daemon_on(slurm, tmp_path) as first:
         first.drop(WAITING)
         job = await first.wait_job(Role.CLIENT, state=JobState.RUNNING)
-    renamed: Settings = settings_for(cluster, tmp_path)
+    renamed: Settings = settings_for(slurm, tmp_path)
     clusters = {"other": renamed.clusters["sim"]}
     renamed = renamed.model_copy(update={"clusters": clusters, "default_cluster": "other"})
     async with Daemon(renamed) as daemon, asyncio.TaskGroup() as group:
         running = group.create_task(daemon.run())
-        second = Inside(daemon, cluster)
+        second = Inside(daemon, slurm)
         await daemon.steering.cancel(job.run_id)
         asked = await second.wait_job(Role.CLIENT, cancel_why=CancelWhy.ASKED)
         assert JobState.RUNNING is asked.state
@@ -89,7 +73,7 @@ async def test_a_cluster_that_left_the_configuration_takes_nobody_along(
 
 
 async def test_a_restart_that_no_poll_saw_spoils_the_result(
-    inside: Inside, cluster: EmbeddedCluster, monkeypatch: pytest.MonkeyPatch
+    inside: Inside, slurm: EmbeddedCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The service restarts and answers again between two polls: the numbers describe both."""
     inside.drop(WAITING.replace('["300"]', '["4"]').replace("interval: 0.2", "interval: 8"))
@@ -99,10 +83,10 @@ async def test_a_restart_that_no_poll_saw_spoils_the_result(
     pacing = inside.daemon.sites["sim"].pacing
     monkeypatch.setattr(type(pacing), "soon", lambda self, now: None)
     pacing.next_poll_at = inside.daemon.clock() + 1e6
-    cluster.inject("requeue", service.token)
-    while not (cluster.jobs(service.token)[0].restarts and cluster.jobs()[-1].base == "COMPLETED"):
+    slurm.inject("requeue", service.token)
+    while not (slurm.jobs(service.token)[0].restarts and slurm.jobs()[-1].base == "COMPLETED"):
         await inside.turn()
-    while cluster.jobs(service.token)[0].base != "RUNNING":
+    while slurm.jobs(service.token)[0].base != "RUNNING":
         await inside.turn()
     pacing.next_poll_at = 0.0
     inside.daemon.engine.wake()
@@ -115,26 +99,26 @@ async def test_a_restart_that_no_poll_saw_spoils_the_result(
 
 
 async def test_cancelling_many_jobs_tells_slurm_once_and_then_looks(
-    cluster: EmbeddedCluster, tmp_path: Path
+    slurm: EmbeddedCluster, tmp_path: Path
 ) -> None:
     """With the budget of a strict site the ends are seen, and no scancel is repeated unseen."""
     strict = {"rpc_per_minute": 240.0, "burst": 10, "submits_per_minute": 600.0, "channels": 5}
-    async with daemon_on(cluster, tmp_path, budget=strict) as inside:
+    async with daemon_on(slurm, tmp_path, budget=strict) as inside:
         text = WAITING.partition("client:")[0].replace("max_attempts: 2", "max_attempts: 1")
         many = text.replace("  name: sim-llm\n", "  name: sim-llm\n  replicas: 8\n")
         inside.drop(many)
         await inside.wait_job(Role.SERVICE, state=JobState.RUNNING)
         while any(j.state is not JobState.RUNNING for j in (await inside.jobs()).values()):
             await inside.turn()
-        before = cluster.calls.get("scancel", 0)
+        before = slurm.calls.get("scancel", 0)
         await inside.daemon.steering.cancel_all()
         run = await inside.wait_run()
         assert RunOutcome.CANCELLED is run.outcome
-        assert cluster.calls["scancel"] - before <= 2 * 8
+        assert slurm.calls["scancel"] - before <= 2 * 8
 
 
 async def test_a_job_that_is_over_in_the_books_and_alive_in_slurm_is_ended(
-    inside: Inside, cluster: EmbeddedCluster
+    inside: Inside, slurm: EmbeddedCluster
 ) -> None:
     """A job that was given up as LOST and comes back does not run on unnoticed."""
     inside.drop(WAITING)
@@ -146,6 +130,6 @@ async def test_a_job_that_is_over_in_the_books_and_alive_in_slurm_is_ended(
     await store.apply(
         move, replace(ended, rev=move.rev), Event(trigger=Trigger.NOT_SEEN), inside.daemon.clock()
     )
-    while any(job.base == "RUNNING" for job in cluster.jobs(client.token)):
+    while any(job.base == "RUNNING" for job in slurm.jobs(client.token)):
         await inside.turn()
-    assert "CANCELLED" == cluster.jobs(client.token)[0].base
+    assert "CANCELLED" == slurm.jobs(client.token)[0].base

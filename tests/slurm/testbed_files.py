@@ -140,6 +140,19 @@ def _cgroup_conf() -> str:
     return "CgroupPlugin=disabled\n" if (year, month) >= (23, 11) else ""
 
 
+def _accounting(plan: Plan) -> str:
+    if not plan.options.accounting:
+        return "AccountingStorageType=accounting_storage/none"
+    # AccountingStoragePass is the munge socket: without it the link to slurmdbd uses the
+    # system's munge and fails with "Protocol authentication error".
+    return f"""AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=127.0.0.1
+AccountingStoragePort={plan.ports["slurmdbd"]}
+AccountingStoragePass={plan.dir}/munge/munge.sock
+AccountingStorageTRES=gres/gpu
+AccountingStoreFlags=job_comment,job_script"""
+
+
 def _slurm_conf(plan: Plan) -> str:
     d, o = plan.dir, plan.options
     gres = f" Gres=gpu:a100:{o.gpus}" if o.gpus else ""
@@ -148,16 +161,7 @@ def _slurm_conf(plan: Plan) -> str:
         f" Port={plan.ports[name]} CPUs={o.cpus} RealMemory={o.memory_mb}{gres} State=UNKNOWN"
         for name in plan.slurmds
     )
-    accounting = "AccountingStorageType=accounting_storage/none"
-    if o.accounting:
-        # AccountingStoragePass is the munge socket: without it the link to slurmdbd uses the
-        # system's munge and fails with "Protocol authentication error".
-        accounting = f"""AccountingStorageType=accounting_storage/slurmdbd
-AccountingStorageHost=127.0.0.1
-AccountingStoragePort={plan.ports["slurmdbd"]}
-AccountingStoragePass={d}/munge/munge.sock
-AccountingStorageTRES=gres/gpu
-AccountingStoreFlags=job_comment,job_script"""
+    accounting = _accounting(plan)
     return f"""ClusterName=testbed
 SlurmctldHost={plan.host}(127.0.0.1)
 SlurmctldPort={plan.ports["slurmctld"]}
