@@ -36,6 +36,14 @@ def is_finite(number: float) -> bool:
         return False
 
 
+def known(number: float | None) -> float | None:
+    """Return a number that JSON has, or None."""
+    return number if number is not None and is_finite(number) else None
+
+
+Known = Annotated[float | None, AfterValidator(known)]
+
+
 def plain(value: object, levels: int = _DEEPEST) -> JsonValue:
     """Return free-form JSON that can surely be written: what is no such thing is null."""
     match value:
@@ -76,8 +84,8 @@ class Flag(Record):
 
     code: Text
     severity: Severity
-    value: float | None = None
-    limit: float | None = None
+    value: Known = None
+    limit: Known = None
     detail: Text = ""
 
 
