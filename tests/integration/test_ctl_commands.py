@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -19,6 +20,7 @@ import pytest_asyncio
 
 from benchd.cli import ctl, follow
 from benchd.cli.tables import short_ids
+from benchd.cli.wire import NO_DAEMON, Daemon, Stop
 from benchd.core.model import Endpoint, JobState, Readiness, RunOutcome
 from support.builders import CREATED_AT, RUN_ID, client, run, service
 from support.documents import result
@@ -106,6 +108,8 @@ async def test_a_command_answers_in_plain_text(benchctl: Ctl, words: list[str], 
         (["show", "17"], "job"),
         (["why", "17"], "why"),
         (["results", RUN_ID], "results"),
+        (["services"], "services"),
+        (["clients", "--run", RUN_ID], "clients"),
         (["cluster", "list"], "clusters"),
         (["cancel", RUN_ID], "cancelled"),
         (["logs", "17"], "log"),
@@ -125,6 +129,7 @@ async def test_every_command_speaks_json(benchctl: Ctl, words: list[str], schema
         (["jobs", "--state", "LOST"], 2, "benchctl: there is no state 'LOST': the states are"),
         (["why", RUN_ID], 2, f"benchctl: {RUN_ID!r} means 2 jobs: "),
         (["cancel"], 2, "benchctl: say what to cancel: a run, a job, or --all\n"),
+        (["show", ""], 2, "benchctl: argument RUN|JOB: an empty name: see benchctl show --help\n"),
         (["frobnicate"], 2, "benchctl: argument COMMAND: invalid choice: 'frobnicate'"),
         (["submit", "/nonexistent.yaml"], 2, "benchctl: cannot read /nonexistent.yaml: No such"),
     ],
@@ -183,6 +188,41 @@ async def test_a_bad_recipe_shows_every_mistake_where_it_is(
 
 
 @pytest.mark.asyncio
+async def test_programs_get_the_mistakes_too(benchctl: Ctl, tmp_path: Path) -> None:
+    """With --json mistakes are one document on stdout, with what was accepted, and still text."""
+    bad, good = tmp_path / "bad.yaml", tmp_path / "good.yaml"
+    bad.write_text("serivce: {}\n")
+    good.write_text("name: good\n")
+    answer = await benchctl("submit", "--json", str(bad), str(good))
+    document = json.loads(answer.out)
+    mistake = {
+        "file": str(bad),
+        "line": 2,
+        "column": 1,
+        "path": "serivce",
+        "what": "unknown key; did you mean service?",
+    }
+    assert (4, "benchd.refusal/1", [mistake], ["newrun2345"], 1) == (
+        answer.status,
+        document["schema"],
+        document["mistakes"],
+        document["runs"],
+        answer.err.count(f"{bad}:2:1"),
+    )
+
+
+@pytest.mark.asyncio
+async def test_lists_stand_under_their_plural(benchctl: Ctl) -> None:
+    """Services and clients are lists of their own name, each with its own kind of job only."""
+    answers = [json.loads((await benchctl(word, "--json")).out) for word in ("services", "clients")]
+    tokens = [
+        [job["token"] for job in answer[word]]
+        for word, answer in zip(("services", "clients"), answers, strict=True)
+    ]
+    assert [[SERVICE.token], [CLIENT.token]] == tokens
+
+
+@pytest.mark.asyncio
 async def test_csv_has_every_number(benchctl: Ctl) -> None:
     """Each number is a line that a spreadsheet reads."""
     rows = list(csv.DictReader(io.StringIO((await benchctl("results", "--csv")).out)))
@@ -215,6 +255,18 @@ async def test_logs_print_what_the_job_said(
     text = "".join(f"line {i}\n" for i in range(9))
     house.control.logs[SERVICE.token, "err"] = text.encode()
     assert await benchctl("logs", "17", "--stderr", *words) == Answer(0, expected, "")
+
+
+@pytest.mark.asyncio
+async def test_logs_of_a_silent_job_say_why(benchctl: Ctl) -> None:
+    """A job without output costs status 0 and one sentence on stderr."""
+    answer = await benchctl("logs", CLIENT.token)
+    assert (0, "", 1, True) == (
+        answer.status,
+        answer.out,
+        answer.err.count("\n"),
+        "is not submitted yet: its service has to answer first" in answer.err,
+    )
 
 
 @pytest.mark.asyncio
@@ -262,6 +314,28 @@ async def test_watch_prints_a_line_for_each_change(
         len(lines),
         True,
     )
+
+
+def test_watch_gives_up_on_a_daemon_that_stays_away(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon that answered once is waited for a minute, which is said once; then status 3."""
+    clock = [0.0]
+    answers = [{"outcome": None, "phase": "ready", "job_list": [], "why": None, "id": RUN_ID}]
+    answers[0]["measurements"] = {"done": 0, "total": 1}
+
+    def get(_daemon: Daemon, _path: str) -> dict[str, object]:
+        clock[0] += 0.5
+        if answers:
+            return answers.pop()
+        raise Stop("cannot reach benchd", NO_DAEMON)
+
+    monkeypatch.setattr(Daemon, "get", get)
+    still = SimpleNamespace(sleep=lambda _: None, monotonic=lambda: clock[0])
+    monkeypatch.setattr(follow, "time", still)
+    status = ctl.main(["watch", RUN_ID])
+    err = capsys.readouterr().err
+    assert (3, 1, True) == (status, err.count(follow.AWAY), 60 <= clock[0] < 65), err
 
 
 def test_ids_are_as_short_as_they_can_be() -> None:

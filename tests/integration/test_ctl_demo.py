@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchd.cli import daemon
+from support.terminal import Terminal
 
 QUICK = """
 client:
@@ -44,6 +45,18 @@ def test_the_demo_is_honest(
     out, err = capsys.readouterr()
     reports = list(tmp_path.glob("d/state/runs/*/report.html"))
     assert (got, said in out + err, len(reports)) == (status, True, "serivce" not in recipe)
+
+
+def test_an_interrupted_demo_says_where_its_files_are(tmp_path: Path) -> None:
+    """Ctrl-C ends everything that the demo started, and names the directory."""
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(QUICK.replace("/bin/true", "/bin/sleep 60"))
+    place = tmp_path / "d"
+    argv = ["-m", "benchd.cli.daemon", "demo", "--recipe", str(recipe), "--dir", str(place)]
+    terminal = Terminal(100).start(*argv)
+    terminal.wait_for("RUNNING", 60.0)
+    terminal.interrupt()
+    assert (130, True) == (terminal.finish(), f"all files are in {place}" in terminal.text())
 
 
 def test_a_directory_in_use_is_left_alone(

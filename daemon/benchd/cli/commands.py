@@ -146,7 +146,7 @@ def job_table(rows: Sequence[Mapping[str, Any]], *, shorten: bool) -> None:
         empty="no jobs",
         numbers=(5, 6),
         prose=(4, 7),
-        spare=(6, 5, 3, 2),
+        spare=(6, 5, 3, 2, 4),
     )
 
 

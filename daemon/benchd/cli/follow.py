@@ -60,8 +60,8 @@ def _with_notes(pieces: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 def _goes_on(run: str) -> None:
     """Say after Ctrl-C that only the looking ended."""
-    words = f"benchctl: the run goes on; benchctl watch {run} looks again"
-    print(words, file=sys.stderr)
+    after = "\n" if sys.stderr.isatty() else ""  # the terminal has written ^C
+    print(f"{after}benchctl: the run goes on; benchctl watch {run} looks again", file=sys.stderr)
 
 
 def _pieces(daemon: Daemon, word: str, stream: str, *, follow: bool) -> Iterator[dict[str, Any]]:

@@ -54,7 +54,7 @@ def paint(
     missing = [heads[i] for i in range(len(heads)) if i not in found and any(r[i] for r in rows)]
     if missing:
         words = Text(f"not shown for want of room: {', '.join(missing)}", style="dim")
-        console.print(words, soft_wrap=True)
+        console.print(words)
 
 
 def terminal_width(out: TextIO) -> int:
