@@ -88,9 +88,9 @@ async def test_a_host_without_bash_needs_a_human(
         await shell.run("true", op="x", timeout=5)
 
 
-async def test_a_closed_port_and_an_unknown_host_are_refusals(shell: LocalShell) -> None:
-    """A target that cannot be connected to is told apart from a silent one."""
+async def test_a_closed_port_is_a_refusal_and_an_unknown_host_is_none(shell: LocalShell) -> None:
+    """Only the target's own refusal is one; a name that does not resolve says nothing about it."""
     with pytest.raises(ConnectionRefusedError, match="Connection refused"):
         await shell.connect("127.0.0.1", 1, 5)
-    with pytest.raises(ConnectionRefusedError):
+    with pytest.raises(Unreachable, match=r"this host opens no connection to no-such-host"):
         await shell.connect("no-such-host.invalid", 1, 10)

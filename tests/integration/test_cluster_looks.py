@@ -165,6 +165,27 @@ async def test_a_foreign_or_damaged_endpoint_is_not_asked(
     assert "has not written its endpoint.json yet" in answer.detail
 
 
+@pytest.mark.parametrize("forbidden", [False, True])
+async def test_a_host_that_the_login_node_cannot_find_is_no_verdict(
+    slurm: EmbeddedCluster,
+    now: Now,
+    opened: Opened,
+    forbidden: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A name that the login node does not resolve is its trouble, not the service's."""
+    job = running(HealthCheck(type="tcp", timeout=5.0))
+    report(slurm, job, 7000, host="no-such-host.invalid")
+    if forbidden:
+        slurm.inject("no-forwarding")
+    else:  # like a real login node, it tries
+        monkeypatch.setattr("benchd.sim.server._is_own_address", lambda host: True)
+    async with opened() as at:
+        answer = await at.cluster.probe(job)
+    assert Verdict.NONE == answer.verdict, answer.detail
+    assert "opens no connection to no-such-host.invalid:7000" in answer.detail
+
+
 async def test_an_endpoint_that_cannot_be_read_is_no_verdict(
     slurm: EmbeddedCluster, now: Now, opened: Opened
 ) -> None:

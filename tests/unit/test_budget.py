@@ -191,6 +191,27 @@ def test_a_submission_that_cannot_be_afforded_soon_is_not_waited_for() -> None:
     assert (False, 0.0) == asyncio.run(submit())
 
 
+def test_a_submission_that_is_given_up_gives_its_turn_back() -> None:
+    """Waiting in vain for the RPC budget uses up none of the submissions of this minute."""
+    time = Time()
+    slept: list[float] = []
+
+    async def too_late(seconds: float) -> None:
+        slept.append(seconds)
+        await asyncio.Event().wait()
+
+    async def submit() -> list[bool]:
+        limits = Budget(rpc_per_minute=60.0, burst=10, submits_per_minute=6.0)
+        money = Purse("alpha", limits, metrics=Metrics(), clock=time, sleep=too_late, patience=0.0)
+        await money.spend("squeue", rpcs=10.0)
+        answers = [await money.afford_submission() for _ in range(3)]
+        time.now += 1.0  # one RPC more, but no submission: that takes ten seconds
+        return [*answers, await money.afford_submission()]
+
+    assert [False, False, False, True] == asyncio.run(submit())
+    assert [1.0] * 3 == slept
+
+
 def test_a_cancel_does_not_wait_for_the_budget() -> None:
     """With an empty bucket an urgent call is made at once."""
     time = Time()

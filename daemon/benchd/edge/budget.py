@@ -156,7 +156,11 @@ class Purse:
         try:
             async with asyncio.timeout(self._patience), self._line:
                 await self._submits.take(1)
-                await self._rpcs.take(RPCS["sbatch"])
+                try:
+                    await self._rpcs.take(RPCS["sbatch"])
+                except BaseException:
+                    self._submits.give_back(1)
+                    raise
         except TimeoutError:
             return False
         self._show()

@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import time
 from asyncio.subprocess import PIPE, Process
 
+from benchd.edge import refusals
 from benchd.edge.shell import (
     OUTPUT_LIMIT,
     ByteReader,
@@ -145,10 +145,9 @@ class LocalShell:
                 return await asyncio.open_connection(host, port)
         except TimeoutError:
             raise
-        except socket.gaierror as error:
-            raise ConnectionRefusedError(error.strerror or str(error)) from error
-        except OSError as error:  # asyncio's own text repeats the address instead of the reason
-            raise ConnectionRefusedError(os.strerror(error.errno or 0)) from error
+        except OSError as error:
+            where, target = f"{self.name}: this host", f"{host}:{port}"
+            raise refusals.of_error(where, target, error) from error
 
     async def close(self) -> None:
         """End what still runs."""

@@ -22,6 +22,7 @@ from benchd.catalog.checks import (
     Response,
     Tcp,
 )
+from benchd.edge import refusals
 from benchd.edge.remote import Remote
 from benchd.edge.shell import ForwardingForbidden, printable
 from benchd.errors import Unreachable
@@ -98,8 +99,13 @@ class Looks:
         )
         if done.status == 0:
             return Answer(data=done.stdout.strip(b"\n") and done.stdout)
+        where = f"{look.host}:{look.port}"
         why = printable(done.stderr)[-200:] if done.status != 124 else "no answer in time"
-        return NoAnswer(detail=f"{look.host}:{look.port}: {why}")
+        if done.status == _REFUSED:
+            no = refusals.of_channel(self._remote.name, where, refusals.CONNECT_FAILED, why)
+            if isinstance(no, Unreachable):
+                raise no
+        return NoAnswer(detail=f"{where}: {why}")
 
     async def _command(self, look: Command, seconds: float) -> Response:
         exports = "".join(f"export {name}={quote(value)}; " for name, value in look.env.items())

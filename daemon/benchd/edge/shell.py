@@ -115,7 +115,8 @@ class Shell(Protocol):
         """Open a connection to a compute node.
 
         ``ConnectionRefusedError``: the target says no. ``TimeoutError``: it says nothing.
-        ``ForwardingForbidden``: the login node does not forward. ``Unreachable``: our link is down.
+        ``ForwardingForbidden``: the login node does not forward. ``Unreachable``: our link is down,
+        or the login node had trouble of its own (a name it cannot resolve, no sockets left).
         """
         ...
 

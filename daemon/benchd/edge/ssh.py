@@ -19,7 +19,7 @@ import asyncssh
 import structlog
 
 from benchd.config import ClusterSettings
-from benchd.edge import keys, login
+from benchd.edge import keys, login, refusals
 from benchd.edge.framing import Frame
 from benchd.edge.login import SITE, TESTBED, LinkState, Pace
 from benchd.edge.shell import (
@@ -29,7 +29,6 @@ from benchd.edge.shell import (
     ByteWriter,
     Capped,
     Completed,
-    ForwardingForbidden,
     Resting,
     printable,
 )
@@ -220,11 +219,8 @@ class Link:
         except asyncssh.ChannelOpenError as error:
             if conn.is_closed():
                 raise Unreachable(f"{self.name}: the link broke: {error.reason}") from error
-            if error.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED:
-                raise ForwardingForbidden(
-                    f"{self.name}: {self.where} forwards no connections ({error.reason})"
-                ) from error
-            raise ConnectionRefusedError(error.reason) from error
+            where, target = f"{self.name}: {self.where}", f"{host}:{port}"
+            raise refusals.of_channel(where, target, error.code, error.reason) from error
         except TimeoutError:
             raise  # is an OSError; asyncio raised it, not the link
         except (asyncssh.Error, OSError) as error:
