@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,6 +88,31 @@ def test_a_job_that_slurm_may_bring_back_is_held_open(word: str) -> None:
     ended = event(obs, requeue=False)
     assert ended is not None
     assert (Trigger.SEEN_FAILED, word) == (ended.trigger, ended.word)
+
+
+@pytest.mark.parametrize("word", ["NODE_FAIL", "PREEMPTED"])
+@pytest.mark.parametrize(
+    ("ago", "over", "ends"),
+    [
+        (0.0, {}, False),
+        (299.0, {}, False),
+        (-20.0, {}, False),
+        (300.0, {}, True),
+        (-3600.0, {}, True),
+        (None, {}, True),
+        (20.0, {"patience": 10.0}, True),
+        (0.0, {"wanted": True}, True),
+        (0.0, {"requeue": False}, True),
+    ],
+)
+def test_a_job_that_slurm_does_not_bring_back_has_ended(
+    word: str, ago: float | None, over: dict[str, Any], ends: bool
+) -> None:
+    """A lost or preempted job is over when Slurm did not requeue it for minutes, or should not."""
+    ended_at = None if ago is None else 5000.0 - ago
+    obs = Observation(token="t", slurm_id="7", word=word, ended_at=ended_at)
+    said = event(obs, **{"requeue": True, "now": 5000.0, **over})
+    assert (Trigger.SEEN_FAILED if ends else None) == (said and said.trigger)
 
 
 def test_requeue_does_not_hold_other_ends_open() -> None:

@@ -272,6 +272,11 @@ def _shown(line: str) -> str:
 
 # --- what an observation means ----------------------------------------------------------------
 
+# Seconds after a failed node or a preemption in which Slurm requeues a job, if it does so at all:
+# it decides at once, and the job is COMPLETING until its other nodes have cleaned up. Where
+# PreemptMode is CANCEL, or an administrator took the node down, the word stays as it is.
+REQUEUE_PATIENCE: Final = 300.0
+
 _TRIGGERS: Final[Mapping[Act, Trigger]] = {
     Act.PENDING: Trigger.SEEN_PENDING,
     Act.RUNNING: Trigger.SEEN_RUNNING,
@@ -282,13 +287,24 @@ _TRIGGERS: Final[Mapping[Act, Trigger]] = {
 }
 
 
-def event(obs: Observation, *, requeue: bool = False) -> Event | None:
+def event(
+    obs: Observation,
+    *,
+    requeue: bool = False,
+    now: float | None = None,
+    patience: float = REQUEUE_PATIENCE,
+    wanted: bool = False,
+) -> Event | None:
     """Return what was learned, or None: still alive, nothing to say (as for any unknown word).
 
-    ``requeue``: Slurm may requeue this job, so a failed node or a preemption is not its end.
+    ``requeue``: Slurm may requeue this job, so a failed node or a preemption is not its end, until
+    ``patience`` seconds later (by ``now``; without it, for ever). ``wanted``: its end was asked
+    for, so it is one.
     """
     row = STATES.get(obs.word)
-    if row is None or row.act is Act.ALIVE or (requeue and row.act is Act.REQUEUEABLE):
+    if row is None or row.act is Act.ALIVE:
+        return None
+    if row.act is Act.REQUEUEABLE and requeue and not wanted and _may_return(obs, now, patience):
         return None
     substate = row.substate
     if row.act is Act.PENDING and reason_class(obs.reason).cls is ReasonClass.HELD:
@@ -310,6 +326,14 @@ def event(obs: Observation, *, requeue: bool = False) -> Event | None:
         started_at=obs.started_at,
         ended_at=obs.ended_at,
     )
+
+
+def _may_return(obs: Observation, now: float | None, patience: float) -> bool:
+    """Tell whether Slurm may still requeue a job; an end without a time has been one for long."""
+    if now is None:
+        return True
+    # Slurm's clock may be ahead of ours, or far off.
+    return obs.ended_at is not None and abs(now - obs.ended_at) < patience
 
 
 def exit_json_observation(token: str, text: str) -> Observation | None:
