@@ -298,7 +298,7 @@ class Performing:
         row = chosen(job, rows, claim)
         after: Job | None = job
         if row is not None:
-            for event in events_of(job, row, claim):
+            for event in events_of(job, row, claim, self.clock()):
                 after = await self.learn(job, event)
         elif not rows and job.is_live and job.token in answer.absent:
             gone = Event(trigger=Trigger.NOT_SEEN, evidence=answer.absent[job.token])

@@ -8,6 +8,7 @@ import pytest
 
 from benchd.core.model import (
     Accepted,
+    CancelWhy,
     Evidence,
     Expired,
     Job,
@@ -18,6 +19,7 @@ from benchd.core.model import (
     Unknown,
 )
 from benchd.core.news import chosen, events_of, submission_event
+from benchd.core.spec import RestartPolicy
 from support.builders import client
 
 NOTHING = Evidence(source="sbatch", exit_status=0, raw="")
@@ -99,3 +101,15 @@ def test_a_job_that_could_not_see_its_directory_is_named_so(
     failed = row("7", "FAILED", exit_code=exit_code, signal=signal)
     assert ["WORKDIR_NOT_VISIBLE"] == [e.why for e in events_of(submitted("7"), failed, None)]
     assert [None] == [e.why for e in events_of(submitted("7"), failed, "7")]
+
+
+def test_a_preempted_job_that_is_to_be_requeued_is_held_open_only_for_a_while() -> None:
+    """Slurm may bring it back; when it does not, or nobody wants it any more, it has failed."""
+    job = submitted("7")
+    spec = job.spec.model_copy(update={"restart": RestartPolicy(requeue=True)})
+    job = replace(job, spec=spec)
+    gone = row("7", "PREEMPTED", ended_at=1000.0)
+    assert [] == events_of(job, gone, None, 1001.0)
+    assert [Trigger.SEEN_FAILED] == [e.trigger for e in events_of(job, gone, None, 100_000.0)]
+    unwanted = replace(job, cancel_requested_at=1000.5, cancel_why=CancelWhy.ASKED)
+    assert [Trigger.SEEN_FAILED] == [e.trigger for e in events_of(unwanted, gone, None, 1001.0)]

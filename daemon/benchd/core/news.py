@@ -56,10 +56,13 @@ def chosen(job: Job, rows: Sequence[Observation], claim: str | None) -> Observat
     return None
 
 
-def events_of(job: Job, row: Observation, claim: str | None) -> list[Event]:
+def events_of(
+    job: Job, row: Observation, claim: str | None, now: float | None = None
+) -> list[Event]:
     """Return what one row means for a job: found by name, another holder, and its state."""
     events: list[Event] = []
-    said = event_of(row, requeue=job.spec.restart.requeue)
+    wanted = job.cancel_requested_at is not None
+    said = event_of(row, requeue=job.spec.restart.requeue, now=now, wanted=wanted)
     source = said or Event(trigger=Trigger.SEEN_PENDING, evidence=row.evidence)
     if job.state is JobState.CREATED:  # its submission was never answered
         events.append(_accepted(row.slurm_id, source))
