@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from textwrap import wrap
 from typing import TextIO
 
@@ -81,17 +81,15 @@ def layout(
     What is empty is left out first, then what is spare.
     """
     least = [_least(head, column, i in prose) for i, (head, column) in _columns(heads, rows)]
-    best = [
-        max(cell_len(head), *(cell_len(cell) for cell in column))
-        for _, (head, column) in _columns(heads, rows)
-    ]
+    cells = [max(map(cell_len, column)) for _, (_head, column) in _columns(heads, rows)]
+    best = [max(cell_len(head), width) for head, width in zip(heads, cells, strict=True)]
     blank = [i for i in range(len(heads)) if not any(row[i] not in {"", NONE} for row in rows)]
     shown = list(range(len(heads)))
     for victim in (None, *blank, *(i for i in spare if i not in blank)):
         shown = [i for i in shown if i != victim]
         room = width - GAP * (len(shown) - 1)
         if shown and sum(least[i] for i in shown) <= room:
-            return _shared(shown, least, best, room)
+            return _widened(_widened({i: least[i] for i in shown}, cells, room), best, room)
     return None
 
 
@@ -115,21 +113,19 @@ def _longest_word(text: str) -> int:
     return max((cell_len(word) for word in text.split()), default=0)
 
 
-def _shared(
-    shown: Sequence[int], least: Sequence[int], best: Sequence[int], room: int
-) -> dict[int, int]:
-    """Give what room is left over to the columns that are farthest from what they want."""
-    widths = {i: least[i] for i in shown}
+def _widened(widths: Mapping[int, int], wanted: Sequence[int], room: int) -> dict[int, int]:
+    """Give what room is left over to the columns that lack most."""
+    wider = dict(widths)
 
     def lacking(column: int) -> int:
-        return best[column] - widths[column]
+        return wanted[column] - wider[column]
 
-    for _ in range(room - sum(widths.values())):
-        neediest = max(shown, key=lacking)
+    for _ in range(room - sum(wider.values())):
+        neediest = max(wider, key=lacking)
         if lacking(neediest) <= 0:
             break
-        widths[neediest] += 1
-    return widths
+        wider[neediest] += 1
+    return wider
 
 
 def coloured(cell: str) -> Text:
