@@ -4,6 +4,8 @@ VENV ?= .venv
 PYTHON ?= python3
 CLUSTER ?= embedded
 PYTEST_ARGS ?=
+# Worker processes of the tests; each brings up what its own tests need.
+WORKERS ?= 2
 
 BIN := $(VENV)/bin
 # The environment is made again when what it is made from changes; otherwise `make` is instant.
@@ -71,7 +73,7 @@ endif
 test: setup-dev packages
 	@start=$$(date +%s); lint=ok; tests=ok; \
 	$(MAKE) --no-print-directory lint || lint=FAILED; \
-	$(BIN)/pytest $(PYTEST_ARGS) || tests=FAILED; \
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS) || tests=FAILED; \
 	echo "make test: lint $$lint, tests $$tests, $$(($$(date +%s) - start)) s"; \
 	[ $$lint$$tests = okok ]
 

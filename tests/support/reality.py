@@ -92,8 +92,6 @@ COMPONENTS: dict[str, Probe] = {
     "systemd": _path("/run/systemd/system", "systemd is not the init of this machine"),
 }
 
-_skips = pytest.StashKey[Counter[str]]()
-_used = pytest.StashKey[Counter[str]]()
 _ours = pytest.StashKey[bool]()
 
 
@@ -118,10 +116,40 @@ def _on_term(_number: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt  # so that pytest takes down what its fixtures brought up
 
 
+class Tally:
+    """Counts what ran on real components and what could not run here, with the reason.
+
+    From the reports, which also come from worker processes.
+    """
+
+    def __init__(self) -> None:
+        self.used: Counter[str] = Counter()
+        self.skips: Counter[str] = Counter()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count a test once, when it is set up."""
+        if report.when == "setup":
+            told = dict(report.user_properties)
+            self.used.update(str(told["real"]).split() if "real" in told else ())
+            self.skips.update([str(told["absent"])] if "absent" in told else ())
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say it at the end."""
+        if not self.used and not self.skips:
+            return
+        line = terminalreporter.line
+        terminalreporter.section("real components")
+        if self.used:
+            line("used by tests: " + ", ".join(f"{n} {self.used[n]}" for n in sorted(self.used)))
+        for told, count in sorted(self.skips.items()):
+            line(f"{count} not run here: {told}", yellow=True)
+        if self.skips and not is_required():
+            line("make test installs what can be installed, where it may.")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Start counting; treat SIGTERM like Ctrl-C."""
-    config.stash[_skips] = Counter()
-    config.stash[_used] = Counter()
+    config.pluginmanager.register(Tally(), "real-components")
     signal.signal(signal.SIGTERM, _on_term)
 
 
@@ -163,14 +191,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     needs = _needs(item)
     absent = {name: why for name in needs if (why := missing(name)) is not None}
     if not absent:
-        item.config.stash[_used].update(needs)
+        item.user_properties.append(("real", " ".join(needs)))
         return
     told = "; ".join(f"{name}: {why}" for name, why in absent.items())
     listed = unobtainable()
     if is_required() and not set(absent) <= set(listed):
         pytest.fail(f"BENCHD_REQUIRE_REAL=1, but {told}", pytrace=False)
     item.stash[_ours] = True
-    item.config.stash[_skips].update([told])
+    item.user_properties.append(("absent", told))
     pytest.skip(told)
 
 
@@ -187,18 +215,3 @@ def pytest_runtest_makereport(
             "Say what it needs with @pytest.mark.real(...); see tests/support/reality.py."
         )
     return report
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Count what ran on real components and what could not run here, with the reason."""
-    used = terminalreporter.config.stash[_used]
-    skips = terminalreporter.config.stash[_skips]
-    if not used and not skips:
-        return
-    terminalreporter.section("real components")
-    if used:
-        terminalreporter.line("used by tests: " + ", ".join(f"{n} {used[n]}" for n in sorted(used)))
-    for told, count in sorted(skips.items()):
-        terminalreporter.line(f"{count} not run here: {told}", yellow=True)
-    if skips and not is_required():
-        terminalreporter.line("make test installs what can be installed, where it may.")
