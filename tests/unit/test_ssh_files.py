@@ -50,6 +50,8 @@ def test_a_key_that_works_is_named_with_its_kind(settings: Write, tmp_path: Path
         (PAIR.export_private_key("pkcs8-pem", "secret"), "id", 0o600, "ssh-keygen -p -N ''"),
         (PRIVATE, "id", 0o640, "run `chmod 600"),
     ],
+    # Fixed names: worker processes must agree on them, and the keys are new in each.
+    ids=["pub", "pub-renamed", "noise", "cut", "empty", "protected", "open"],
 )
 def test_a_key_that_cannot_work_is_said_with_its_fix(
     *, settings: Write, tmp_path: Path, data: bytes, name: str, mode: int, said: str
