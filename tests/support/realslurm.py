@@ -14,6 +14,7 @@ from slurm.testbed import until
 
 LAG_S = 20.0  # until slurmdbd must know what slurmctld knows; it took up to 5 s on a busy machine
 LIVE = {"PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED"}
+NODES_S = 60.0  # seconds for all nodes to be idle again after a test that took daemons down
 SACCT_FIELDS = ("JobIDRaw", "JobName", "State", "ExitCode", "NodeList", "Submit", "Start", "End")
 
 
@@ -127,6 +128,10 @@ def real_slurm(_slurm_session: RealSlurm) -> Iterator[RealSlurm]:
 
     A test that uses it says ``@pytest.mark.real("slurm", "sshd")``.
     """
+    # A node that a controller has just met again is not available yet, and Slurm remembers that as
+    # the reason for which jobs had to wait.
+    asked = ("sinfo", "-h", "-N", "-p", "debug", "-o", "%t")
+    assert until(lambda: set(_slurm_session.run(*asked).split()) == {"idle"}, NODES_S)
     yield _slurm_session
     testbed = _slurm_session.lease.testbed
     _slurm_session.ctl("resume", *testbed.plan.daemons)
