@@ -160,6 +160,7 @@ def test_a_second_job_of_the_same_name_is_a_twin(place: Place) -> None:
     assert (place.job / f"twin-{twin}").exists()
 
 
+@pytest.mark.heavy
 def test_a_requeued_job_comes_back_as_the_next_generation(place: Place) -> None:
     """After a requeue the same id passes its claim, and every witness tells generation 1."""
     text = """'echo "$SLURM_RESTART_COUNT" >>"$0"; [ "$SLURM_RESTART_COUNT" = 1 ] || sleep 600'"""
