@@ -20,13 +20,12 @@ COMPILE = build/lock/bin/pip-compile --quiet --generate-hashes --no-header --str
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options --allow-unsafe
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev packages demo test test-heavy lint bench docs lock clean
+.PHONY: help setup setup-dev packages demo test lint bench docs lock clean
 
 help: ## say what there is
 	@echo 'make demo                 install benchd into $(VENV) and watch it do its whole job here'
 	@echo 'make demo CLUSTER=slurm   the same on a real Slurm that is brought up for the occasion'
 	@echo 'make test                 every check and every test (installs Debian packages if it may)'
-	@echo 'make test-heavy           the tests that take minutes on a real Slurm'
 	@echo 'make lint                 formatting, types, layers, shell scripts'
 	@echo 'make bench                speed and memory on a real Slurm'
 	@echo 'make docs                 write the generated parts of docs/ anew'
@@ -74,12 +73,9 @@ endif
 test: setup-dev packages
 	@start=$$(date +%s); lint=ok; tests=ok; \
 	$(MAKE) --no-print-directory lint || lint=FAILED; \
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not heavy" $(PYTEST_ARGS) || tests=FAILED; \
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS) || tests=FAILED; \
 	echo "make test: lint $$lint, tests $$tests, $$(($$(date +%s) - start)) s"; \
 	[ $$lint$$tests = okok ]
-
-test-heavy: setup-dev packages
-	@$(BIN)/pytest -m heavy $(PYTEST_ARGS)
 
 lint: setup-dev
 	@$(BIN)/ruff check --quiet . && echo 'lint: ruff check ok'
