@@ -1,0 +1,39 @@
+"""Virtual time: what happens outside the daemon, in order. It survives the daemon's crashes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
+
+# Virtual time begins here: an ordinary day, so that times look like times.
+START = 1_800_000_000.0
+
+
+class Agenda:
+    """What is due when. Ties are broken by who asked first, so one seed is one history."""
+
+    def __init__(self, now: float = START) -> None:
+        self.now = now  # true time, seconds since the epoch
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._numbers = count()
+
+    def at(self, when: float, do: Callable[[], None]) -> None:
+        """Have something done at a moment; one that is past already is now."""
+        heappush(self._due, (max(when, self.now), next(self._numbers), do))
+
+    def after(self, seconds: float, do: Callable[[], None]) -> None:
+        """Have something done so many seconds from now."""
+        self.at(self.now + seconds, do)
+
+    @property
+    def next_at(self) -> float | None:
+        """When the next thing is due, if any is."""
+        return self._due[0][0] if self._due else None
+
+    def run_until(self, when: float) -> None:
+        """Do what is due until then, in order; each at its own moment."""
+        while self._due and self._due[0][0] <= when:
+            self.now, _, do = heappop(self._due)
+            do()
+        self.now = max(self.now, when)
