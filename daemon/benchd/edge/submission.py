@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from shlex import quote
 
 from benchd.core import slurm
@@ -75,6 +75,7 @@ class SubmitOrder:
     targets: tuple[Binding, ...] = ()
     make_run_dir: bool = False
     ship: tuple[str, ...] = ()
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,19 +117,24 @@ class Record:
         return self.claim if self.claim is not None and self.claim.isdigit() else None
 
 
-def payload(order: SubmitOrder) -> tuple[bytes, tuple[int, int, int]]:
-    """Return what travels on stdin, and the length of each of its three parts."""
-    parts = (
-        order.script.encode(),
-        targets_json(order.targets).encode(),
-        targets_env(order.targets).encode(),
-    )
-    return b"".join(parts), (len(parts[0]), len(parts[1]), len(parts[2]))
+# The files that travel on stdin, one after the other. The last is not written when it is empty.
+_SECRET = "secret.env"  # noqa: S105 - a file's name
+_FILES = ("script.sh", "targets.json", "targets.env", _SECRET)
+Lengths = tuple[int, int, int, int]
 
 
-def command(order: SubmitOrder, place: Place, lengths: tuple[int, int, int]) -> str:
+def payload(order: SubmitOrder) -> tuple[bytes, Lengths]:
+    """Return what travels on stdin, and the length of each of its four parts."""
+    script = order.script.encode()
+    targets = targets_json(order.targets).encode()
+    env = targets_env(order.targets).encode()
+    secret = secret_env(order.secrets).encode()
+    lengths = (len(script), len(targets), len(env), len(secret))
+    return script + targets + env + secret, lengths
+
+
+def command(order: SubmitOrder, place: Place, lengths: Lengths) -> str:
     """Return the one command of a submission try. One line; safe to send again and again."""
-    script, targets, env = lengths
     verify = (
         f"d=$(head -c {sum(lengths)}; echo x); d=${{d%x}}; "
         f'[ "${{#d}}" -eq {sum(lengths)} ] || stop short "${{#d}}"; '
@@ -144,9 +150,7 @@ def command(order: SubmitOrder, place: Place, lengths: tuple[int, int, int]) -> 
         'c=$(readlink "$J/claim") && { [ "$c" = sealed ] && stop sealed; show; }; '
     )
     write = (
-        f'm=$({{ printf %s "${{d:0:{script}}}" >"$T/script.sh" && '
-        f'printf %s "${{d:{script}:{targets}}}" >"$T/targets.json" && '
-        f'printf %s "${{d:{script + targets}:{env}}}" >"$T/targets.env"; }} 2>&1) || '
+        f"m=$({{ {_written(lengths)}; }} 2>&1) || "
         # sbatch was not called and, the directory being ours, never will be: undo the try.
         '{ rm -rf "$T"; stop write "$m"; }; '
     )
@@ -157,6 +161,20 @@ def command(order: SubmitOrder, place: Place, lengths: tuple[int, int, int]) -> 
         + write
         + _sbatch(order)
         + "show"
+    )
+
+
+def _written(lengths: Lengths) -> str:
+    """Return the commands that cut what came on stdin into files.
+
+    ``printf`` is part of the shell, so no list of processes shows what it is given; and ``umask``
+    makes the files the user's own before there is a byte in them.
+    """
+    starts = (sum(lengths[:position]) for position in range(len(lengths)))
+    return " && ".join(
+        f'printf %s "${{d:{start}:{length}}}" >"$T/{name}"'
+        for name, start, length in zip(_FILES, starts, lengths, strict=True)
+        if length or name != _SECRET
     )
 
 
@@ -327,6 +345,17 @@ def targets_env(targets: tuple[Binding, ...]) -> str:
                 values["BENCHD_TARGET_URL"] = f"http://{shown}:{ports[0]}"
         lines += [f"export {name}={quote(value)}\n" for name, value in values.items()]
     return "".join(lines)
+
+
+def secret_env(secrets: Mapping[str, str]) -> str:
+    """Return secret.env: what only the payload may know, safe to source; nothing without secrets.
+
+    It also says the names, for scripts that cannot know them: those of a service elsewhere.
+    """
+    if not secrets:
+        return ""
+    lines = [f"{name}={quote(value)}\n" for name, value in secrets.items()]
+    return "".join([*lines, f"BENCHD_SECRETS={quote(' '.join(secrets))}\n"])
 
 
 def valid_host(host: str) -> str:
