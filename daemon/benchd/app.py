@@ -75,11 +75,17 @@ def socket_of(settings: Settings) -> Path:
 class Daemon:
     """The running daemon: ``async with`` opens all parts; ``run`` works until stopped."""
 
-    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Callable[[], float] = time.time,
+        metrics: Metrics | None = None,
+    ) -> None:
         self.settings = settings
         self.clock = clock
         self.state_dir = state_dir_of(settings)
-        self.metrics = Metrics()
+        self.metrics = metrics or Metrics()
         self.sites: dict[str, Site] = {}
         self._stack = AsyncExitStack()
         self._stopping = asyncio.Event()
@@ -97,7 +103,7 @@ class Daemon:
 
     async def _open(self, stack: AsyncExitStack) -> None:
         self.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        stack.enter_context(Lock(self.state_dir / "benchd.lock"))
+        self.lock = stack.enter_context(Lock(self.state_dir / "benchd.lock"))
         self.store = await stack.enter_async_context(self._store())
         self.archive = Archive(self.state_dir / "runs")
         self.ship = {name: pack.build(name).file_name for name in SHIPPED}
@@ -105,6 +111,9 @@ class Daemon:
             self.sites[name] = await self._site(name, settings)
             stack.push_async_callback(self.sites[name].shell.close)
         self._wire()
+        await self._listen(stack)
+
+    async def _listen(self, stack: AsyncExitStack) -> None:
         self.interface = Interface(
             control=self.steering,
             reads=self.store,
@@ -123,12 +132,13 @@ class Daemon:
             on_writable=lambda ok: self.metrics.store_writable.set(1 if ok else 0),
         )
 
-    async def _site(self, name: str, settings: ClusterSettings) -> Site:
-        shell: Shell
+    def _shell(self, name: str, settings: ClusterSettings) -> Shell:
         if settings.ssh is not None:
-            shell = Link(name, settings, metrics=self.metrics)
-        else:
-            shell = LocalShell(name, metrics=self.metrics)
+            return Link(name, settings, metrics=self.metrics)
+        return LocalShell(name, metrics=self.metrics)
+
+    async def _site(self, name: str, settings: ClusterSettings) -> Site:
+        shell = self._shell(name, settings)
         cluster = Cluster(
             name,
             shell=shell,

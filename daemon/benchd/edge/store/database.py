@@ -26,6 +26,7 @@ T = TypeVar("T")
 Rows = list[aiosqlite.Row]
 Parameters = Mapping[str, object]
 Select = tuple[str, Parameters]
+Connect = Callable[..., Awaitable[aiosqlite.Connection]]
 
 # Milliseconds to wait for a lock. Nobody else should hold one: benchd is alone (flock).
 BUSY_TIMEOUT = 5000
@@ -83,9 +84,11 @@ class Database:
         *,
         on_commit: Callable[[float], None] | None = None,
         on_writable: Callable[[bool], None] | None = None,
+        connect: Connect = aiosqlite.connect,
     ) -> None:
         self.path = path
         self.writable = True
+        self._connect = connect
         self._on_commit = on_commit
         self._on_writable = on_writable
         self._writer: aiosqlite.Connection | None = None
@@ -97,7 +100,7 @@ class Database:
     async def open(self, migrate: Callable[[Statements], Awaitable[None]]) -> None:
         """Connect; ``migrate`` brings the file into shape before anything else looks at it."""
         try:
-            self._writer = await aiosqlite.connect(self.path, isolation_level=None)
+            self._writer = await self._connect(self.path, isolation_level=None)
             writer = await _set_up(self._writer, _WRITER)
             mode = (await writer.rows("PRAGMA journal_mode = WAL"))[0][0]
             if mode != "wal":
@@ -105,7 +108,7 @@ class Database:
                 raise StoreError(message)
             await migrate(writer)
             uri = f"file:{quote(str(self.path))}?mode=ro"
-            self._reader = await aiosqlite.connect(uri, uri=True, isolation_level=None)
+            self._reader = await self._connect(uri, uri=True, isolation_level=None)
             await _set_up(self._reader, _READER)
         except aiosqlite.Error as error:
             await self.close()

@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
+import aiosqlite
+
 from benchd.core.model import (
     Binding,
     Event,
@@ -30,7 +32,7 @@ from benchd.core.model import (
 )
 from benchd.edge.store import place, rows
 from benchd.edge.store import statements as sql
-from benchd.edge.store.database import Database, Parameters, Statements
+from benchd.edge.store.database import Connect, Database, Parameters, Statements
 from benchd.edge.store.migrate import migrate, scripts
 from benchd.edge.store.moves import NO_EVIDENCE, Move, perform
 from benchd.errors import StoreError, UserError
@@ -64,12 +66,13 @@ class Store:
         on_commit: Callable[[float], None] | None = None,
         on_writable: Callable[[bool], None] | None = None,
         mountinfo: Path = place.MOUNTINFO,
+        connect: Connect = aiosqlite.connect,
     ) -> None:
         """``on_commit`` gets each commit's seconds, ``on_writable`` each change of the flag."""
         self._path = path
         self._mountinfo = mountinfo
         self._world = rows.Decoder()
-        self._db = Database(path, on_commit=on_commit, on_writable=on_writable)
+        self._db = Database(path, on_commit=on_commit, on_writable=on_writable, connect=connect)
 
     async def __aenter__(self) -> Self:
         await self.open()
