@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from benchd.cli.tables import ago, clean, job_state, short_ids, show, where
-from benchd.cli.wire import NO, OK, REFUSED, USAGE, Daemon, Stop, segment
-from benchd.core.headline import NONE, Column, cell_text, columns, figure, number
-
-COLUMNS_SHOWN = 6  # numbers beside each other that a terminal has room for; --csv has all
+from benchd.cli.wire import OK, REFUSED, USAGE, Daemon, Stop, segment
+from benchd.core.headline import NONE, cell_text
 
 
 def emit(answer: Mapping[str, Any]) -> int:
@@ -290,109 +287,4 @@ def _tokens(answer: Mapping[str, Any], args: argparse.Namespace, word: str) -> i
         print(f"{word} {token}")
     if not answer["jobs"]:
         print("nothing to do: no job is concerned")
-    return OK
-
-
-def results(daemon: Daemon, args: argparse.Namespace) -> int:
-    """Show the numbers: a table, every number as CSV, or the documents as JSON."""
-    answer = daemon.get("/v1/results", run=args.of_run)
-    documents = answer["results"]
-    if args.json:
-        return emit(answer)
-    if args.csv:
-        _csv(documents)
-        return OK
-    result_table(documents)
-    return OK if documents else NO
-
-
-def result_table(documents: Sequence[Mapping[str, Any]]) -> None:
-    """Print the most telling numbers of every result."""
-    chosen = columns(documents, COLUMNS_SHOWN)
-    several = len({d["run"] for d in documents}) > 1
-    heads = ["point", "repeat", "valid", "ok", "errors"]
-    heads += [f"{c.title} [{c.unit}]" if c.unit else c.title for c in chosen]
-    rows = [[*([d["run"]] if several else []), *_result_row(d, chosen)] for d in documents]
-    first = 1 if several else 0
-    show(
-        ["run"] * first + heads,
-        rows,
-        empty="no results yet",
-        numbers=[first + i for i in (1, 3, 4, *range(5, 5 + len(chosen)))],
-        prose=(first, first + 2),
-        # The columns come in the order of their importance; what went well can be left out first.
-        spare=[first + i for i in (3, *range(4 + len(chosen), 6, -1), 4, 6)],
-    )
-
-
-def _result_row(document: Mapping[str, Any], chosen: Sequence[Column]) -> list[object]:
-    counts, metrics = document.get("counts") or {}, document.get("metrics") or {}
-    return [
-        cell_text(document.get("cell") or {}),
-        document.get("repeat"),
-        validity_text(document),
-        counts.get("ok"),
-        counts.get("errors"),
-        *(figure(number(metrics.get(c.metric) or {}, c.statistic), "") for c in chosen),
-    ]
-
-
-def validity_text(document: Mapping[str, Any]) -> str:
-    """Write whether a result may be used, with the codes of what is wrong with it."""
-    validity = document.get("validity") or {}
-    codes = [
-        str(f["code"])
-        for f in validity.get("flags") or ()
-        if f.get("severity") == ("warn" if validity.get("valid") else "error")
-    ]
-    word = "valid" if validity.get("valid") else "invalid"
-    return f"{word} ({', '.join(codes)})" if codes else word
-
-
-def _csv(documents: Sequence[Mapping[str, Any]]) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(
-        ("run", "job", "point", "repeat", "valid", "metric", "statistic", "unit", "value")
-    )
-    for d in documents:
-        head = (d["run"], d["job"], cell_text(d.get("cell") or {}), d.get("repeat"))
-        valid = str(bool((d.get("validity") or {}).get("valid"))).lower()
-        for name, metric in (d.get("metrics") or {}).items():
-            percentiles = [f"p{q}" for q in metric.get("percentiles") or {}]
-            for statistic in ("value", "n", "mean", "stdev", "min", "max", *percentiles):
-                value = number(metric, statistic)
-                if value is not None:
-                    writer.writerow(
-                        (*map(_cell, head), valid, name, statistic, metric.get("unit"), value)
-                    )
-
-
-def _cell(value: object) -> object:
-    """Return a value that a spreadsheet will not take for a formula."""
-    if isinstance(value, str) and value[:1] in {"=", "+", "-", "@"}:
-        return f"'{value}"
-    return value
-
-
-def report(daemon: Daemon, args: argparse.Namespace) -> int:
-    """Write the report of a run to a file, HTML or Markdown by its name; print its place."""
-    form = "markdown" if args.output and args.output.endswith(".md") else "html"
-    run = daemon.get(f"/v1/runs/{segment(args.of_run)}")
-    text = daemon.text(f"/v1/runs/{segment(run['id'])}/report", format=form)
-    if args.output == "-":
-        sys.stdout.write(text)
-        return OK
-    path = Path(args.output or f"benchd-{run['id']}.html").absolute()
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise Stop(f"cannot write {path}: {error.strerror}: choose another with -o", NO) from error
-    if args.json:
-        emit({"schema": "benchd.report/1", "run": run["id"], "path": str(path)})
-    else:
-        print(path)
-    import webbrowser  # noqa: PLC0415 - 10 ms that only --open needs
-
-    if args.open and not webbrowser.open(path.as_uri()):
-        raise Stop(f"no browser was found: open {path} yourself", NO)
     return OK

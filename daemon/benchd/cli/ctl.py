@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from benchd import __version__
-from benchd.cli import commands, follow
+from benchd.cli import commands, follow, outcomes
 from benchd.cli.wire import OK, USAGE, Daemon, Stop
 
 Command = Callable[[Daemon, argparse.Namespace], int]
@@ -130,10 +130,10 @@ def _acting(line: _CommandLine) -> None:
 
 
 def _reading(line: _CommandLine) -> None:
-    sub = line.add("results", commands.results, "the numbers, of one run or of all")
+    sub = line.add("results", outcomes.results, "the numbers, of one run or of all")
     sub.add_argument("of_run", nargs="?", type=_name, metavar="RUN")
     sub.add_argument("--csv", action="store_true", help="every number, one a line")
-    sub = line.add("report", commands.report, "write a run's report; prints where it is")
+    sub = line.add("report", outcomes.report, "write a run's report; prints where it is")
     sub.add_argument("of_run", type=_name, metavar="RUN")
     sub.add_argument("--open", action="store_true", help="open it in the browser")
     sub.add_argument("-o", dest="output", metavar="FILE", help="*.md for Markdown, - for output")

@@ -23,8 +23,8 @@ import yaml
 
 from benchd import config as configuration
 from benchd.api.sockets import PATH_LIMIT
-from benchd.cli.commands import result_table
 from benchd.cli.follow import changes, looks
+from benchd.cli.outcomes import result_table
 from benchd.cli.tables import clean, on_terminal
 from benchd.cli.wire import Daemon, Stop
 from benchd.errors import UserError
