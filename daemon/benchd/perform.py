@@ -30,6 +30,7 @@ from benchd.core.model import (
 )
 from benchd.core.news import chosen, events_of, submission_event
 from benchd.core.readiness import observe
+from benchd.core.records import job_record, run_record
 from benchd.core.spec import Role
 from benchd.edge.submission import SubmitOrder
 from benchd.engine import Engine
@@ -136,6 +137,8 @@ class Performing:
             targets=job.bindings,
             make_run_dir=run.dir_made_at is None,
             ship=self.ship_of(job),
+            job_record=job_record(job),
+            run_record=run_record(run) if run.dir_made_at is None else "",
         )
         answer = await self.clusters[job.cluster].submit(order)
         if run.dir_made_at is None and isinstance(answer, Accepted | Expired):

@@ -75,6 +75,8 @@ class SubmitOrder:
     targets: tuple[Binding, ...] = ()
     make_run_dir: bool = False
     ship: tuple[str, ...] = ()
+    job_record: str = ""  # see core.records; written beside the script
+    run_record: str = ""  # the same for the run, in its directory
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
 
 
@@ -117,20 +119,26 @@ class Record:
         return self.claim if self.claim is not None and self.claim.isdigit() else None
 
 
-# The files that travel on stdin, one after the other. The last is not written when it is empty.
-_SECRET = "secret.env"  # noqa: S105 - a file's name
-_FILES = ("script.sh", "targets.json", "targets.env", _SECRET)
-Lengths = tuple[int, int, int, int]
+# The files that travel on stdin, one after the other, and where they are put. The last three are
+# not written when they are empty.
+_FILES = ("T/script.sh", "T/targets.json", "T/targets.env", "T/job.json", "R/run.json")
+_SECRET = "T/secret.env"  # noqa: S105 - a file's name
+_ALWAYS = frozenset(_FILES[:3])
+Lengths = tuple[int, ...]
 
 
 def payload(order: SubmitOrder) -> tuple[bytes, Lengths]:
-    """Return what travels on stdin, and the length of each of its four parts."""
-    script = order.script.encode()
-    targets = targets_json(order.targets).encode()
-    env = targets_env(order.targets).encode()
-    secret = secret_env(order.secrets).encode()
-    lengths = (len(script), len(targets), len(env), len(secret))
-    return script + targets + env + secret, lengths
+    """Return what travels on stdin, and the length of each of its parts."""
+    texts = (
+        order.script,
+        targets_json(order.targets),
+        targets_env(order.targets),
+        order.job_record,
+        order.run_record,
+        secret_env(order.secrets),
+    )
+    parts = [text.encode() for text in texts]
+    return b"".join(parts), tuple(len(part) for part in parts)
 
 
 def command(order: SubmitOrder, place: Place, lengths: Lengths) -> str:
@@ -172,9 +180,9 @@ def _written(lengths: Lengths) -> str:
     """
     starts = (sum(lengths[:position]) for position in range(len(lengths)))
     return " && ".join(
-        f'printf %s "${{d:{start}:{length}}}" >"$T/{name}"'
-        for name, start, length in zip(_FILES, starts, lengths, strict=True)
-        if length or name != _SECRET
+        f'printf %s "${{d:{start}:{length}}}" >"${name}"'
+        for name, start, length in zip((*_FILES, _SECRET), starts, lengths, strict=True)
+        if length or name in _ALWAYS
     )
 
 
