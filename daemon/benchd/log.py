@@ -15,22 +15,12 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from benchd.secrecy import REDACTED, is_secret, without_secrets
+
 LEVELS = ("debug", "info", "warning", "error")
-REDACTED = "[redacted]"
 # Libraries that log through the standard library; only what they warn of is of interest.
 _LIBRARIES = ("asyncio", "asyncssh", "aiohttp", "aiosqlite")
 
-# "token" alone names a job here, and "tokens" are what a language model counts in.
-_SECRETS = (
-    r"(?:(?:pass(?:word|wd|phrase)|secret|credential|(?:api|private|access)[_-]?key)s?|"
-    r"authorization|bearer|cookie|[a-z0-9]+[_-]token|token[_-]file[_-]content)"
-)
-_SECRET_NAME = re.compile(rf"{_SECRETS}$", re.IGNORECASE)
-# the same names inside a text, before = or : and a value; and the password in a URL
-_SECRET_TEXT = re.compile(
-    rf"({_SECRETS}[\"']?\s*[=:]\s*)(?:\"[^\"]*\"|'[^']*'|(?:Bearer\s+|Basic\s+)?\S+)", re.IGNORECASE
-)
-_SECRET_URL = re.compile(r"(//[^/\s:@]*:)[^/\s@]+(?=@)")
 # C0 and C1 controls, zero-width and bidirectional controls, lone surrogates.
 _CONTROL = re.compile(
     "[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
@@ -53,10 +43,10 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 
 
 def _redacted(key: object, value: object) -> object:
-    if isinstance(key, str) and value is not None and _SECRET_NAME.search(key):
+    if isinstance(key, str) and value is not None and is_secret(key):
         return REDACTED
     if isinstance(value, str):
-        return _SECRET_URL.sub(rf"\1{REDACTED}", _SECRET_TEXT.sub(rf"\1{REDACTED}", value))
+        return without_secrets(value)
     if isinstance(value, Mapping):
         return {k: _redacted(k, v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

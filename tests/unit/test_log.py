@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from benchd import log as logging_setup
-from benchd.log import REDACTED
+from benchd.secrecy import REDACTED
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # what the renderer itself puts around words
 
