@@ -181,6 +181,22 @@ class Testbed:
 
     # --- single daemons ---
 
+    @property
+    def doors(self) -> list[str]:
+        """The further login nodes that were opened here (door.py)."""
+        return sorted(path.name for path in self.dir.glob(f"{files.DOOR}*"))
+
+    @property
+    def daemons(self) -> list[str]:
+        """All daemons, in the order in which they start."""
+        return [*self.plan.daemons, *self.doors]
+
+    def port(self, name: str) -> int:
+        """Return the port of a daemon."""
+        if name in self.plan.ports:
+            return self.plan.ports[name]
+        return int((self.dir / name / "port").read_text())
+
     def pid(self, name: str) -> int | None:
         """Return the pid of a daemon that we started and that still runs."""
         try:
@@ -191,8 +207,8 @@ class Testbed:
 
     def _check(self, names: Iterable[str]) -> None:
         for name in names:
-            if name not in self.plan.daemons:
-                known = " ".join(self.plan.daemons)
+            if name not in self.daemons:
+                known = " ".join(self.daemons)
                 raise TestbedError(f"no daemon {name!r} here; there are: {known}")
 
     def _launch(self, name: str) -> None:
@@ -219,7 +235,7 @@ class Testbed:
             return credential.returncode == 0
         if name == "slurmctld":
             return " is UP" in self.run("scontrol", "ping").stdout
-        return answers(self.plan.ports[name])
+        return answers(self.port(name))
 
     def _has_settled(self, name: str) -> bool:
         return self.pid(name) is None or self._is_ready(name)
@@ -237,15 +253,18 @@ class Testbed:
             if self.pid(name) is None:
                 raise TestbedError(f"{name} ended while starting\n{self.tail(name)}")
 
-    def sessions(self) -> list[int]:
+    def sessions(self, name: str = "sshd") -> list[int]:
         """Return the processes of sshd's open sessions, without the commands that run in them."""
-        pid = self.pid("sshd")
+        pid = self.pid(name)
         below = list(descendants(pid)) if pid else []
         return [p for p in below if command_name(p).startswith("sshd")]
 
     def _with_sessions(self, name: str) -> list[int]:
         pid = self.pid(name)
-        return [] if pid is None else [pid, *(self.sessions() if name == "sshd" else [])]
+        return [] if pid is None else [pid, *self._sessions_of(name)]
+
+    def _sessions_of(self, name: str) -> list[int]:
+        return self.sessions(name) if name == "sshd" or name.startswith(files.DOOR) else []
 
     def down(self, *names: str, by: signal.Signals = signal.SIGTERM) -> None:
         """End daemons, all at once, and wait until they are gone."""
@@ -279,7 +298,7 @@ class Testbed:
             case "resume":
                 signal_all(pids, signal.SIGCONT)
             case "drop":
-                signal_all(self.sessions(), signal.SIGKILL)
+                signal_all([p for n in names for p in self._sessions_of(n)], signal.SIGKILL)
             case _:
                 raise TestbedError(f"{action!r}: say down, up, pause, resume, kill or drop")
 
@@ -328,7 +347,7 @@ class Testbed:
 
     def end_jobs(self) -> None:
         """Cancel every job and wait for their ends; what hangs is killed with its processes."""
-        signal_all([p for n in self.plan.daemons if (p := self.pid(n))], signal.SIGCONT)
+        signal_all([p for n in self.daemons if (p := self.pid(n))], signal.SIGCONT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             if self.pid("slurmctld") and self.pid("munged"):
                 users = f"--user={self.plan.user}"
@@ -340,7 +359,7 @@ class Testbed:
     def stop(self, *, purge: bool = False) -> None:
         """End all jobs, then every daemon; with ``purge`` remove the directory as well."""
         self.end_jobs()
-        self.down("sshd", *self.plan.slurmds)
+        self.down("sshd", *self.doors, *self.plan.slurmds)
         signal_all([q for p in self._step_daemons() for q in (*descendants(p), p)], signal.SIGKILL)
         for name in ("slurmctld", "slurmdbd", "mariadbd", "munged"):
             self.down(name)
@@ -349,7 +368,7 @@ class Testbed:
 
     def status(self) -> str:
         """Return one line per daemon and what Slurm says about its nodes."""
-        lines = [f"{name:<12}{self.pid(name) or 'down'}" for name in self.plan.daemons]
+        lines = [f"{name:<12}{self.pid(name) or 'down'}" for name in self.daemons]
         return "\n".join([*lines, self.run("sinfo", timeout=15).stdout])
 
 

@@ -11,10 +11,12 @@ import secrets
 import shutil
 import stat
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 MUNGE_KEY_BYTES = 1024  # what create-munge-key makes
+DOOR = "door-"  # how the names of further login nodes begin (door.py)
 NULL_DEVICE = os.makedev(1, 3)  # fake GPUs are clones of /dev/null
 
 
@@ -57,6 +59,8 @@ class Plan:
 def command(plan: Plan, name: str) -> list[str]:
     """Return how a daemon is started: always in the foreground, so that its pid is known."""
     d = plan.dir
+    if name.startswith(DOOR):
+        return ["sshd", "-D", "-e", "-f", f"{d}/{name}/sshd_config"]
     if name.startswith("slurmd-"):
         return ["slurmd", "-D", "-N", name.removeprefix("slurmd-"), "-f", f"{d}/slurm.conf"]
     munge = ["munged", "-F", "--force"]  # --force: a group-writable parent such as /dev/shm is fine
@@ -284,13 +288,30 @@ def _write_ssh(plan: Plan) -> None:
     algorithm, key, *_ = (d / "host_ed25519.pub").read_text().split()
     known = f"[127.0.0.1]:{plan.ports['sshd']} {algorithm} {key}\n"
     _write(d / "known_hosts", known, 0o644)
+    _write(d / "sshd_config", sshd_config(plan, d, plan.ports["sshd"]), 0o644)
+
+
+def sshd_config(
+    plan: Plan,
+    home: Path,
+    port: int,
+    *,
+    settings: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    """Return the configuration of a login node whose keys lie in ``home``.
+
+    ``settings`` come first: of the lines that say the same, sshd takes the first.
+    """
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # privilege separation, compiled in
-    text = f"""Port {plan.ports["sshd"]}
+    known = {"SLURM_CONF": f"{plan.dir}/slurm.conf", "SHLVL": "1", **(environment or {})}
+    first = "".join(f"{name} {value}\n" for name, value in (settings or {}).items())
+    return f"""{first}Port {port}
 ListenAddress 127.0.0.1
-HostKey {d}/host_ed25519
-PidFile {d}/sshd.pid
-AuthorizedKeysFile {d}/authorized_keys
+HostKey {home}/host_ed25519
+PidFile {home}/sshd.pid
+AuthorizedKeysFile {home}/authorized_keys
 # it walks up to / and refuses a group-writable parent such as /tmp
 StrictModes no
 UsePAM no
@@ -303,7 +324,6 @@ PrintMotd no
 LogLevel VERBOSE
 # Only the first SetEnv line counts. SHLVL=1 makes bash skip ~/.bashrc, which can cost 0.1 s or
 # print things; what login nodes print is tested elsewhere, on purpose.
-SetEnv SLURM_CONF={plan.dir}/slurm.conf SHLVL=1
+SetEnv {" ".join(f"{name}={value}" for name, value in known.items())}
 Subsystem sftp internal-sftp
 """
-    _write(d / "sshd_config", text, 0o644)

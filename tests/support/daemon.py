@@ -66,6 +66,12 @@ class RunningDaemon:
 
     def start(self) -> RunningDaemon:
         """Start it and wait until its socket answers."""
+        self.spawn()
+        until(self._answers, 20.0, f"the daemon answers\n{self.tail()}")
+        return self
+
+    def spawn(self) -> None:
+        """Start it and wait for nothing."""
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "benchd.cli.daemon", "run", "--config", str(self.config)],
@@ -74,8 +80,6 @@ class RunningDaemon:
                 stderr=log,
                 env=environment(),
             )
-        until(self._answers, 20.0, f"the daemon answers\n{self.tail()}")
-        return self
 
     def _answers(self) -> bool:
         if self.process is not None and self.process.poll() is not None:

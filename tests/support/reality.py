@@ -60,6 +60,16 @@ def _user_namespaces() -> str | None:
     return None if done.returncode == 0 else "unshare -rm is not permitted"
 
 
+def _tmpfs() -> str | None:
+    """Say why no small disk can be mounted."""
+    with tempfile.TemporaryDirectory() as home:
+        mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "small", home]
+        done = subprocess.run(mount, capture_output=True, check=False)
+        if done.returncode == 0:
+            subprocess.run(["umount", home], check=True)
+    return None if done.returncode == 0 else "only root may mount a tmpfs"
+
+
 def _mknod() -> str | None:
     """Say why device files cannot be made."""
     with tempfile.TemporaryDirectory() as home:
@@ -83,6 +93,7 @@ COMPONENTS: dict[str, Probe] = {
     "xllamacpp": _modules("xllamacpp"),
     "apptainer": _binaries("apptainer"),
     "mknod": _mknod,
+    "tmpfs": _tmpfs,
     "user-namespaces": _user_namespaces,
     "gpu": _path("/dev/nvidia0", "no /dev/nvidia0"),
     "ollama": _binaries("ollama"),

@@ -110,6 +110,18 @@ class RealSlurm:
         rows = self.run(*argv, f"--format={','.join(SACCT_FIELDS)}").splitlines()
         return [dict(zip(SACCT_FIELDS, row.split("|"), strict=True)) for row in rows]
 
+    def make_whole(self) -> None:
+        """End all jobs and have every daemon run again."""
+        testbed = self.lease.testbed
+        self.ctl("resume", *testbed.plan.daemons)
+        testbed.up(*testbed.plan.daemons)
+        testbed.end_jobs()
+
+    def is_idle(self) -> bool:
+        """Tell whether all nodes take jobs and have none."""
+        asked = ("sinfo", "-h", "-N", "-p", "debug", "-o", "%t")
+        return set(self.run(*asked).split()) == {"idle"}
+
     def squeue(self) -> dict[str, str]:
         """Return job name -> state of everything slurmctld remembers."""
         rows = self.run("squeue", "-h", "-t", "all", "-o", "%j|%T").splitlines()
@@ -130,13 +142,9 @@ def real_slurm(_slurm_session: RealSlurm) -> Iterator[RealSlurm]:
     """
     # A node that a controller has just met again is not available yet, and Slurm remembers that as
     # the reason for which jobs had to wait.
-    asked = ("sinfo", "-h", "-N", "-p", "debug", "-o", "%t")
-    assert until(lambda: set(_slurm_session.run(*asked).split()) == {"idle"}, NODES_S)
+    assert until(_slurm_session.is_idle, NODES_S)
     yield _slurm_session
-    testbed = _slurm_session.lease.testbed
-    _slurm_session.ctl("resume", *testbed.plan.daemons)
-    testbed.up(*testbed.plan.daemons)
-    testbed.end_jobs()
+    _slurm_session.make_whole()
 
 
 @pytest.fixture

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from typing import Self
+
+# struct linger: closing says RST instead of FIN, and what was not sent yet is dropped.
+_NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class Wire:
@@ -45,6 +50,8 @@ class Wire:
     def cut(self) -> None:
         """Reset every connection."""
         for writer in self._writers:
+            if (end := writer.get_extra_info("socket")) is not None:
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
             writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,0 +1,93 @@
+"""Every scenario: its story, the stage it wants, whether every run of the tests tells it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from support.realslurm import RealSlurm
+from torture import faults
+from torture.judge import Verdict, judge
+from torture.stage import Setting, Stage
+
+Story = Callable[[Stage], None]
+# Resets need a proxy in between.
+_CABLE = Setting(cable=True)
+# A long queue of submissions, one every two seconds after the first five.
+_QUEUE = Setting(repeat=8, concurrent=True, cluster={"budget": {"submits_per_minute": 30}})
+# What a job that vanished may be followed by.
+_AGAIN = Setting(restart="on-failure", cluster={"patience": "20s"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """One row of the table."""
+
+    story: Story
+    setting: Setting = field(default_factory=Setting)
+    needs: tuple[str, ...] = ("slurm", "sshd")
+    quick: bool = False  # told in every run of the tests, in its short form
+
+    @property
+    def name(self) -> str:
+        """What it is called: as its story."""
+        return self.story.__name__.replace("_", "-")
+
+    def play(self, slurm: RealSlurm, home: Path, *, seed: int, quick: bool = False) -> Verdict:
+        """Tell the story once and judge it; what it could not go through with is a violation."""
+        began = time.monotonic()
+        with Stage(slurm, home, self.setting, seed=seed, quick=quick) as stage:
+            try:
+                self.story(stage)
+                run = stage.run()
+                stage.expect(run.get("outcome") == "PASSED", f"the run did not pass: {run}")
+            except AssertionError as error:
+                stage.wrong(str(error))
+            return judge(stage, self.name, seed, time.monotonic() - began)
+
+
+SCENARIOS = (
+    Scenario(story=faults.killed, setting=Setting(repeat=4), quick=True),
+    Scenario(story=faults.terminated, setting=_QUEUE, quick=True),
+    Scenario(story=faults.terminated_while_ssh_hangs),
+    Scenario(story=faults.every_submission_hurt, setting=_CABLE, quick=True),
+    Scenario(story=faults.cut_before_sbatch),
+    Scenario(story=faults.cut_after_sbatch),
+    Scenario(story=faults.frozen_in_sbatch),
+    Scenario(story=faults.reset_in_sbatch, setting=_CABLE),
+    Scenario(story=faults.cut_at_random, setting=Setting(repeat=4)),
+    Scenario(story=faults.no_login_node),
+    Scenario(story=faults.silent_login_node),
+    Scenario(
+        story=faults.bad_manners,
+        setting=Setting(door={"MaxSessions": "2", "AllowTcpForwarding": "no"}),
+        quick=True,
+    ),
+    Scenario(story=faults.slow_shell),
+    Scenario(story=faults.rubbish),
+    Scenario(story=faults.flood),
+    Scenario(
+        story=faults.few_sessions,
+        setting=Setting(door={"MaxSessions": "2"}, repeat=6, concurrent=True),
+    ),
+    Scenario(story=faults.no_forwarding, setting=Setting(door={"AllowTcpForwarding": "no"})),
+    Scenario(story=faults.taken_startups, setting=Setting(door={"MaxStartups": "1"})),
+    Scenario(story=faults.keys, quick=True),
+    Scenario(story=faults.key_revoked),
+    Scenario(story=faults.host_key_changed),
+    Scenario(
+        story=faults.controller_stalled,
+        setting=Setting(slurm_conf={"MessageTimeout": "3"}),
+        quick=True,
+    ),
+    Scenario(story=faults.controller_restarted, quick=True),
+    Scenario(story=faults.no_accounting, quick=True),
+    Scenario(story=faults.purged),
+    Scenario(story=faults.cold_start, setting=_AGAIN),
+    Scenario(story=faults.full_disk, needs=("slurm", "sshd", "tmpfs"), quick=True),
+    Scenario(story=faults.read_only, needs=("slurm", "sshd", "tmpfs")),
+    Scenario(story=faults.damaged),
+    Scenario(story=faults.everything, setting=Setting(repeat=6)),
+)
