@@ -17,6 +17,7 @@ _NAME = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
 _WORD = r"^[A-Za-z0-9_][A-Za-z0-9_.,:+@&|*()\[\]=/-]{0,254}$"
 _LINE = r"^[^\x00-\x1f\x7f]*$"
 _ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
+_CREDENTIAL = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _SLURM_TIME = r"^(\d{1,6}|\d{1,4}(:\d{2}){1,2}|\d{1,3}-\d{1,2}(:\d{2}){0,2})$"
 _MEMORY = r"^\d{1,9}([KMGT]B?)?$"
 
@@ -26,6 +27,7 @@ PATTERNS: Mapping[str, str] = {
     _WORD: "one word without spaces, quotes or shell characters",
     _LINE: "one line of text without control characters",
     _ENV_NAME: "the name of an environment variable (letters, digits, underscores)",
+    _CREDENTIAL: "a name of up to 64 letters, digits, dots, dashes and underscores",
     _SLURM_TIME: "a time as Slurm writes it: minutes, hh:mm:ss or days-hh:mm:ss",
     _MEMORY: "an amount of memory such as 512M or 4G",
 }
@@ -52,6 +54,7 @@ Word = Annotated[str, StringConstraints(pattern=_WORD), _or_number(_WORD)]
 # One line of printable text: no control characters, so nothing can break out of its line.
 Line = Annotated[str, StringConstraints(pattern=_LINE, max_length=4096), _or_number(_LINE)]
 EnvName = Annotated[str, StringConstraints(pattern=_ENV_NAME)]
+CredentialName = Annotated[str, StringConstraints(pattern=_CREDENTIAL)]
 # Slurm's own time forms: minutes, mm:ss, hh:mm:ss, d-hh[:mm[:ss]].
 SlurmTime = Annotated[str, StringConstraints(pattern=_SLURM_TIME), _or_number(_SLURM_TIME)]
 Memory = Annotated[str, StringConstraints(pattern=_MEMORY), _or_number(_MEMORY)]

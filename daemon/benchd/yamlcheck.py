@@ -17,6 +17,7 @@ from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from benchd.errors import DocumentError, Mistake
+from benchd.secrecy import is_secret
 from benchd.yamldoc import MAX_MISTAKES, Document, Path, show
 
 M = TypeVar("M", bound=BaseModel)
@@ -182,7 +183,8 @@ def _mistake(
         return document.mistake(path, what, at_key=True)
     if first["loc"][-1:] == ("[key]",):
         return document.mistake(path, f"the key must be {_want(first, words)}", at_key=True)
-    return document.mistake(path, _sentence(items, words), at_key=at_key)
+    hidden = any(isinstance(p, str) and (p == "secrets" or is_secret(p)) for p in path)
+    return document.mistake(path, _sentence(items, words, hidden=hidden), at_key=at_key)
 
 
 def _unknown_key(name: str, known: list[str], words: Words) -> str:
@@ -203,8 +205,11 @@ def _meant(name: str, known: list[str], words: Words) -> str | None:
     return meant if meant in known else closest(name, known)
 
 
-def _sentence(items: list[Any], words: Words) -> str:
-    """Say what one value must be. Several items are the members of a union."""
+def _sentence(items: list[Any], words: Words, *, hidden: bool) -> str:
+    """Say what one value must be. Several items are the members of a union.
+
+    ``hidden``: by its place it may be a secret, and is not to be quoted.
+    """
     for item in items:
         if item["type"] in {"value_error", "assertion_error"}:
             return str(item["ctx"]["error"])
@@ -214,7 +219,10 @@ def _sentence(items: list[Any], words: Words) -> str:
         wants = ["a single value"]
     if value is None:
         return "is empty; give it a value or remove the key"
-    text = f"must be {' or '.join(wants)}, not {show(value)}"
+    text = f"must be {' or '.join(wants)}"
+    if hidden:
+        return text
+    text += f", not {show(value)}"
     kinds = {item["type"] for item in items}
     if "string_type" in kinds and isinstance(value, bool | int | float):
         return f"{text}; put it in quotes if it is meant as text"

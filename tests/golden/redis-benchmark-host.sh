@@ -111,6 +111,24 @@ case $BENCHD_HOST_IP/$BENCHD_HOST in
 esac
 export BENCHD_HOST BENCHD_HOST_IP
 
+benchd_forget() {
+    local status=$?
+    rm -f -- "$JOB"/try-*/secret.env
+    return "$status"
+}
+trap 'benchd_forget; benchd_record' EXIT
+benchd_secrets() {
+    local file=$JOB/try-$TRY/secret.env
+    if [ ! -e "$file" ]; then
+        [ -z "$1" ] || benchd_stop "the secrets $1 are not in $file any more"
+        return 0
+    fi
+    set -a
+    # shellcheck disable=SC1090,SC1091 # written at submission
+    . "$file" || benchd_stop "$file cannot be read"
+    set +a
+    benchd_forget
+}
 export BENCHD_TOKEN=bq7x2m-k5wz3tqa2f-s-redis-p0r0-0-a1 BENCHD_JOB=$JOB
 [ -r "$JOB/try-$TRY/targets.env" ] || benchd_stop "$JOB/try-$TRY/targets.env cannot be read"
 set -a
@@ -122,6 +140,7 @@ mkdir -p "$BENCHD_RESULT_DIR" || benchd_stop "$BENCHD_RESULT_DIR cannot be made"
 
 
 benchd_payload() {
+    benchd_secrets ''
     exec >"$BENCHD_RESULT_DIR/redis-benchmark.csv"
     exec -- redis-benchmark -h "$BENCHD_TARGET_HOST" -p "$BENCHD_TARGET_PORT" -n 100000 --csv
 }

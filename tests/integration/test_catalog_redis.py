@@ -202,10 +202,8 @@ async def test_password(tmp_path: Path) -> None:
         writer.close()
         process = await bench(tmp_path, port, client())
         status, err, _ = await ended(process, tmp_path)
-    assert (status, err) == (
-        69,
-        f"benchd: 127.0.0.1:{port} wants a password; passwords are not supported yet\n",
-    )
+    said = f"benchd: 127.0.0.1:{port} wants a password: give the service "
+    assert (status, err) == (69, said + "secrets: {REDIS_PASSWORD: {generate: 24}}\n")
 
 
 @real

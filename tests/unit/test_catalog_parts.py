@@ -100,11 +100,14 @@ def test_word_leaves_only_known_variables_to_the_shell(text: str, expected: str 
             ],
         ),
         (
-            Service(name="redis", environment={"REDIS_PASSWORD": "x"}),
+            Service(name="redis", args=("--save", "", "--requirepass=hunter2")),
             [
                 (
-                    ("environment", "REDIS_PASSWORD"),
-                    "passwords are not supported yet: remove it; the service asks for none",
+                    ("args", 2),
+                    (
+                        "--requirepass would show its value to every user of the node; instead, "
+                        "write secrets: {REDIS_PASSWORD: {generate: 24}}"
+                    ),
                 )
             ],
         ),

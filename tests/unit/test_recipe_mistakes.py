@@ -181,10 +181,10 @@ def test_a_misspelt_required_key_is_one_mistake() -> None:
             ),
         ),
         (
-            "service: {name: redis, secrets: {A: {generate: 24}}}\n",
+            "service: {name: redis, secrets: {A: hunter2}}\n",
             (
-                "1:24: service.secrets: is not supported yet; "
-                "let the program read a file on the cluster that only you can read"
+                "1:37: service.secrets.A: a recipe says where a secret comes from, never the "
+                "secret itself; write one of {generate: 24}, {file: PATH} or {credential: NAME}"
             ),
         ),
     ],

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from benchd.catalog import readings
 from benchd.catalog.kinds import ClientKind, Parameter, arguments, program, setting
-from benchd.catalog.services import command_check, command_payload
+from benchd.catalog.services import REDIS_USER, command_check, command_payload
 from benchd.core.script import Payload, Sh
+from benchd.core.secrets import TICKET
 from benchd.core.spec import JobSpec
 
 _RESULT = Sh('"$BENCHD_RESULT_DIR"')
@@ -84,6 +85,8 @@ _REDIS_WRAPPER = r"""#!/bin/sh
 set -u
 host=$1 port=$2 dir=$3 limit=$4
 shift 4
+user=__USER__ ticket=${__TICKET__:-}
+if [ -n "${REDIS_PASSWORD:-}" ]; then export REDISCLI_AUTH="$REDIS_PASSWORD"; fi
 child=''
 stopped=''
 
@@ -95,8 +98,14 @@ ping_target() {
     timeout 5 redis-cli -h "$host" -p "$port" PING 2>&1
   else
     # shellcheck disable=SC2016
-    timeout 5 bash -c 'exec 3<>"/dev/tcp/$1/$2" && printf "PING\r\n" >&3 &&
-      IFS= read -r line <&3 && printf "%s\n" "${line%?}"' ping "$host" "$port" 2>&1
+    LC_ALL=C timeout 5 bash -c 'exec 3<>"/dev/tcp/$1/$2" || exit
+      if [ -n "${REDISCLI_AUTH:-}" ]; then
+        printf "*2\r\n\$4\r\nAUTH\r\n\$%d\r\n%s\r\n" "${#REDISCLI_AUTH}" "$REDISCLI_AUTH" >&3
+        IFS= read -r line <&3
+        case $line in +OK*) ;; *) printf "%s\n" "${line%?}"; exit ;; esac
+      fi
+      printf "PING\r\n" >&3 && IFS= read -r line <&3 && printf "%s\n" "${line%?}"
+    ' ping "$host" "$port" 2>&1
   fi
 }
 
@@ -117,12 +126,26 @@ trap stop TERM INT
 answer=$(ping_target)
 case $answer in
   PONG | +PONG) ;;
-  *NOAUTH*) say "$host:$port wants a password; passwords are not supported yet"; exit 69 ;;
+  *NOAUTH*)
+    say "$host:$port wants a password: give the service secrets: {REDIS_PASSWORD: {generate: 24}}"
+    exit 69 ;;
+  *WRONGPASS*) say "$host:$port does not take the password in REDIS_PASSWORD"; exit 69 ;;
   *) say "no PONG from $host:$port within 5 s: ${answer:-no answer}"; exit 69 ;;
 esac
 if ! command -v "$1" >/dev/null 2>&1; then
   say "$1 is not installed here; use an image that has it (docker://redis:7-alpine)"
   exit 127
+fi
+
+if [ -n "${REDISCLI_AUTH:-}" ]; then
+  if [ -z "$ticket" ]; then
+    say "redis-benchmark can be told a password only where every user of the node reads it, so it"
+    say "measures a Redis with a password only if that is a service of kind redis of benchd's own"
+    exit 69
+  fi
+  program=$1
+  shift
+  set -- "$program" --user "$user" -a "$ticket" "$@"
 fi
 
 note_info info-before.txt
@@ -147,7 +170,7 @@ if [ "$status" -eq 0 ] && [ "$(wc -l < "$dir/redis-benchmark.csv")" -lt 2 ]; the
   exit 65
 fi
 exit "$status"
-"""
+""".replace("__USER__", REDIS_USER).replace("__TICKET__", TICKET)
 
 
 def _redis_benchmark_payload(spec: JobSpec) -> Payload:

@@ -14,6 +14,7 @@ from benchd.catalog.kinds import (
     setting,
 )
 from benchd.core.script import Payload, Sh
+from benchd.core.secrets import TICKET
 from benchd.core.spec import HealthCheck, JobSpec, Part
 
 # All interfaces: clients run on other nodes, and a host name may resolve to 127.0.1.1 on the node
@@ -73,8 +74,22 @@ _REDIS = (
         doc="threads for network I/O; commands stay on one",
     ),
 )
+# Options that carry a password: on a command line, everybody on the node can read it.
+_REDIS_OPEN = frozenset({"--requirepass", "--masterauth"})
+# Who redis-benchmark is to a Redis with a password.
+REDIS_USER = "benchd"
 # What redis.conf itself ships: 1 h after one change, 5 min after 100, 1 min after 10,000.
 _SNAPSHOTS = ("--save", "3600", "1", "--save", "300", "100", "--save", "60", "10000")
+
+
+# Neither a file nor a list of processes ever shows the password: printf is part of the shell. But
+# redis-benchmark can be told one only on its command line, so it has a user and a password of its
+# own, which may use the data and nothing else.
+_REDIS_LOCK = rf"""benchd_redis_lock() {{
+    local secret=${{REDIS_PASSWORD//\\/\\\\}}
+    printf 'requirepass "%s"\n' "${{secret//\"/\\\"}}"
+    printf 'user {REDIS_USER} on >%s ~* +@all -@admin -@dangerous\n' "${TICKET}"
+}}"""
 
 
 def _persistence(spec: JobSpec) -> str:
@@ -90,15 +105,18 @@ def _redis_payload(spec: JobSpec) -> Payload:
         value = setting(_REDIS, spec, name)
         if value is not None:
             options += [f"--{name.replace('_', '-')}", str(value)]
+    locked = "REDIS_PASSWORD" in spec.secrets
     return Payload(
         argv=(
             *program(spec, "redis-server"),
+            *(("-",) if locked else ()),  # read a configuration from standard input first
             *("--port", _PORT, "--bind", _ANYWHERE, "--protected-mode", "no", "--daemonize", "no"),
             *("--dir", Sh('"$JOB/data"')),
             *options,
             *arguments(spec),
         ),
-        preamble=('mkdir -p "$JOB/data"',),
+        preamble=('mkdir -p "$JOB/data"', *((_REDIS_LOCK,) if locked else ())),
+        stdin=Sh("benchd_redis_lock") if locked else None,
     )
 
 
@@ -115,9 +133,11 @@ def _redis_complaints(part: Part) -> Iterator[Complaint]:
     own = part.parameters.get("persistence")
     if wanted is not None and own is not None and wanted != own:
         yield at, f"says {wanted!r}, but parameters.persistence says {own!r}: keep one of them"
-    if "REDIS_PASSWORD" in part.environment:
-        what = "passwords are not supported yet: remove it; the service asks for none"
-        yield ("environment", "REDIS_PASSWORD"), what
+    for index, text in enumerate(part.args):
+        option = text.partition("=")[0].lower()
+        if option in _REDIS_OPEN:
+            what = f"{option} would show its value to every user of the node; instead, write"
+            yield ("args", index), f"{what} secrets: {{REDIS_PASSWORD: {{generate: 24}}}}"
 
 
 # --- sim-llm ----------------------------------------------------------------------------------
@@ -221,7 +241,8 @@ def command_check(part: Part) -> Sequence[Complaint]:
 KINDS: tuple[ServiceKind, ...] = (
     ServiceKind(
         name="redis",
-        summary="Redis, or Valkey with `command: valkey-server`; data in the job directory",
+        summary="Redis, or Valkey with `command: valkey-server`; data in the job directory; wants a "
+        "password when it has `secrets: {REDIS_PASSWORD: ...}`",
         image="docker://redis:7-alpine",
         payload=_redis_payload,
         parameters=_REDIS,

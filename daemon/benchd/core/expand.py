@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from benchd.config import RuntimeSettings
-from benchd.core import paths
+from benchd.core import paths, secrets
 from benchd.core.model import Job
 from benchd.core.script import Payload, render
 from benchd.core.spec import Client, HealthCheck, JobSpec, Part, Recipe, Role, Service, Target
@@ -286,7 +286,8 @@ def _common(part: Part, defaults: Resources) -> dict[str, Any]:
         "command": part.command,
         "args": part.args,
         "resources": overlaid(defaults, part.resources),
-        "environment": part.environment,
+        "environment": secrets.open_environment(part),
+        "secrets": secrets.sources(part),
         "parameters": part.parameters,
         "restart": part.restart,
     }

@@ -17,10 +17,11 @@ from typing import Any, Protocol
 
 import yaml
 
-from benchd.core import paths
+from benchd.core import paths, secrets
 from benchd.core.spec import Client, Part, Recipe, Service
 from benchd.errors import Mistake, RecipeError, UserError
 from benchd.fields import PATTERNS, Scalar
+from benchd.secrecy import is_secret
 from benchd.yamlcheck import Judgement, Words, capped, closest, judge, suggestion, without
 from benchd.yamldoc import Document, Path, plain, read, show
 
@@ -59,7 +60,6 @@ WORDS = Words(
         "project": "account",
     },
     absent={
-        "secrets": f"{_SOON}; let the program read a file on the cluster that only you can read",
         "monitoring": f"{_SOON}; scrape the service's port with your own Prometheus",
         "monitoring_targets": f"{_SOON}",
         "enable_cadvisor": f"{_SOON}",
@@ -225,6 +225,8 @@ class _Rules:
         self.names(parts)
         for path, part in parts:
             self.kind(path, part)
+            for inner, what in secrets.complaints(part):
+                self.note((*path, *inner), what)
             if isinstance(part, Client):
                 self.targets(path, part, parts)
         if self.sweep(recipe):
@@ -313,6 +315,10 @@ class _Rules:
                 continue
             if not values:
                 self.note(place, "needs at least one value")
+            if inner[0] == "environment" and is_secret(str(inner[1])):
+                what = "a secret cannot be swept: what is swept stands in every result"
+                self.note(place, what, at_key=True)
+                continue
             part = [part for _, part in paths.parts(recipe)][index]
             for number, value in enumerate(values):
                 if any(_same(value, other) for other in values[:number]):

@@ -22,6 +22,7 @@ from typing import Literal
 
 from benchd.config import RuntimeSettings
 from benchd.core import script_parts as parts
+from benchd.core.restart import NODE_NAME
 from benchd.core.spec import JobSpec, Role
 from benchd.fields import Resources
 
@@ -42,6 +43,7 @@ class Payload:
     files: Mapping[str, str] = field(default_factory=dict)  # relative name -> text, below JOB
     ship: tuple[str, ...] = ()  # zipapps it needs: "llm" is "$BENCHD_SHIP_LLM" in the script
     preamble: tuple[str, ...] = ()  # lines of shell that run before argv, on the host
+    stdin: Sh | None = None  # a command whose output is the program's standard input
 
 
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -81,11 +83,12 @@ def render(
     image = _image_lines(spec, runtime) if contained is not None else []
     lines = [
         "#!/bin/bash",
-        *sbatch_lines(spec.resources, requeue=spec.restart.requeue),
+        *sbatch_lines(spec.resources, requeue=spec.restart.requeue, avoid=spec.avoid),
         f"# Job {token}, written by benchd. Arguments: the job's directory, the number of the try.",
         parts.FENCE,
         parts.RECORD,
         parts.HOST,
+        *_secret_lines(spec),
         f"export BENCHD_TOKEN={token} BENCHD_JOB=$JOB",
         *_module_lines(runtime),
         *_ship_lines(payload.ship, ship),
@@ -94,6 +97,7 @@ def render(
         *(_port_lines(spec.ports) if spec.role is Role.SERVICE else [parts.TARGETS]),
         "",
         "benchd_payload() {",
+        *(f"    {line}" for line in _unlocking(spec, runtime, contained=bool(image))),
         *(f"    {line}" for line in payload.preamble),
         *(f"    {line}" for line in _command_lines(spec, payload, runtime, bool(image))),
         "}",
@@ -103,8 +107,12 @@ def render(
     return "\n".join(lines) + "\n"
 
 
-def sbatch_lines(resources: Resources, *, requeue: bool) -> list[str]:
-    """Return the ``#SBATCH`` lines: typed resources and the requeue switch, nothing else."""
+def sbatch_lines(resources: Resources, *, requeue: bool, avoid: tuple[str, ...] = ()) -> list[str]:
+    """Return the ``#SBATCH`` lines: typed resources, what to avoid, and the requeue switch."""
+    if not all(map(NODE_NAME.fullmatch, avoid)):
+        raise ValueError(f"{avoid!r} are not names of nodes, so they cannot be excluded")
+    excluded = ",".join([*([resources.exclude] if resources.exclude else []), *avoid])
+    resources = resources.model_copy(update={"exclude": excluded or None})
     lines = ["#SBATCH --requeue" if requeue else "#SBATCH --no-requeue"]
     for name in Resources.model_fields:
         value = getattr(resources, name)
@@ -160,6 +168,33 @@ def _ship_lines(names: Iterable[str], ship: Mapping[str, str]) -> list[str]:
             f'[ -r "${variable}" ] || benchd_stop "${variable} cannot be read on this node: was '
             'W/ship cleaned? benchd sends it again at the next submission"'
         )
+    return lines
+
+
+def _may_have_secrets(spec: JobSpec) -> bool:
+    """Tell whether something may lie in secret.env: a client is told what its services are told."""
+    return bool(spec.secrets) or spec.role is Role.CLIENT
+
+
+def _secret_lines(spec: JobSpec) -> list[str]:
+    if not _may_have_secrets(spec):
+        return []
+    return [parts.REMEMBER if spec.restart.requeue else parts.FORGET, parts.SECRETS]
+
+
+def _unlocking(spec: JobSpec, runtime: RuntimeSettings, *, contained: bool) -> list[str]:
+    """Return what brings the secrets into the payload's environment, and into its container."""
+    if not _may_have_secrets(spec):
+        return []
+    lines = [f"benchd_secrets {quote(' '.join(spec.secrets))}"]
+    if contained:
+        prefix = f"{runtime.name.upper()}ENV_"
+        lines += [
+            "local benchd_name",
+            "for benchd_name in ${BENCHD_SECRETS:-}; do",
+            f'    export "{prefix}$benchd_name=${{!benchd_name}}"',
+            "done",
+        ]
     return lines
 
 
@@ -224,7 +259,7 @@ def _command_lines(
     words = [_word(argument) for argument in payload.argv]
     environment = {**payload.environment, **spec.environment}
     if not contained:
-        return [_exec(_assignments(environment, ""), words, payload.argv)]
+        return [_exec(_assignments(environment, ""), words, payload.argv) + _input(payload)]
     prefix = f"{runtime.name.upper()}ENV_"
     options = ["--cleanenv", '--bind "$JOB"', '--pwd "$JOB"']
     if payload.ship:
@@ -242,8 +277,12 @@ def _command_lines(
         # Prefixed variables and not --env, which cuts values at commas and shows them in ps. The
         # runtime would run $(...) in them but for this; versions before 1.1 do not know it.
         f"export {runtime.name.upper()}_NO_EVAL=1",
-        _exec(_assignments(environment, prefix), command, (runtime.name,)),
+        _exec(_assignments(environment, prefix), command, (runtime.name,)) + _input(payload),
     ]
+
+
+def _input(payload: Payload) -> str:
+    return f" < <({payload.stdin.text})" if payload.stdin is not None else ""
 
 
 def _assignments(environment: Mapping[str, str], prefix: str) -> list[str]:

@@ -207,3 +207,29 @@ set +a
 """
     + RESULT
 )
+
+# Secrets live in the payload's environment and, from submission until then, in a file of 0600 in
+# each try's directory: whoever has the claim is the only one that will ever read any of them.
+FORGET = r"""benchd_forget() {
+    local status=$?
+    rm -f -- "$JOB"/try-*/secret.env
+    return "$status"
+}
+trap 'benchd_forget; benchd_record' EXIT"""
+
+# What Slurm may start again needs them again; then only benchd removes them, at the job's end.
+REMEMBER = "benchd_forget() { :; }"
+
+# A client's script is written before it is known what its services tell it.
+SECRETS = r"""benchd_secrets() {
+    local file=$JOB/try-$TRY/secret.env
+    if [ ! -e "$file" ]; then
+        [ -z "$1" ] || benchd_stop "the secrets $1 are not in $file any more"
+        return 0
+    fi
+    set -a
+    # shellcheck disable=SC1090,SC1091 # written at submission
+    . "$file" || benchd_stop "$file cannot be read"
+    set +a
+    benchd_forget
+}"""

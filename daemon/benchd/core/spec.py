@@ -6,11 +6,16 @@ Strict and frozen; unknown keys are refused. The field types are in ``benchd.fie
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
-from benchd.fields import Duration, EnvName, Line, Model, Name, Resources, Scalar
+from benchd.fields import CredentialName, Duration, EnvName, Line, Model, Name, Resources, Scalar
+
+_NO_LITERAL = (
+    "a recipe says where a secret comes from, never the secret itself; write one of "
+    "{generate: 24}, {file: PATH} or {credential: NAME}"
+)
 
 
 class Container(Model):
@@ -56,6 +61,33 @@ class RestartPolicy(Model):
     )
 
 
+class Secret(Model):
+    """Where a secret comes from: exactly one of these; never the secret itself."""
+
+    generate: Annotated[int, Field(ge=12, le=128)] | None = Field(
+        None, description="made for this run: so many letters and digits that nobody needs to know"
+    )
+    file: Line | None = Field(
+        None, description="a file where benchd runs, which only its user can read: absolute or ~/"
+    )
+    credential: CredentialName | None = Field(
+        None, description="what systemd hands over: NAME of LoadCredential=secret.NAME:/path"
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if sum(value is not None for value in (self.generate, self.file, self.credential)) != 1:
+            raise ValueError(_NO_LITERAL)
+        return self
+
+
+def _no_literal(value: object) -> object:
+    # Whoever wrote the secret itself must not find it quoted in the answer.
+    if not isinstance(value, dict | Secret):
+        raise ValueError(_NO_LITERAL)
+    return value
+
+
 class TargetRef(Model):
     """The service a client measures, by its name."""
 
@@ -78,6 +110,9 @@ class Part(Model):
         Resources(), description="what to ask of Slurm, over the cluster's defaults"
     )
     environment: dict[EnvName, Line] = Field({}, description="variables of the program")
+    secrets: dict[EnvName, Annotated[Secret, BeforeValidator(_no_literal)]] = Field(
+        {}, description="variables that only the program sees; clients see those of their services"
+    )
     parameters: dict[str, Scalar] = Field({}, description="what the kind can be told; see kinds")
     restart: RestartPolicy = Field(RestartPolicy(), description="what to do when it fails")
 
@@ -174,6 +209,9 @@ class JobSpec(Model):
     args: tuple[str, ...] = ()
     resources: Resources = Resources()
     environment: dict[str, str] = Field({}, description="beyond the kind's own")
+    secrets: dict[str, Secret | None] = Field(
+        {}, description="where they come from; null: it stood in the recipe, and was taken out"
+    )
     parameters: dict[str, Scalar] = Field({}, description="as the recipe says; see the kind")
     ports: tuple[int | Literal["auto"], ...] = ()
     health_check: HealthCheck | None = None
