@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchd.core.slurm import SbatchKind, SlurmFacts, classify_sbatch, read_config
-from benchd.core.slurm_words import ERRORS, Complaint
+from benchd.core.slurm_errors import ERRORS, Complaint
 
 FAILED = "sbatch: error: Batch job submission failed: "
+DATA = Path(__file__).parents[1] / "data" / "slurm_errors.txt"
+ALL = [line.split("\t") for line in DATA.read_text().splitlines() if not line.startswith("#")]
+POLICY = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
 
 
 @pytest.mark.parametrize(
@@ -51,6 +55,61 @@ def test_a_silent_failure_is_ambiguous() -> None:
     assert SbatchKind.AMBIGUOUS is classify_sbatch(1, "", " \n").kind
 
 
+def complaint(err: str) -> Complaint:
+    """Return what a failed sbatch with this stderr tells about the job."""
+    verdict = classify_sbatch(1, "", err)
+    if verdict.kind is SbatchKind.AMBIGUOUS:
+        return Complaint.AMBIGUOUS
+    assert verdict.kind is SbatchKind.REFUSED
+    if verdict.quota:
+        return Complaint.QUOTA
+    return Complaint.PERMANENT if verdict.final else Complaint.RETRY
+
+
+@pytest.mark.parametrize(("expected", "text"), [(row[0], row[3]) for row in ALL])
+def test_every_error_of_slurm_has_its_meaning(expected: str, text: str) -> None:
+    """Each text that Slurm has had for a submission since 20.11 is judged as the list says."""
+    assert expected == complaint(f"{FAILED}{text}\n")
+    assert expected == complaint(f"Welcome!\nsbatch: fatal: x\n{FAILED.lower()}{text.upper()}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Connection refused", Complaint.RETRY),
+        ("No route to host", Complaint.RETRY),
+        ("Connection reset by peer", Complaint.AMBIGUOUS),
+        ("Broken pipe", Complaint.AMBIGUOUS),
+        ("Interrupted system call", Complaint.AMBIGUOUS),
+        ("Conmgr connection closed by watchdog", Complaint.AMBIGUOUS),
+        ("Request timed out in the new scheduler", Complaint.AMBIGUOUS),
+        ("Resource temporarily unavailable", Complaint.RETRY),
+        ("A text of Slurm 31.05", Complaint.RETRY),
+    ],
+)
+def test_errors_of_the_system_and_of_later_versions(text: str, expected: Complaint) -> None:
+    """What libc says for Slurm, and what nobody knows yet, is judged on the safe side."""
+    assert expected is complaint(f"{FAILED}{text}\n")
+
+
+@pytest.mark.parametrize(
+    ("limit", "final", "quota"),
+    [
+        ("QOSMaxSubmitJobPerUserLimit", False, "QOSMaxSubmitJobPerUserLimit"),
+        ("AssocGrpSubmitJobsLimit", False, "AssocGrpSubmitJobsLimit"),
+        ("QOSMaxWallDurationPerJobLimit", True, ""),
+        ("AssocMaxCpuPerJobLimit", True, ""),
+        ("Resources", False, "AccountingPolicy"),
+        ("SomethingElse", False, "AccountingPolicy"),
+    ],
+)
+def test_a_limit_that_sbatch_names_decides(limit: str, *, final: bool, quota: str) -> None:
+    """The one text for all limits is told apart by the limit that sbatch names before it."""
+    verdict = classify_sbatch(1, "", f"sbatch: error: {limit}\n{FAILED}{POLICY}\n")
+    assert (SbatchKind.REFUSED, final, quota) == (verdict.kind, verdict.final, verdict.quota)
+    assert (final or quota == limit) is (limit in verdict.why)
+
+
 @pytest.mark.parametrize(
     "said",
     [
@@ -83,7 +142,7 @@ def test_a_complaint_about_the_wire_is_ambiguous(said: str) -> None:
         "Rate limit exceeded, please retry later",
         "MaxJobCount limit reached",
         "System submissions disabled",
-        "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)",
+        POLICY,
         "Resource temporarily unavailable",
         "Required partition not available (inactive or drain)",
         "Partition in DOWN state",

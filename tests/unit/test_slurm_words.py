@@ -1,18 +1,14 @@
-"""Slurm's states and pending reasons: every row, every spelling, and what follows from it."""
+"""Slurm's job states: every row, every spelling, and what follows from it."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchd.core.model import Event, Observation, SubState, Trigger
-from benchd.core.slurm import STATES, Act, ReasonClass, event, read_state, reason_class
-from benchd.core.slurm_words import ERRORS, FAMILIES, REASON_NAMES, STATE_ROWS
-
-DATA = Path(__file__).parents[1] / "data" / "slurm_reasons.txt"
-ALL_REASONS = [line.split() for line in DATA.read_text().splitlines()[1:]]
+from benchd.core.slurm import STATES, Act, event, read_state
+from benchd.core.slurm_words import STATE_ROWS
 
 # word, compact form, what it triggers, sub-state
 STATE_TABLE = [
@@ -33,6 +29,8 @@ STATE_TABLE = [
     ("EXPEDITING", "", None, SubState.NONE),
     ("UPDATE_DB", "", None, SubState.NONE),
     ("RECONFIG_FAIL", "", None, SubState.NONE),
+    ("GETENV_FAILED", "", Trigger.SEEN_PENDING, SubState.HELD),
+    ("REQUEUED_CRON", "RC", None, SubState.NONE),
     ("REQUEUED", "RQ", None, SubState.NONE),
     ("REQUEUE_FED", "RF", None, SubState.NONE),
     ("REVOKED", "RV", None, SubState.NONE),
@@ -178,6 +176,9 @@ def test_a_held_job_is_pending_and_held(reason: str) -> None:
         ("PENDING,REQUEUED", ("REQUEUED", None)),
         ("RUNNING,COMPLETING", ("COMPLETING", None)),
         ("PENDING,LAUNCH_FAILED", ("LAUNCH_FAILED", None)),
+        ("PENDING,RECONFIG_FAIL", ("RECONFIG_FAIL", None)),
+        ("COMPLETED,COMPLETING,UPDATE_DB", ("COMPLETING", None)),
+        ("RUNNING,POWER_UP_NODE,CONFIGURING", ("CONFIGURING", None)),
         ("  running ", ("RUNNING", None)),
         ("HIBERNATING", ("HIBERNATING", None)),
         ("", ("", None)),
@@ -186,64 +187,6 @@ def test_a_held_job_is_pending_and_held(reason: str) -> None:
 def test_a_state_is_read_in_every_form(text: str, expected: tuple[str, str | None]) -> None:
     """Cut words, several words at once, actors and unknown words are read without a fuss."""
     assert expected == read_state(text)
-
-
-# --- reasons ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("name", "cls"), ALL_REASONS)
-def test_every_reason_of_slurm_has_its_class(name: str, cls: str) -> None:
-    """All reasons that Slurm has are known, each with a sentence of advice."""
-    verdict = reason_class(name)
-    assert (cls, True) == (str(verdict.cls), len(verdict.advice) > 10)
-
-
-@pytest.mark.parametrize(
-    ("reason", "expected"),
-    [
-        ("(Resources)", ReasonClass.WAIT),
-        ("Priority", ReasonClass.WAIT),
-        ("launch failed requeued held", ReasonClass.HELD),
-        ("launch_failed_requeued_held", ReasonClass.HELD),
-        ("launch failure limit exceeded requeued held", ReasonClass.HELD),
-        ("user env retrieval failed requeued held", ReasonClass.HELD),
-        ("job requeued in held state", ReasonClass.HELD),
-        ("job requeued in special exit state", ReasonClass.HELD),
-        ("Reservation maint-7 was deleted", ReasonClass.HELD),
-        ("ReqNodeNotAvail, UnavailableNodes:n[1-4]", ReasonClass.INFRASTRUCTURE),
-        ("ReqNodeNotAvail,_May_be_reserved_for_other_job", ReasonClass.INFRASTRUCTURE),
-        (
-            (
-                "Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority "
-                "partitions"
-            ),
-            ReasonClass.INFRASTRUCTURE,
-        ),
-        ("QOSMaxNewThingPerUserLimit", ReasonClass.QUOTA),
-        ("AssocGrpNewThingRunMinutes", ReasonClass.QUOTA),
-        ("AssocGrpNewThingMinutes", ReasonClass.NEVER),
-        ("QOSMaxNewThingPerJob", ReasonClass.NEVER),
-        ("", ReasonClass.WAIT),
-        ("SomethingNew", ReasonClass.UNKNOWN),
-        ("\x00\n日本", ReasonClass.WAIT),
-    ],
-)
-def test_a_reason_is_known_however_it_is_written(reason: str, expected: ReasonClass) -> None:
-    """Brackets, underscores, free text and new members of a family are classed."""
-    assert expected is reason_class(reason).cls
-
-
-def test_an_unknown_reason_says_that_it_is_unknown() -> None:
-    """What benchd does not know it waits for, and says so."""
-    assert "does not know this reason" in reason_class("SomethingNew").advice
-
-
-def test_no_row_is_dead() -> None:
-    """Every exact reason comes from Slurm's list, and every family matches something."""
-    known = {name for name, _ in ALL_REASONS}
-    assert [] == [name for name in REASON_NAMES if name not in known]
-    assert len({row.pattern for row in ERRORS}) == len(ERRORS)
-    assert len({pattern.pattern for pattern, _, _ in FAMILIES}) == len(FAMILIES)
 
 
 def test_acts_are_all_used() -> None:

@@ -19,7 +19,7 @@ from benchd.cli.tables import show
 from benchd.config import ClusterSettings, RuntimeSettings, Settings
 from benchd.core.script import sbatch_lines
 from benchd.core.slurm import reason_class
-from benchd.core.slurm_words import ReasonClass
+from benchd.core.slurm_reasons import ReasonClass
 from benchd.edge import keys, login
 from benchd.edge.home import shell_word
 from benchd.edge.local import LocalShell

@@ -29,16 +29,8 @@ from benchd.core.slurm_answers import (
     printable,
     read_config,
 )
-from benchd.core.slurm_words import (
-    ADVICE,
-    FAMILIES,
-    REASONS,
-    STATE_ROWS,
-    STATES,
-    Act,
-    ReasonClass,
-    StateRow,
-)
+from benchd.core.slurm_reasons import ReasonClass, ReasonVerdict, reason_class
+from benchd.core.slurm_words import STATE_ROWS, STATES, Act, StateRow
 
 __all__ = [
     "STATES",
@@ -364,23 +356,3 @@ def exit_json_observation(token: str, text: str) -> Observation | None:
         ended_at=float(ended),
         evidence=Evidence(source="exit.json", exit_status=0, raw=_shown(text), at=float(ended)),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class ReasonVerdict:
-    """What a reason means, and a sentence that says what to do."""
-
-    cls: ReasonClass
-    advice: str
-
-
-def reason_class(reason: str) -> ReasonVerdict:
-    """Class one of Slurm's reasons, however it is written: brackets, underscores, free text."""
-    key = re.sub(r"[^a-z0-9]", "", reason.lower()) or "none"
-    known = REASONS.get(key)
-    if known is not None:
-        return ReasonVerdict(*known)
-    for pattern, cls, advice in FAMILIES:
-        if pattern.fullmatch(key):
-            return ReasonVerdict(cls, advice)
-    return ReasonVerdict(ReasonClass.UNKNOWN, ADVICE[ReasonClass.UNKNOWN])

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from benchd.core.slurm_words import ERRORS, Complaint
+from benchd.core.slurm_errors import ERRORS, Complaint, ErrorRow
+from benchd.core.slurm_reasons import REASONS, ReasonClass, reason_class
 
 _PARSABLE = re.compile(r"(?:Submitted batch job )?(?P<id>\d+)(?:;\S+| on cluster \S+)?", re.ASCII)
 
@@ -36,10 +37,14 @@ class SbatchVerdict:
     kind: SbatchKind
     slurm_id: str | None = None
     final: bool = False  # refused: the same script can never be accepted
+    quota: str = ""  # refused: Slurm's word for the limit that your other jobs have used up
     why: str = ""
     fix: str = ""
 
 
+# What Slurm itself calls a limit that it does not name.
+_SOME_LIMIT: Final = "AccountingPolicy"
+_LIMIT_LINE = re.compile(r"(?:sbatch: )?error: (?P<word>[A-Za-z]+)", re.ASCII)
 # timeout's own statuses (time over, could not run, killed) and death by a signal: no answer.
 _NO_ANSWER: Final = frozenset({124, 125, 137})
 
@@ -63,16 +68,45 @@ def classify_sbatch(rc: int | None, out: str, err: str) -> SbatchVerdict:
     if any(row.complaint is Complaint.AMBIGUOUS for row in rows):
         return _ambiguous(f"sbatch said: {said}")
     if rows:
-        return _refused(said, rows[0].fix, final=rows[0].complaint is Complaint.PERMANENT)
-    if "sbatch: error:" in err:
+        return _judged(rows[0], said, err)
+    if "sbatch: error:" in err or "sbatch: fatal:" in err:
         # A complaint that we do not know, perhaps of the site's own filter: an answer all the same.
-        return _refused(said, "ask the site if the message does not say enough", final=False)
+        return _refused(said, "ask the site if the message does not say enough")
     return _ambiguous(f"sbatch ended with status {rc} and said: {said}")
 
 
-def _refused(said: str, fix: str, *, final: bool) -> SbatchVerdict:
+def _judged(row: ErrorRow, said: str, err: str) -> SbatchVerdict:
+    """Return what a complaint means; where sbatch names the limit, that says more than the text."""
+    limit = _named_limit(err)
+    if limit is not None:
+        verdict = reason_class(limit)
+        never = verdict.cls is ReasonClass.NEVER
+        why = f"{limit}: {verdict.meaning}"
+        return _refused(why, verdict.fix, final=never, quota="" if never else limit)
+    return _refused(
+        said,
+        row.fix,
+        final=row.complaint is Complaint.PERMANENT,
+        quota=_SOME_LIMIT if row.complaint is Complaint.QUOTA else "",
+    )
+
+
+def _named_limit(err: str) -> str | None:
+    """Return the limit that sbatch names in a line of its own, as ``QOSMaxSubmitJobPerUserLimit``.
+
+    Newer versions do so before they say that the job violates "some" limit.
+    """
+    for line in err.split("\n"):
+        match = _LIMIT_LINE.fullmatch(line.strip())
+        row = REASONS.get(match["word"].lower()) if match else None
+        if row is not None and row.cls in (ReasonClass.QUOTA, ReasonClass.NEVER):
+            return row.word
+    return None
+
+
+def _refused(said: str, fix: str, *, final: bool = False, quota: str = "") -> SbatchVerdict:
     why = f"Slurm refused the job: {said} ({fix})"
-    return SbatchVerdict(kind=SbatchKind.REFUSED, final=final, why=why, fix=fix)
+    return SbatchVerdict(kind=SbatchKind.REFUSED, final=final, quota=quota, why=why, fix=fix)
 
 
 def _ambiguous(why: str) -> SbatchVerdict:
