@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import structlog
 
@@ -17,7 +18,6 @@ from benchd.core.lifecycle import Rules
 from benchd.core.model import (
     TERMINAL,
     Accepted,
-    CancelWhy,
     Event,
     Evidence,
     Expired,
@@ -31,6 +31,7 @@ from benchd.core.model import (
 from benchd.core.news import chosen, events_of, submission_event
 from benchd.core.readiness import observe
 from benchd.core.records import job_record, run_record
+from benchd.core.restart import pause_before_next
 from benchd.core.spec import Role
 from benchd.edge.submission import SubmitOrder
 from benchd.engine import Engine
@@ -162,7 +163,7 @@ class Performing:
             wish = Event(
                 trigger=Trigger.CANCEL_REQUESTED,
                 cancel_why=effect.why,
-                why=_hopeless_detail(job) if effect.why is CancelWhy.HOPELESS else None,
+                why=effect.detail or None,
                 evidence=Evidence(source="benchd", raw=f"wants {effect.why}", at=self.clock()),
             )
             job = await self.learn(job, wish)
@@ -183,9 +184,11 @@ class Performing:
     async def _retry(self, effect: Retry) -> float | None:
         job = await self.store.job(effect.token)
         if job is not None:
-            new = self.next_attempt(job, self.clock())
+            now, pause = self.clock(), pause_before_next(job)
+            new = replace(self.next_attempt(job, now), not_before=now + pause if pause else 0.0)
             if await self.store.add_job(new):
-                log.info("job.retried", attempt=new.attempt, **new.log_context())
+                said = {"after": job.why, "avoid": new.spec.avoid or None, "pause": pause}
+                log.info("job.retried", attempt=new.attempt, **said, **new.log_context())
         return None
 
     # --- looking ----------------------------------------------------------------------------------
@@ -303,7 +306,3 @@ class Performing:
 
 # Words of jobs that still wait or run: only those are worth a scancel.
 _WAITING = frozenset({"PENDING", "RUNNING", "CONFIGURING", "SUSPENDED"})
-
-
-def _hopeless_detail(job: Job) -> str:
-    return f"Slurm says it can never start: {job.reason}"

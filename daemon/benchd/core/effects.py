@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from benchd.core.model import Binding, CancelWhy, Job, Run, RunOutcome
 
@@ -50,6 +50,7 @@ class Cancel:
 
     token: str
     why: CancelWhy
+    detail: str = field(default="", compare=False)  # the same in words, with value and limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +92,4 @@ class World:
     jobs: tuple[Job, ...]
     valid: Mapping[str, bool]  # token -> its collected result is valid
     clusters: Mapping[str, ClusterView]
+    draining: bool = False  # nothing new is submitted; what was sent is seen to its end

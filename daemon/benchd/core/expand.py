@@ -18,6 +18,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 from benchd.config import RuntimeSettings
 from benchd.core import paths, secrets
 from benchd.core.model import Job
+from benchd.core.restart import next_spec
 from benchd.core.script import Payload, render
 from benchd.core.spec import Client, HealthCheck, JobSpec, Part, Recipe, Role, Service, Target
 from benchd.errors import UserError
@@ -143,10 +144,10 @@ def expand(
 
 
 def next_attempt(job: Job, now: float, render: Render) -> Job:
-    """Return the row that follows a failed one: a new token, and nothing of its history."""
+    """Return the row that follows a failed one: a new token, and of its history what it learned."""
     instance = job.token.partition("-")[0]
     slot = Slot(
-        spec=job.spec,
+        spec=next_spec(job),
         point=job.point,
         repeat=job.repeat,
         replica=job.replica,

@@ -260,7 +260,9 @@ def _pending(job: Job, event: Event, now: float) -> Job:
     if job.state is not RUNNING:
         return seen
     generation = max(job.generation + 1, event.generation or 0)
-    return _not_running(replace(seen, generation=generation, started_at=None, nodes=None))
+    # As Slurm itself does: what it requeues has been submitted now.
+    again = replace(seen, generation=generation, submitted_at=now, started_at=None, nodes=None)
+    return _not_running(again)
 
 
 def _running(job: Job, event: Event, now: float) -> Job:
@@ -287,6 +289,9 @@ def _running(job: Job, event: Event, now: float) -> Job:
             probe_failures=0,
             next_probe_at=now,
         )
+    if job.substate is SubState.SUSPENDED and event.substate is not SubState.SUSPENDED:
+        # Nobody looked meanwhile: its grace begins anew.
+        return replace(seen, probe_streak=0, readiness_since=job.readiness_since and now)
     return seen
 
 
@@ -377,7 +382,7 @@ def _why(job: Job, row: Row, event: Event) -> str | None:
     if row.number == "12":
         return event.why or event.word or "FAILED"
     if row.number == "13" and row.target is FAILED:
-        return "LOST"
+        return event.why or "LOST"
     if row.target is COMPLETED:
         return "TIMEOUT" if row.number == "11b" else None
     return str(job.cancel_why) if job.cancel_why else None

@@ -9,6 +9,8 @@ moved. The rules, in the order in which they are applied:
   service died is tried again, and then waits for the replacement to answer.
 * A service is wanted while any client of any run targets it and is not over, or while its run has
   no clients at all. A wanted service is submitted; one that nobody wants is cancelled as DONE.
+* Nothing new is submitted while the daemon drains, and no service to where one of ours waits for
+  a quota of our own.
 * A client is submitted when everything it targets is READY and free: one measurement at a time
   per service, across runs, unless the service says ``concurrent``.
 * A run is finished when every slot is over and every result is home.
@@ -32,7 +34,7 @@ from benchd.core.effects import (
     World,
 )
 from benchd.core.model import Binding, CancelWhy, Job, JobState, Readiness, Run
-from benchd.core.policy import cancel_reason, is_followed, verdict
+from benchd.core.policy import ASIDE, cancel_reason, charged, is_followed, quotas, verdict
 from benchd.core.spec import Role, Target
 from benchd.core.view import Index, index, is_sent, is_uncollected
 
@@ -108,9 +110,12 @@ def _is_paused(effect: Effect, index: Index) -> bool:
 def _cancellations(index: Index) -> Iterator[Cancel]:
     for run in index.world.runs:
         for job in index.slots[run.id]:
-            why = None if job.is_terminal else job.cancel_why or cancel_reason(run, job, index)
-            if why is not None:
-                yield Cancel(job.token, why)
+            if job.is_terminal:
+                continue
+            if job.cancel_why is not None:
+                yield Cancel(job.token, job.cancel_why)
+            elif (end := cancel_reason(run, job, index)) is not None:
+                yield Cancel(job.token, end.why, end.detail)
 
 
 def _releases(index: Index) -> Iterator[Cancel]:
@@ -172,7 +177,7 @@ def _submissions(index: Index, ending: set[str]) -> Iterator[Submit]:
         if is_sent(job) and job.cluster in room:
             room[job.cluster] -= 1
     measured = {c.cluster for c in _clients(index) if not c.is_terminal}
-    taken = _busy_services(index)
+    taken, full = _busy_services(index), quotas(index)
     for run in index.world.runs:
         for job in sorted(index.slots[run.id], key=_order):
             if job.state is not JobState.CREATED or job.token in ending:
@@ -182,7 +187,9 @@ def _submissions(index: Index, ending: set[str]) -> Iterator[Submit]:
             if job.attempted_at is not None:  # sent once: settle that try, whatever else is true
                 yield Submit(job.token, job.bindings)
                 continue
-            if room.get(job.cluster, 0) < _places(job, measured):
+            if index.world.draining or room.get(job.cluster, 0) < _places(job, measured):
+                continue
+            if job.role is Role.SERVICE and charged(job) in full:
                 continue
             bindings = _bindings(job, index, taken) if job.role is Role.CLIENT else ()
             if bindings is None:
@@ -239,6 +246,8 @@ def _candidates(job: Job, target: Target, index: Index, taken: set[str]) -> list
 def _is_free(service: Job, taken: set[str]) -> bool:
     if service.readiness is not Readiness.READY or service.endpoint is None:
         return False
+    if service.substate in ASIDE:  # it will not answer until Slurm lets it go on, if ever
+        return False
     return service.cancel_requested_at is None and service.token not in taken
 
 
@@ -280,6 +289,7 @@ def _is_probe_due(job: Job, now: float) -> bool:
         job.role is Role.SERVICE
         and job.state is JobState.RUNNING
         and job.cancel_requested_at is None
+        and job.substate not in ASIDE
         and (job.next_probe_at or 0.0) <= now
     )
 
@@ -297,7 +307,8 @@ def next_wake(world: World, now: float) -> float:
     for job in world.jobs:
         if job.state is JobState.CREATED:
             times.append(job.not_before)
-        if job.role is Role.SERVICE and job.state is JobState.RUNNING:
+        is_probed = job.role is Role.SERVICE and job.state is JobState.RUNNING
+        if is_probed and job.substate not in ASIDE:
             times.append(job.next_probe_at or now)
     times += [view.next_poll_at for name, view in world.clusters.items() if name in busy]
     return min((t for t in times if t > now), default=now + IDLE_WAKE)

@@ -5,11 +5,15 @@ Each function is named for its answer.
 
 from __future__ import annotations
 
-from benchd.core.model import CancelWhy, Job, JobState, Readiness, Run, RunOutcome
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from benchd.core.model import CancelWhy, Job, JobState, Readiness, Run, RunOutcome, SubState
 from benchd.core.readiness import is_given_up, is_unhealthy
+from benchd.core.restart import is_retried
 from benchd.core.slurm import ReasonClass, reason_class
 from benchd.core.spec import Role
-from benchd.core.view import Index, ended_well
+from benchd.core.view import Index, ended_well, is_sent
 
 # How often a client may be tried again because its *service* failed it, beyond its own attempts.
 # Bounds a service that flaps for ever.
@@ -17,35 +21,79 @@ SIBLING_RETRIES = 5
 # Seconds a reason that "can never start" must stand before the job is given up: some of them
 # (PartitionNodeLimit, BadConstraints) also show for a moment while nodes are down.
 HOPELESS_AFTER = 120.0
-# Words after which the same job would end the same way, or that a human caused on purpose.
-NEVER_RETRIED = frozenset(
-    {
-        "REFUSED",
-        "CANCELLED_BY_OTHER",
-        "HOPELESS",
-        "LIMIT",
-        "LOST",
-        "WORKDIR_NOT_VISIBLE",
-        "DEADLINE",
-    }
-)
+# While a job is so, that its service does not answer says nothing about it.
+ASIDE = frozenset({SubState.SUSPENDED, SubState.COMPLETING})
+# What limits a job together with others: cluster, account, QOS and partition.
+Charged = tuple[str, str | None, str | None, str | None]
 
 
-def cancel_reason(run: Run, job: Job, index: Index) -> CancelWhy | None:
+@dataclass(frozen=True, slots=True)
+class End:
+    """Why a job should end before its time, with the value and the limit where there are any."""
+
+    why: CancelWhy
+    detail: str = ""
+
+
+def cancel_reason(run: Run, job: Job, index: Index) -> End | None:
     """Return why this job should end before its time, or None."""
-    now, limits = index.now, run.limits
     if run.cancel_requested_at is not None:
-        return CancelWhy.ASKED
-    if limits.run is not None and now - (run.reopened_at or run.created_at) > limits.run:
-        return CancelWhy.LIMIT
-    if job.state in (JobState.SUBMITTED, JobState.PENDING) and job.submitted_at is not None:
-        if limits.pending is not None and has_passed(job, job.submitted_at + limits.pending, index):
-            return CancelWhy.LIMIT
-        if is_hopeless(job) and has_passed(job, job.submitted_at + HOPELESS_AFTER, index):
-            return CancelWhy.HOPELESS
+        return End(CancelWhy.ASKED)
+    end = over_the_run(run, job, index)
+    if end is None and job.state in (JobState.SUBMITTED, JobState.PENDING):
+        end = over_in_the_queue(job, run.limits.pending, index)
+    if end is not None:
+        return end
     if job.role is Role.SERVICE:
-        return service_fault(job, limits.ready, index)
-    return CancelWhy.SIBLING if has_lost_its_service(job, index) else None
+        return service_fault(job, run.limits.ready, index)
+    return End(CancelWhy.SIBLING) if has_lost_its_service(job, index) else None
+
+
+def over_the_run(run: Run, job: Job, index: Index) -> End | None:
+    """Return the end of every job of a run that took longer than its limit.
+
+    What was sent may have ended since we last looked, and then ended in time.
+    """
+    limit, began = run.limits.run, run.reopened_at or run.created_at
+    if limit is None or index.now - began <= limit:
+        return None
+    if is_sent(job) and not has_passed(job, began + limit, index):
+        return None
+    taken = f"the run has taken {span(index.now - began)}"
+    return End(CancelWhy.LIMIT, _over(taken, "run", limit))
+
+
+def over_in_the_queue(job: Job, limit: float | None, index: Index) -> End | None:
+    """Return the end of a job that waits too long in Slurm's queue, or for ever."""
+    since = job.submitted_at
+    if since is None:
+        return None
+    if limit is not None and has_passed(job, since + limit, index):
+        reason = f" ({job.reason})" if job.reason else ""
+        waited = f"it has waited in Slurm's queue for {span(index.now - since)}{reason}"
+        return End(CancelWhy.LIMIT, _over(waited, "pending", limit))
+    if is_hopeless(job) and has_passed(job, since + HOPELESS_AFTER, index):
+        advice = reason_class(job.reason or "").advice
+        says = f"Slurm says it can never start: {job.reason}: {advice}"
+        return End(CancelWhy.HOPELESS, says)
+    return None
+
+
+def _over(what: str, key: str, limit: float) -> str:
+    return f"{what}, and limits.{key} is {span(limit)}"
+
+
+def span(seconds: float) -> str:
+    """Write a duration as a recipe has it: ``90s``, ``2h30m``, ``1d4h``."""
+    whole = max(round(seconds), 0)
+    if whole < 120:
+        return f"{whole}s" if seconds >= 1 else f"{seconds:g}s"
+    parts = []
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        number, whole = divmod(whole, size)
+        if number:
+            parts.append(f"{number}{unit}")
+    return "".join(parts[:2])
 
 
 def is_hopeless(job: Job) -> bool:
@@ -63,19 +111,29 @@ def has_passed(job: Job, deadline: float, index: Index) -> bool:
     return heard_at is not None and min(heard_at, index.now) > deadline
 
 
-def service_fault(job: Job, ready_limit: float | None, index: Index) -> CancelWhy | None:
-    """Return the fault of a service that does not answer in time, or no longer."""
-    since = job.readiness_since
+def service_fault(job: Job, ready_limit: float | None, index: Index) -> End | None:
+    """Return the fault of a service that does not answer in time, or no longer.
+
+    A service that no longer answers may have been suspended, or have ended: Slurm is heard first.
+    """
+    since = job.readiness_since or 0.0
+    if job.substate in ASIDE:
+        return None
     if is_given_up(job):
-        return CancelWhy.NOT_READY
+        probes = f"{job.probe_failures} probes in {span(index.now - since)} were not answered"
+        return End(CancelWhy.NOT_READY, _with_last(probes, job))
     starting = job.readiness is Readiness.STARTING and job.probe_streak < 0
-    if (
-        starting
-        and ready_limit is not None
-        and has_passed(job, (since or 0.0) + ready_limit, index)
-    ):
-        return CancelWhy.NOT_READY
-    return CancelWhy.UNHEALTHY if is_unhealthy(job) else None
+    if starting and ready_limit is not None and has_passed(job, since + ready_limit, index):
+        silent = f"it has run for {span(index.now - since)} without an answer"
+        return End(CancelWhy.NOT_READY, _over(silent, "ready", ready_limit))
+    if is_unhealthy(job) and job.missing_since is None and has_passed(job, since, index):
+        silent = f"it stopped answering {span(index.now - since)} ago"
+        return End(CancelWhy.UNHEALTHY, _with_last(silent, job))
+    return None
+
+
+def _with_last(sentence: str, job: Job) -> str:
+    return f"{sentence}; the last one: {job.detail}" if job.detail else sentence
 
 
 def has_lost_its_service(job: Job, index: Index) -> bool:
@@ -84,6 +142,7 @@ def has_lost_its_service(job: Job, index: Index) -> bool:
         return any(
             service is None
             or service.readiness is not Readiness.READY
+            or service.substate is SubState.SUSPENDED
             or service.generation != binding.generation
             for binding in job.bindings
             for service in (index.rows.get(binding.token),)
@@ -109,14 +168,6 @@ def is_gone(job: Job) -> bool:
 def is_beyond_hope(job: Job) -> bool:
     """Tell whether a slot ended badly and will not be tried again by its own policy."""
     return is_gone(job) and not ended_well(job)
-
-
-def is_retried(job: Job) -> bool:
-    """Tell whether this ended row is followed by another attempt, by its own policy."""
-    if job.state is not JobState.FAILED or job.why in NEVER_RETRIED:
-        return False
-    policy = job.spec.restart
-    return policy.policy == "on-failure" and job.attempt < policy.max_attempts
 
 
 def is_followed(job: Job, index: Index) -> bool:
@@ -185,3 +236,32 @@ def blame(jobs: list[Job]) -> str:
     why = first.why if first.why != first.state else f"exit {first.exit_code}"
     words = [first.role, first.name, str(first.state), why or ""]
     return " ".join(w for w in words if w) + detail + others
+
+
+def quota_reached(job: Job, index: Index) -> Job | None:
+    """Return a job of ours that waits for a quota that this one would be under as well, or None.
+
+    Submitting more would start nothing. Clients are no concern of this: what they measure runs
+    already, and its end is what makes room.
+    """
+    if job.role is not Role.SERVICE:
+        return None
+    other = quotas(index).get(charged(job))
+    return other if other is not None and other.token != job.token else None
+
+
+def charged(job: Job) -> Charged:
+    """Return what limits this job together with others."""
+    asked = job.spec.resources
+    return job.cluster, asked.account, asked.qos, asked.partition
+
+
+def quotas(index: Index) -> Mapping[Charged, Job]:
+    """Return what is at its quota, and a job of ours that waits for it."""
+    return {
+        charged(job): job
+        for job in index.world.jobs
+        if job.state is JobState.PENDING
+        and job.reason is not None
+        and reason_class(job.reason).cls is ReasonClass.QUOTA
+    }

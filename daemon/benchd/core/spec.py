@@ -59,6 +59,26 @@ class RestartPolicy(Model):
     requeue: bool = Field(
         False, description="let Slurm itself requeue the job after a node failure"
     )
+    on: tuple[Literal["node", "exit", "health", "preempted"], ...] = Field(
+        ("node", "exit", "health", "preempted"),
+        description="after which ends. node: it failed, did not boot or could not launch the job; "
+        "the next attempt avoids it. exit: the program ended by itself. health: a service did not "
+        "answer. preempted: Slurm gave its nodes to another job",
+    )
+    more_memory: Annotated[float, Field(ge=1, le=64)] | None = Field(
+        None,
+        description="after OUT_OF_MEMORY try again with that many times the memory of the last "
+        "attempt; without it, do not",
+    )
+    more_time: Annotated[float, Field(ge=1, le=64)] | None = Field(
+        None,
+        description="after TIMEOUT try again with that many times the time limit of the last "
+        "attempt; without it, do not",
+    )
+    back_off: Duration = Field(
+        10.0,
+        description="pause before the second attempt; doubled before each further one, up to 10m",
+    )
 
 
 class Secret(Model):
@@ -220,3 +240,4 @@ class JobSpec(Model):
     duration: int | None = None
     targets: tuple[Target, ...] = ()
     cell: dict[str, Scalar] = Field({}, description="the sweep values of this job's point")
+    avoid: tuple[str, ...] = Field((), description="nodes that failed earlier attempts")
