@@ -280,7 +280,8 @@ class Checks:
         try:
             return await self._job(directory, name)
         finally:
-            await self._ask(f"scancel --me --name={name} 2>/dev/null; rm -rf -- {quote(directory)}")
+            ours = f'scancel --user="$(id -u)" --name={name} 2>/dev/null'  # --me came with 22.05
+            await self._ask(f"{ours}; rm -rf -- {quote(directory)}")
 
     async def _job(self, directory: str, name: str) -> Finding:
         place = quote(directory)

@@ -109,7 +109,9 @@ class Queue:
     async def end_names(self, tokens: Sequence[str]) -> None:
         """Cancel whatever of ours has one of these names."""
         for some in _chunks(tokens, _ENDED_AT_ONCE):
-            each = f'for n in {join(some)}; do scancel --me --name="$n" || s=$?; done'
+            # --me came with 22.05.
+            ours = 'scancel --user="$(id -u)" --name="$n" || s=$?'
+            each = f"for n in {join(some)}; do {ours}; done"
             await self._scancel(f"s=0; {each}; exit $s", rpcs=_BY_NAME * len(some))
 
     async def _scancel(self, command: str, *, rpcs: int) -> None:
