@@ -105,10 +105,12 @@ class Performing:
         # Only a time limit is judged by whether the run measures anything (lifecycle row 11b).
         limited = job.role is Role.SERVICE and event.word == "TIMEOUT"
         open_ended = limited and not await self._is_measured(job)
-        # A cluster may be gone from the configuration while its jobs are still in the books.
-        patience = self.patience.get(job.cluster, Rules().patience)
-        rules = Rules(patience=patience, open_ended=open_ended)
+        rules = Rules(patience=self._patience(job.cluster), open_ended=open_ended)
         return await self.engine.learn(job.token, event, rules)
+
+    def _patience(self, cluster: str) -> float:
+        # A cluster may be gone from the configuration while its jobs are still in the books.
+        return self.patience.get(cluster, Rules().patience)
 
     async def _is_measured(self, job: Job) -> bool:
         """Tell whether the service's own run has clients."""
@@ -201,11 +203,11 @@ class Performing:
         ]
         answer = await self.clusters[effect.cluster].poll(asked)
         self._told = {j.token: self._told[j.token] for j in asked if j.token in self._told}
-        changed = False
+        changed, sealed = False, await self._sealed(effect.cluster, asked, answer)
         # Services first: a client that fell with its service must not be judged before it is known.
         for job in sorted(asked, key=lambda j: j.role is Role.CLIENT):
             try:
-                changed |= await self._learn_from_poll(job, answer)
+                changed |= await self._learn_from_poll(job, answer, sealed)
             except StoreFull:
                 raise
             except StoreError:  # one row that the books refuse must not cost the others their news
@@ -226,7 +228,25 @@ class Performing:
         if over:
             await self.clusters[cluster].end_by_name(over)
 
-    async def _learn_from_poll(self, job: Job, answer: PollAnswer) -> bool:
+    async def _sealed(
+        self, cluster: str, asked: Sequence[Job], answer: PollAnswer
+    ) -> frozenset[str]:
+        """Take the claims of what is about to count as LOST: who had none may be tried again."""
+        patience, now = self._patience(cluster), self.clock()
+        lost = [
+            job
+            for job in asked
+            if job.token in answer.absent
+            and job.is_live
+            and job.cancel_why is None
+            and job.missing_since is not None
+            and now - job.missing_since > patience
+        ]
+        return await self.clusters[cluster].seal(lost) if lost else frozenset()
+
+    async def _learn_from_poll(
+        self, job: Job, answer: PollAnswer, sealed: frozenset[str] = frozenset()
+    ) -> bool:
         """Apply what a poll said about one job; return whether anything moved."""
         rows = answer.seen.get(job.token, ())
         claim = answer.claims.get(job.token)
@@ -235,10 +255,14 @@ class Performing:
         row = chosen(job, rows, claim)
         after: Job | None = job
         if row is not None:
-            for event in events_of(job, row, claim, self.clock()):
+            unclaimed = job.token in answer.unclaimed
+            for event in events_of(job, row, claim, self.clock(), unclaimed=unclaimed):
                 after = await self.learn(job, event)
         elif not rows and job.is_live and job.token in answer.absent:
             gone = Event(trigger=Trigger.NOT_SEEN, evidence=answer.absent[job.token])
+            if job.token in sealed:
+                raw = f"{gone.evidence.raw}; its claim was free and is sealed now"
+                gone = replace(gone, why="NEVER_STARTED", evidence=replace(gone.evidence, raw=raw))
             after = await self.learn(job, gone)
         return after is not None and after.rev != job.rev
 

@@ -35,6 +35,9 @@ class ClusterPort(Protocol):
     async def cancel(self, job: Job) -> Event | None:
         """Tell Slurm to end a job; for one that was never known, prove its absence."""
 
+    async def seal(self, jobs: Sequence[Job]) -> frozenset[str]:
+        """Take the claims of jobs that Slurm lost; return the tokens of those that never ran."""
+
     async def prune(self, slurm_ids: Sequence[str]) -> None:
         """End twins by their ids."""
 

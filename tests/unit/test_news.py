@@ -113,3 +113,23 @@ def test_a_preempted_job_that_is_to_be_requeued_is_held_open_only_for_a_while() 
     assert [Trigger.SEEN_FAILED] == [e.trigger for e in events_of(job, gone, None, 100_000.0)]
     unwanted = replace(job, cancel_requested_at=1000.5, cancel_why=CancelWhy.ASKED)
     assert [Trigger.SEEN_FAILED] == [e.trigger for e in events_of(unwanted, gone, None, 1001.0)]
+
+
+@pytest.mark.parametrize(
+    ("seen", "unclaimed", "why"),
+    [
+        ({"exit_code": 1, "started_at": 5.0, "ended_at": 5.0}, True, "LAUNCH_FAILED"),
+        ({"exit_code": 1, "started_at": 5.0, "ended_at": 5.0}, False, None),
+        ({"exit_code": 1, "started_at": 5.0, "ended_at": 9.0}, True, None),
+        ({"exit_code": 1}, True, None),
+        ({"exit_code": 7, "reason": "JobLaunchFailure"}, False, "LAUNCH_FAILED"),
+        ({"exit_code": 0, "signal": 53, "reason": "JobLaunchFailure"}, True, "WORKDIR_NOT_VISIBLE"),
+    ],
+)
+def test_a_job_that_its_node_could_not_start_is_told_from_one_that_failed(
+    seen: dict[str, object], unclaimed: bool, why: str | None
+) -> None:
+    """Both are FAILED for Slurm; only one of them has begun its work, in the job's directory."""
+    failed = row("7", "FAILED", **seen)
+    (event,) = events_of(submitted("7"), failed, None, unclaimed=unclaimed)
+    assert why == event.why

@@ -284,6 +284,7 @@ class PollAnswer:
     claims: Mapping[str, str] = field(
         default_factory=dict
     )  # token -> Slurm id that holds the claim
+    unclaimed: frozenset[str] = frozenset()  # directories that were read: nobody worked in them
     strays: tuple[Observation, ...] = ()  # our prefix, but not asked for
 
 

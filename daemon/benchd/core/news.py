@@ -19,6 +19,9 @@ from benchd.core.model import (
 )
 from benchd.core.slurm import event as event_of
 
+# Seconds from start to end of a job that was never launched: Slurm's times are whole seconds.
+AT_ONCE = 1.0
+
 
 def submission_event(answer: Submission) -> Event | None:
     """Return the event of a submission's answer; None while nothing is known."""
@@ -57,9 +60,17 @@ def chosen(job: Job, rows: Sequence[Observation], claim: str | None) -> Observat
 
 
 def events_of(
-    job: Job, row: Observation, claim: str | None, now: float | None = None
+    job: Job,
+    row: Observation,
+    claim: str | None,
+    now: float | None = None,
+    *,
+    unclaimed: bool = False,
 ) -> list[Event]:
-    """Return what one row means for a job: found by name, another holder, and its state."""
+    """Return what one row means for a job: found by name, another holder, and its state.
+
+    ``unclaimed``: the job's directory was read, and its script never began to work there.
+    """
     events: list[Event] = []
     wanted = job.cancel_requested_at is not None
     said = event_of(row, requeue=job.spec.restart.requeue, now=now, wanted=wanted)
@@ -73,10 +84,26 @@ def events_of(
     if claim is not None and claim not in (row.slurm_id, "sealed"):
         events.append(Event(trigger=Trigger.SEEN_TWIN, slurm_id=claim, evidence=row.evidence))
     elif said is not None:
-        events.append(
-            replace(said, why="WORKDIR_NOT_VISIBLE") if _saw_no_workdir(row, claim) else said
-        )
+        events.append(replace(said, why=_why(row, claim, unclaimed=unclaimed)))
     return events
+
+
+def _why(row: Observation, claim: str | None, *, unclaimed: bool) -> str | None:
+    """Return our word for what Slurm calls FAILED only; None when Slurm's word says enough."""
+    if _saw_no_workdir(row, claim):
+        return "WORKDIR_NOT_VISIBLE"
+    launched = row.word != "FAILED" or row.reason != "JobLaunchFailure"
+    return None if launched and not (unclaimed and failed_at_once(row)) else "LAUNCH_FAILED"
+
+
+def failed_at_once(row: Observation) -> bool:
+    """Tell whether a job failed in its first second, as it does when its node cannot start it.
+
+    A job whose credential was revoked is FAILED with 1:0, and its script never ran.
+    """
+    if row.word != "FAILED" or row.exit_code != 1 or row.started_at is None:
+        return False
+    return row.ended_at is not None and row.ended_at - row.started_at <= AT_ONCE
 
 
 def _saw_no_workdir(row: Observation, claim: str | None) -> bool:

@@ -33,6 +33,7 @@ from benchd.core.model import (
     Unknown,
     Verdict,
 )
+from benchd.core.news import failed_at_once
 from benchd.core.readiness import DEFAULT_CHECK
 from benchd.edge import home, pack, parcels, submission, witness
 from benchd.edge.budget import Breaker, Purse, Sleep, Urgency
@@ -245,6 +246,7 @@ class Cluster:
             seen={token: tuple(rows) for token, rows in seen.items() if rows},
             absent=absent,
             claims={token: found.claim for token, found in dirs.items() if found.claim},
+            unclaimed=frozenset(token for token, found in dirs.items() if found.is_untouched),
             strays=tuple(strays),
         )
 
@@ -314,6 +316,10 @@ class Cluster:
     ) -> Event:
         evidence = Evidence(source=source, exit_status=0, raw=raw, at=self._clock())
         return Event(trigger=trigger, slurm_id=slurm_id, evidence=evidence)
+
+    async def seal(self, jobs: Sequence[Job]) -> frozenset[str]:
+        """Take the claims of jobs that Slurm lost; return the tokens of those that never ran."""
+        return await witness.seal_dirs(self._remote, await self.open(), jobs)
 
     async def prune(self, slurm_ids: Sequence[str]) -> None:
         """End twins by their ids."""
@@ -387,5 +393,6 @@ def _fits(job: Job, endpoint: Endpoint) -> bool:
 def _needs_claim(rows: Sequence[Observation]) -> bool:
     """Tell whether only the claim says which row, if any, speaks for the job."""
     return len(rows) > 1 or any(
-        row.exit_code in parcels.NOT_THE_WORK or row.signal == _NOT_LAUNCHED for row in rows
+        row.exit_code in parcels.NOT_THE_WORK or row.signal == _NOT_LAUNCHED or failed_at_once(row)
+        for row in rows
     )

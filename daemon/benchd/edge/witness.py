@@ -15,7 +15,7 @@ from benchd.core import slurm
 from benchd.core.model import Endpoint, Job, Observation
 from benchd.edge import pieces
 from benchd.edge.remote import Remote
-from benchd.edge.submission import Place, valid_host
+from benchd.edge.submission import SEALED, Place, valid_host
 from benchd.errors import Unreachable
 
 # Directories read by one command: 200 jobs make an answer of about 60 KiB.
@@ -30,6 +30,11 @@ class JobDir:
     claim: str | None = None
     exit_json: bytes | None = None
 
+    @property
+    def is_untouched(self) -> bool:
+        """It was read, and no job has begun its work in it."""
+        return self.readable and self.claim is None and self.exit_json is None
+
 
 async def read_dirs(remote: Remote, place: Place, jobs: Sequence[Job]) -> Mapping[str, JobDir]:
     """Return what the directories of these jobs say, by token."""
@@ -39,14 +44,35 @@ async def read_dirs(remote: Remote, place: Place, jobs: Sequence[Job]) -> Mappin
     return found
 
 
+async def seal_dirs(remote: Remote, place: Place, jobs: Sequence[Job]) -> frozenset[str]:
+    """Take the claims that nobody holds; return the tokens of those that are sealed now.
+
+    What is sealed never started, and never will: whatever comes of it late finds the claim taken.
+    """
+    for start in range(0, len(jobs), _AT_ONCE):
+        done = await remote.run(
+            f"cd {quote(place.workdir)} || exit 3; while IFS= read -r p; do "
+            '[ -d "$p" ] && ln -sT sealed "$p/claim" 2>/dev/null; done; exit 0',
+            op="seal",
+            stdin=_paths(jobs[start : start + _AT_ONCE]),
+        )
+        if done.status != 0:
+            raise Unreachable(f"{remote.name}: cannot enter {place.workdir}: {done.said()}")
+    found = await read_dirs(remote, place, jobs)
+    return frozenset(token for token, each in found.items() if each.claim == SEALED)
+
+
+def _paths(jobs: Sequence[Job]) -> bytes:
+    return "".join(f"runs/{job.run_id}/jobs/{job.token}\n" for job in jobs).encode()
+
+
 async def _read_some(remote: Remote, place: Place, jobs: Sequence[Job]) -> dict[str, JobDir]:
-    paths = [f"runs/{job.run_id}/jobs/{job.token}\n" for job in jobs]
     done = await remote.run(
         f"{pieces.FUNCTIONS}cd {quote(place.workdir)} || exit 3; i=0; "
         'while IFS= read -r p; do [ -d "$p" ] && [ -r "$p" ] && say "dir.$i" ""; '
         'link "claim.$i" "$p/claim"; put "exit.$i" "$p/exit.json"; i=$((i + 1)); done',
         op="witness",
-        stdin="".join(paths).encode(),
+        stdin=_paths(jobs),
     )
     if done.status != 0:
         raise Unreachable(f"{remote.name}: cannot read {place.workdir}: {done.said()}")
