@@ -291,6 +291,15 @@ def _write_ssh(plan: Plan) -> None:
     _write(d / "sshd_config", sshd_config(plan, d, plan.ports["sshd"]), 0o644)
 
 
+def _path() -> dict[str, str]:
+    """Return the login node's PATH where our Slurm is not the one that sshd's own PATH finds."""
+    usual = "/usr/local/bin:/usr/bin:/bin:/usr/games"
+    ours = shutil.which("sbatch")
+    if ours is None or shutil.which("sbatch", path=usual) == ours:
+        return {}
+    return {"PATH": f"{Path(ours).parent}:{usual}"}
+
+
 def sshd_config(
     plan: Plan,
     home: Path,
@@ -305,7 +314,7 @@ def sshd_config(
     """
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # privilege separation, compiled in
-    known = {"SLURM_CONF": f"{plan.dir}/slurm.conf", "SHLVL": "1", **(environment or {})}
+    known = {"SLURM_CONF": f"{plan.dir}/slurm.conf", "SHLVL": "1", **_path(), **(environment or {})}
     first = "".join(f"{name} {value}\n" for name, value in (settings or {}).items())
     return f"""{first}Port {port}
 ListenAddress 127.0.0.1
