@@ -137,6 +137,7 @@ def recipe() -> str:
             "`resources`": Resources,
             "`health_check`": spec.HealthCheck,
             "`restart`": spec.RestartPolicy,
+            "`secrets`": spec.Secret,
             "`limits`": spec.Limits,
         }
     )

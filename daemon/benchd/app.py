@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -27,13 +27,15 @@ from benchd.edge import notify, pack
 from benchd.edge.archive import Archive
 from benchd.edge.cluster import Cluster
 from benchd.edge.inbox import Inbox
+from benchd.edge.keyring import Keyring
 from benchd.edge.local import LocalShell
 from benchd.edge.lock import Lock
 from benchd.edge.shell import Shell
 from benchd.edge.ssh import Link
 from benchd.edge.store import Store
 from benchd.engine import Engine
-from benchd.errors import StoreFull, UserError
+from benchd.errors import StoreError, StoreFull, UserError
+from benchd.forgetting import Forgetting
 from benchd.intake import Intake
 from benchd.metrics import Metrics, replace_all
 from benchd.pacing import Pacing
@@ -106,6 +108,7 @@ class Daemon:
         self.lock = stack.enter_context(Lock(self.state_dir / "benchd.lock"))
         self.store = await stack.enter_async_context(self._store())
         self.archive = Archive(self.state_dir / "runs")
+        self.keyring = Keyring(self.state_dir / "secrets")
         self.ship = {name: pack.build(name).file_name for name in SHIPPED}
         for name, settings in self.settings.clusters.items():
             self.sites[name] = await self._site(name, settings)
@@ -177,6 +180,7 @@ class Daemon:
             closing=closing,
             next_attempt=self.next_attempt,
             ship_of=ship_of,
+            secrets_of=self.keyring.of,
             patience={name: c.patience for name, c in self.settings.clusters.items()},
             metrics=self.metrics,
             clock=self.clock,
@@ -188,8 +192,14 @@ class Daemon:
             catalog=CATALOG,
             ship=self.ship,
             archive=self.archive,
+            keyring=self.keyring,
             metrics=self.metrics,
             clock=self.clock,
+        )
+        self.forgetting = Forgetting(
+            keyring=self.keyring,
+            store=self.store,
+            clusters={name: site.cluster for name, site in self.sites.items()},
         )
         self.steering = Steering(
             store=self.store,
@@ -222,6 +232,7 @@ class Daemon:
                 roots.create_task(self._watch_inbox(), name="inbox"),
                 roots.create_task(self._measure_lag(), name="lag"),
                 roots.create_task(self._draw_gauges(), name="gauges"),
+                roots.create_task(self._take_secrets_back(), name="secrets"),
             ]
             await self._stopping.wait()
             notify.stopping()
@@ -258,13 +269,24 @@ class Daemon:
             await self.draw_gauges()
             await asyncio.sleep(GAUGES)
 
+    async def _take_secrets_back(self) -> None:
+        while True:
+            try:
+                await self.forgetting.turn()
+            except (OSError, StoreError) as error:  # the keyring remembers what is still owed
+                log.warning("secrets.not_removed", error=str(error))
+            await asyncio.sleep(GAUGES)
+
     async def draw_gauges(self) -> None:
         """Set the gauges that are computed from the store rather than counted."""
         m = self.metrics
         counts = await self.store.counts()
         replace_all(m.jobs, {tuple(key): float(n) for *key, n in counts})
         runs, jobs, _ = await self.store.world()
-        phases = Counter(run_phase(run, [j for j in jobs if j.run_id == run.id]) for run in runs)
+        own: dict[str, list[Job]] = defaultdict(list)
+        for job in jobs:
+            own[job.run_id].append(job)
+        phases = Counter(run_phase(run, own[run.id]) for run in runs)
         replace_all(m.runs, {(phase,): float(n) for phase, n in phases.items()})
         ready: dict[tuple[str, ...], float] = {}
         for job in jobs:

@@ -7,7 +7,9 @@ at the same file again finds the run that is there.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 import structlog
@@ -17,9 +19,11 @@ from benchd.config import ClusterSettings, Settings
 from benchd.core.expand import expand
 from benchd.core.model import Job, Run
 from benchd.core.recipe import parse, with_overrides
+from benchd.core.secrets import redacted
 from benchd.core.spec import Recipe
 from benchd.edge.archive import Archive
 from benchd.edge.inbox import Drop, Inbox, run_id
+from benchd.edge.keyring import Keyring, Values
 from benchd.errors import StoreError, UserError
 from benchd.metrics import Metrics
 
@@ -47,6 +51,7 @@ class Intake:
         catalog: Catalog,
         ship: Mapping[str, str],
         archive: Archive,
+        keyring: Keyring,
         metrics: Metrics,
         clock: Callable[[], float],
     ) -> None:
@@ -56,6 +61,7 @@ class Intake:
         self.catalog = catalog
         self.ship = ship
         self.archive = archive
+        self.keyring = keyring
         self.metrics = metrics
         self.clock = clock
         self._lock = asyncio.Lock()  # the inbox and a submission may offer the same file
@@ -78,9 +84,10 @@ class Intake:
     ) -> list[str]:
         """Take in a recipe that was sent over the socket, as if it had been dropped."""
         recipe = self._parsed(data, name, overrides)  # a mistake is told at once, nothing spooled
+        secrets = await self.keyring.resolve(recipe, uid)
         # What is spooled says everything: a crash before the run is recorded loses no --set.
         drop = await self.inbox.spool(name, with_overrides(data, name, overrides), uid)
-        return await self._record(drop, recipe)
+        return await self._record(drop, recipe, secrets)
 
     async def take(self, drop: Drop) -> list[str]:
         """Record the run of a drop and move the file; a bad one is rejected with its mistakes."""
@@ -88,12 +95,13 @@ class Intake:
             if drop.problem is not None:
                 raise UserError(drop.problem)
             recipe = self._parsed(drop.data, drop.name, {})
+            secrets = await self.keyring.resolve(recipe, drop.uid)
         except UserError as error:
             self.metrics.recipes.labels(outcome="rejected").inc()
             log.warning("recipe.rejected", file=drop.name, error=str(error))
             await self.inbox.reject(drop, str(error))
             raise
-        return await self._record(drop, recipe)
+        return await self._record(drop, recipe, secrets)
 
     def _parsed(self, data: bytes, name: str, overrides: Mapping[str, str]) -> Recipe:
         return parse(data, name, self.catalog, overrides, clusters=self.settings.clusters)
@@ -104,7 +112,8 @@ class Intake:
         name = recipe.cluster or self.settings.default_cluster or next(iter(known))
         return name, known[name]
 
-    async def _record(self, drop: Drop, recipe: Recipe) -> list[str]:
+    async def _record(self, drop: Drop, recipe: Recipe, secrets: Values) -> list[str]:
+        drop = _without_secrets(drop, recipe)
         name, cluster = self._cluster(recipe)
         identity = run_id(self.store.instance, drop, name)
         now = self.clock()
@@ -132,6 +141,7 @@ class Intake:
             ship=self.ship,
             now=now,
         )
+        await self.keyring.keep(identity, secrets)
         async with self._lock:
             new = await self.store.create_run(run, jobs)
             if new:
@@ -143,3 +153,13 @@ class Intake:
         if new:
             log.info("run.accepted", run=identity, name=run.name, cluster=name, jobs=len(jobs))
         return [identity]
+
+
+def _without_secrets(drop: Drop, recipe: Recipe) -> Drop:
+    """Return the drop with a text that may be stored; its identity says nothing of a password."""
+    text = redacted(drop.data, recipe)
+    if text == drop.data:
+        return drop
+    log.warning("recipe.secrets_moved", file=drop.name, what="values were taken out of the recipe")
+    sha256 = hashlib.sha256(text).hexdigest()
+    return replace(drop, data=text, sha256=sha256, is_rewritten=True)

@@ -7,7 +7,7 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -63,6 +63,7 @@ class Performing:
         closing: Closing,
         next_attempt: Callable[[Job, float], Job],
         ship_of: Callable[[Job], tuple[str, ...]],
+        secrets_of: Callable[[Job], Awaitable[Mapping[str, str]]],
         patience: Mapping[str, float],
         metrics: Metrics,
         clock: Callable[[], float],
@@ -74,6 +75,7 @@ class Performing:
         self.closing = closing
         self.next_attempt = next_attempt
         self.ship_of = ship_of
+        self.secrets_of = secrets_of
         self.patience = patience
         self.metrics = metrics
         self.clock = clock
@@ -140,6 +142,7 @@ class Performing:
             targets=job.bindings,
             make_run_dir=run.dir_made_at is None,
             ship=self.ship_of(job),
+            secrets=await self.secrets_of(job),
             job_record=job_record(job),
             run_record=run_record(run) if run.dir_made_at is None else "",
         )

@@ -11,6 +11,7 @@ from benchd.config import ClusterSettings, Settings
 from benchd.core.model import Job, Run
 from benchd.edge.archive import Archive
 from benchd.edge.inbox import Inbox
+from benchd.edge.keyring import Keyring
 from benchd.errors import RecipeError
 from benchd.intake import Intake
 from benchd.metrics import Metrics
@@ -45,6 +46,7 @@ def intake(place: Path, store: Shelf) -> Intake:
         catalog=CATALOG,
         ship={},
         archive=Archive(place / "runs"),
+        keyring=Keyring(place / "secrets"),
         metrics=Metrics(),
         clock=lambda: NOW,
     )

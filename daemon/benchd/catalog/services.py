@@ -241,8 +241,8 @@ def command_check(part: Part) -> Sequence[Complaint]:
 KINDS: tuple[ServiceKind, ...] = (
     ServiceKind(
         name="redis",
-        summary="Redis, or Valkey with `command: valkey-server`; data in the job directory; wants a "
-        "password when it has `secrets: {REDIS_PASSWORD: ...}`",
+        summary="Redis, or Valkey with `command: valkey-server`; data in the job directory; wants "
+        "a password when it has `secrets: {REDIS_PASSWORD: ...}`",
         image="docker://redis:7-alpine",
         payload=_redis_payload,
         parameters=_REDIS,

@@ -224,7 +224,8 @@ REMEMBER = "benchd_forget() { :; }"
 SECRETS = r"""benchd_secrets() {
     local file=$JOB/try-$TRY/secret.env
     if [ ! -e "$file" ]; then
-        [ -z "$1" ] || benchd_stop "the secrets $1 are not in $file any more"
+        [ -z "$1" ] || benchd_stop "the secrets ($1) are not in $file any more:" \
+            'what stood in the recipe itself is removed when its run ends; submit it again'
         return 0
     fi
     set -a

@@ -359,7 +359,7 @@ class Cluster:
 
     async def _endpoint(self, job: Job) -> Endpoint | None:
         """Return where the service answers; read again when it is of another id or span."""
-        if job.endpoint is not None and _fits(job, job.endpoint):
+        if job.endpoint is not None and witness.fits(job, job.endpoint):
             return job.endpoint
         place = await self.open()
         file = quote(f"{place.job_dir(job.run_id, job.token)}/endpoint.json")
@@ -369,7 +369,7 @@ class Cluster:
         if done.status == 93 or (done.status != 0 and parcels.MISSING not in done.stderr):
             raise Unreachable(f"{self.name}: cannot read {file}: {done.said()}")
         endpoint = witness.parse_endpoint(done.stdout)
-        return endpoint if endpoint is not None and _fits(job, endpoint) else None
+        return endpoint if endpoint is not None and witness.fits(job, endpoint) else None
 
     # --- fetch ------------------------------------------------------------------------------------
 
@@ -379,15 +379,15 @@ class Cluster:
         place, patient = await self.open(), parcels.may_still_come(job, self._clock(), grace)
         return await parcels.fetch(self._remote, place, job, patient=patient)
 
+    async def forget(self, jobs: Sequence[Job]) -> None:
+        """Remove the secrets that ended jobs may have left."""
+        await parcels.forget(self._remote, await self.open(), jobs)
+
     async def log(self, job: Job, stream: str, offset: int, limit: int) -> bytes:
         """Return a piece of a job's output; a negative ``offset`` counts from the end."""
         return await parcels.log(
             self._remote, await self.open(), job, stream, offset=offset, limit=limit
         )
-
-
-def _fits(job: Job, endpoint: Endpoint) -> bool:
-    return endpoint.slurm_id == job.slurm_id and endpoint.generation == job.generation
 
 
 def _needs_claim(rows: Sequence[Observation]) -> bool:

@@ -62,6 +62,7 @@ class Drop:
     uid: int  # whose file it is
     signature: Signature
     problem: str | None = None
+    is_rewritten: bool = False  # ``data`` is what may be kept of the file, not what stands in it
 
 
 def run_id(instance: str, drop: Drop, cluster: str = "") -> str:
@@ -98,7 +99,7 @@ class Inbox:
         return await asyncio.to_thread(self._scan)
 
     async def accept(self, drop: Drop, run_ids: Sequence[str]) -> None:
-        """Move the file of recorded runs to ``accepted/<run>-<name>``."""
+        """Move the file of recorded runs to ``accepted/<run>-<name>``, as far as it may be kept."""
         target = self.directory / "accepted" / f"{'+'.join(run_ids)}-{drop.name}"
         await asyncio.to_thread(self._move, drop, target)
 
@@ -173,7 +174,11 @@ class Inbox:
         try:
             if _is_there(drop):
                 target.parent.mkdir(mode=0o755, exist_ok=True)
-                drop.path.rename(target)
+                if drop.is_rewritten:
+                    target.write_bytes(drop.data)
+                    drop.path.unlink()
+                else:
+                    drop.path.rename(target)
         except OSError as error:
             self._give_up(drop, error)
 

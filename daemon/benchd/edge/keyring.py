@@ -19,12 +19,16 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+import structlog
+
 from benchd.core import paths
 from benchd.core.model import Job
 from benchd.core.secrets import TICKET, literals, sources
 from benchd.core.spec import Recipe, Role, Secret
 from benchd.edge import login
 from benchd.errors import UserError
+
+log = structlog.get_logger()
 
 # Service or client -> variable -> value.
 Values = dict[str, dict[str, str]]
@@ -67,9 +71,10 @@ class Keyring:
     async def of(self, job: Job) -> dict[str, str]:
         """Return what a job is told: its own secrets, then its services'; the first of a name wins.
 
-        ``UserError`` when one is gone that nobody but the recipe's author knows.
+        One that is gone for ever is left out: the try may have been sent when it was still there,
+        and if not, the job's own script says what is missing.
         """
-        targets = [(binding.token.split("-")[1], binding.name) for binding in job.bindings]
+        targets = [(_run_of(binding.token), binding.name) for binding in job.bindings]
         if not job.spec.secrets and not any(run in self._held for run, _ in targets):
             return {}
         async with self._lock:
@@ -98,7 +103,10 @@ class Keyring:
         own = values.get(job.name, {})
         missing = {name: how for name, how in job.spec.secrets.items() if name not in own}
         if missing:  # an attempt after the run's end, when all was removed
-            own = {**own, **_found(job.name, missing, is_service=job.role is Role.SERVICE)}
+            try:
+                own = {**own, **_found(job.name, missing, is_service=job.role is Role.SERVICE)}
+            except UserError as error:
+                log.warning("secrets.missing", error=str(error), **job.log_context())
         told = dict(own)
         for run_id, name in targets:
             told = {**self._read(run_id).get(name, {}), **told}
@@ -109,7 +117,10 @@ class Keyring:
     def _read(self, run_id: str) -> Values:
         if run_id not in self._held:
             return {}
-        values: Values = json.loads(self._file(run_id).read_bytes())
+        try:
+            values: Values = json.loads(self._file(run_id).read_bytes())
+        except FileNotFoundError:  # somebody tidied up
+            return {}
         return values
 
     def _write(self, run_id: str, values: Values) -> None:
@@ -123,6 +134,10 @@ class Keyring:
             os.fsync(file.fileno())
         draft.replace(self._file(run_id))
         self._held.add(run_id)
+
+
+def _run_of(token: str) -> str:
+    return token.partition("-")[2].partition("-")[0]
 
 
 def _resolved(recipe: Recipe, uid: int) -> Values:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 from shlex import quote
 
@@ -28,6 +28,8 @@ _FILES = 10_000
 GRACE = 120.0
 # The same on a test installation, whose file system is this machine's.
 TESTBED_GRACE = 5.0
+# Jobs whose secrets are removed by one command: some 20 KiB of paths, a login shell takes 128.
+_AT_ONCE = 100
 # Exit statuses of a script that did not do the job's work: a twin, or no fence to be had.
 NOT_THE_WORK = frozenset({75, 78})
 # How programs say that there is no such file; the other errors of a read may pass.
@@ -108,6 +110,18 @@ async def fetch(
     for name in ("out", "err"):
         files[name] = await _tail(remote, place, job, name, patient=patient)
     return Fetched(files=files, truncated=truncated or cut or failed)
+
+
+async def forget(remote: Remote, place: Place, jobs: Sequence[Job]) -> None:
+    """Remove the secrets that ended jobs may have left: one that never started, or was killed."""
+    for portion in range(0, len(jobs), _AT_ONCE):
+        files = " ".join(
+            f"{quote(place.job_dir(job.run_id, job.token))}/try-*/secret.env"
+            for job in jobs[portion : portion + _AT_ONCE]
+        )
+        done = await remote.run(f"rm -f -- {files}", op="forget")
+        if done.status != 0:
+            raise Unreachable(f"{remote.name}: cannot remove secrets: {done.said()}")
 
 
 def _packing(place: Place, job: Job, limit: int) -> str:

@@ -134,3 +134,8 @@ def _object(data: bytes) -> dict[str, object]:
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def fits(job: Job, endpoint: Endpoint) -> bool:
+    """Tell whether an endpoint is of the job's present life."""
+    return endpoint.slurm_id == job.slurm_id and endpoint.generation == job.generation
