@@ -78,6 +78,7 @@ class Engine:
         self.clock = clock
         self.heartbeat = heartbeat
         self.performer: Performer | None = None
+        self.draining = False  # submit nothing new; see ``World``
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._not_before: dict[str, float] = {}
         self._woken = asyncio.Event()
@@ -115,7 +116,7 @@ class Engine:
         """Return everything ``decide`` sees."""
         runs, jobs, valid = await self.store.world()
         views = {name: pacing.view() for name, pacing in self.pacings.items()}
-        return World(runs=runs, jobs=jobs, valid=valid, clusters=views)
+        return World(runs=runs, jobs=jobs, valid=valid, clusters=views, draining=self.draining)
 
     def wake(self) -> None:
         """Look at the world now rather than at the next turn."""

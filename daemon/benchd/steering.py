@@ -9,36 +9,23 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 
 from benchd import __version__
-from benchd.api.control import ClusterStatus, DaemonStatus, Stream
+from benchd.api.control import DaemonStatus, Stream
 from benchd.core.effects import World
 from benchd.core.model import TERMINAL, CancelWhy, Event, Evidence, Job, Run, Trigger
 from benchd.core.policy import own_services
 from benchd.core.spec import Role
 from benchd.core.view import ended_well, index
 from benchd.core.waiting import waiting_for
-from benchd.edge.cluster import Cluster
-from benchd.edge.shell import Shell
 from benchd.edge.store import Store
 from benchd.engine import Engine
-from benchd.errors import UserError
+from benchd.errors import NeedsHuman, UserError
 from benchd.intake import Intake
-from benchd.pacing import Pacing
 from benchd.perform import Performing
-
-
-@dataclass(slots=True)
-class Site:
-    """Everything about one cluster that lives in this process."""
-
-    name: str
-    shell: Shell
-    cluster: Cluster
-    pacing: Pacing
-    facts: dict[str, str] = field(default_factory=dict)
+from benchd.site import Site
 
 
 class Steering:
@@ -165,28 +152,16 @@ class Steering:
             state_dir=str(self.state_dir),
             inbox=str(self.state_dir / "inbox"),
             store_writable=self.store.writable,
-            clusters=[self._site_status(site) for site in self.sites.values()],
-        )
-
-    def _site_status(self, site: Site) -> ClusterStatus:
-        pacing, cluster = site.pacing, site.cluster
-        link = "paused" if pacing.paused else cluster.link_state
-        return ClusterStatus(
-            name=site.name,
-            link=link,
-            detail=pacing.paused or cluster.trouble or "",
-            paused=pacing.paused is not None,
-            circuit_open=cluster.circuit_open,
-            last_poll_at=pacing.last_poll_at,
-            next_poll_at=pacing.view().next_poll_at,
-            budget_tokens=cluster.budget_tokens,
-            logins=cluster.logins,
+            clusters=[site.status(self.clock()) for site in self.sites.values()],
         )
 
     async def log(self, token: str, stream: Stream, offset: int, limit: int) -> bytes:
         """Return a piece of a job's output."""
         job = await self._job(token)
-        return await self._site(job.cluster).cluster.log(job, stream, offset, limit)
+        site = self._site(job.cluster)
+        if site.pacing.paused:  # a log is no reason to knock where nothing is to be sent
+            raise NeedsHuman(f"{site.name} is paused: {site.pacing.paused}")
+        return await site.cluster.log(job, stream, offset, limit)
 
     async def pause(self, cluster: str) -> None:
         """Send nothing to this cluster until it is resumed; survives a restart."""
@@ -199,12 +174,10 @@ class Steering:
         """Go on, also after an authentication failure or another daemon's epoch."""
         site = self._site(cluster)
         await self.store.set_meta(f"paused:{cluster}", "")
-        site.shell.resume()
         if take_over:
             site.cluster.take_over()
             site.pacing.is_open = False
-        site.pacing.paused = None
-        site.pacing.reached()
+        site.resume()
         self.engine.wake()
 
     def _site(self, name: str) -> Site:
@@ -216,12 +189,17 @@ class Steering:
         """Return what benchd waits for now, in a sentence."""
         job = await self._job(token)
         site = self.sites.get(job.cluster)
-        said = waiting_for(job, await self.engine.look(), self.clock())
-        if site is None or not said:
+        world = await self.engine.look()
+        if job.is_terminal and all(run.id != job.run_id for run in world.runs):
+            rows = tuple(await self.store.jobs(run=job.run_id))  # of a run that is over
+            world = replace(world, runs=(), jobs=rows)
+            return waiting_for(job, world, self.clock())
+        said = waiting_for(job, world, self.clock())
+        if site is None or job.is_terminal:
             return said
         if site.pacing.paused:
             return f"cluster {job.cluster} is paused: {site.pacing.paused}"
-        trouble = site.cluster.trouble
+        trouble = site.trouble()
         return f"cluster {job.cluster} cannot be reached: {trouble}" if trouble else said
 
     def wake(self) -> None:

@@ -7,6 +7,7 @@ import pytest
 from benchd.api.views import job_id
 from benchd.api.why import explain
 from benchd.core.model import CancelWhy, Evidence, Job, JobState, Transition
+from benchd.core.spec import RestartPolicy
 from support.builders import CREATED_AT, client, service
 
 NOW = CREATED_AT + 60.0
@@ -50,7 +51,8 @@ def test_a_pending_job_says_what_it_waits_for() -> None:
     [
         (
             client(state=JobState.FAILED, why="TIMEOUT"),
-            "What to do: its time limit was reached: raise resources.time, or do less in one job.",
+            "What to do: its time limit was reached: raise resources.time, do less in one job, or "
+            "set restart.more_time.",
         ),
         (
             service(state=JobState.FAILED, why="NOT_READY", detail="connection refused"),
@@ -143,3 +145,10 @@ def test_health_moves_are_told_in_words() -> None:
     assert explain(job, moves, NOW, "")[2] == (
         "+9.0s  STARTING → READY: the service answers (probe, “+PONG”)."
     )
+
+
+def test_a_failed_job_says_what_follows() -> None:
+    """Where another attempt follows, nobody is told to do anything."""
+    failed = service(state=JobState.FAILED, why="NODE_FAIL", restart=RestartPolicy(max_attempts=2))
+    told = explain(failed, [], NOW, "it is followed by attempt 2 in 40s: x")
+    assert ["It failed: NODE_FAIL.", "Next: it is followed by attempt 2 in 40s: x."] == told[-2:]

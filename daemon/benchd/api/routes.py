@@ -227,7 +227,7 @@ class Routes:
     async def _job_answer(self, token: str) -> web.Response:
         job = await self._find().job(token)
         view: View = job_detail(job)
-        view["waiting"] = "" if job.is_terminal else await self.control.waiting(token)
+        view["waiting"] = await self.control.waiting(token)
         view["transitions"] = [transition_view(t) for t in await self.reads.transitions(token)]
         return answer("job", view)
 
@@ -235,7 +235,7 @@ class Routes:
         """Return the chain of transitions with evidence, and what benchd waits for, in words."""
         job = await self._find().job(request.match_info["id"])
         rows = await self.reads.transitions(job.token)
-        waiting = "" if job.is_terminal else await self.control.waiting(job.token)
+        waiting = await self.control.waiting(job.token)
         return answer(
             "why",
             {

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from benchd.api.views import job_id
 from benchd.core.model import CancelWhy, Job, JobState, Readiness, Transition
+from benchd.core.restart import is_retried
 from benchd.core.spec import Role
 from benchd.core.tally import how_it_ended
 
@@ -52,9 +53,15 @@ _ASKED = {
 }
 
 _ADVICE = {
-    "TIMEOUT": "its time limit was reached: raise resources.time, or do less in one job",
-    "OUT_OF_MEMORY": "it used more memory than it had asked for: raise resources.mem",
-    "NODE_FAIL": "the node failed, not the job: run `benchctl retry {id}`",
+    "TIMEOUT": "its time limit was reached: raise resources.time, do less in one job, or set "
+    "restart.more_time",
+    "OUT_OF_MEMORY": "it used more memory than it had asked for: raise resources.mem, or set "
+    "restart.more_memory",
+    "NODE_FAIL": "the node failed, not the job: run `benchctl retry {id}`, which avoids that node",
+    "LAUNCH_FAILED": "its node could not start it, not the job's fault: run `benchctl retry {id}`, "
+    "which avoids that node",
+    "NEVER_STARTED": "Slurm forgot it before it started, and it cannot start any more: run "
+    "`benchctl retry {id}`",
     "BOOT_FAIL": "the node did not boot, not the job's fault: run `benchctl retry {id}`",
     "PREEMPTED": "a job of higher priority took its place: retry it, or use another qos",
     "DEADLINE": "Slurm's deadline for it passed before it ended",
@@ -78,7 +85,7 @@ _ADVICE = {
 def explain(job: Job, transitions: Sequence[Transition], now: float, waiting: str) -> list[str]:
     """Return the job's story in sentences: what it is, each move with evidence, and what is next.
 
-    ``waiting`` is the daemon's own word on what it waits for; it is empty when the job is over.
+    ``waiting`` is the daemon's own word on what it waits for, or on what follows what is over.
     """
     lines = [_headline(job, now), f"Recorded at {_clock(job.created_at)} from run {job.run_id}."]
     lines += [_move(row, job.created_at) for row in transitions]
@@ -86,7 +93,7 @@ def explain(job: Job, transitions: Sequence[Transition], now: float, waiting: st
         missing = _span(now - job.missing_since)
         lines.append(f"Slurm has not known it for {missing}; that alone moves nothing yet.")
     if job.is_terminal:
-        return lines + _ending(job)
+        return lines + _ending(job) + ([f"Next: {_sentence(waiting)}"] if waiting else [])
     if job.cancel_why is not None:
         lines.append(f"Its end is wanted: {_ASKED[job.cancel_why]}.")
     if job.state is JobState.PENDING and job.reason:
@@ -156,6 +163,8 @@ def _ending(job: Job) -> list[str]:
 
 def _failure(job: Job) -> list[str]:
     lines = [f"It failed: {_sentence(job.detail or _cause(job))}"]
+    if is_retried(job):
+        return lines
     advice = _ADVICE.get(
         job.why or "", "see `benchctl logs {id}` and `benchctl logs {id} --stderr`"
     )

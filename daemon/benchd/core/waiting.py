@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from benchd.core.effects import World
-from benchd.core.model import Job, JobState, Readiness
-from benchd.core.policy import own_services
+from benchd.core.model import Job, JobState, Readiness, SubState
+from benchd.core.policy import is_followed, own_services, quota_reached, span
+from benchd.core.restart import why_not_again
 from benchd.core.slurm import reason_class
 from benchd.core.spec import Role
-from benchd.core.view import Index, index
+from benchd.core.view import Index, index, slot_of
 
 
 def waiting_for(job: Job, world: World, now: float) -> str:
-    """Return what has to happen before this job moves; empty for a job that is over."""
+    """Return what has to happen before this job moves; of one that is over, what follows it."""
+    arranged = index(world, now)
     if job.is_terminal:
-        return ""
+        return after_end(job, arranged)
     view = world.clusters.get(job.cluster)
     if view is None:
         return f"cluster {job.cluster} is not in the configuration any more"
@@ -24,7 +26,6 @@ def waiting_for(job: Job, world: World, now: float) -> str:
     if job.missing_since is not None:
         missing = now - job.missing_since
         return f"Slurm has not known it for {missing:.0f} s; it counts as LOST only beyond patience"
-    arranged = index(world, now)
     if job.state is JobState.CREATED:
         return _created(job, arranged, now)
     if job.state is JobState.SUBMITTED:
@@ -34,26 +35,74 @@ def waiting_for(job: Job, world: World, now: float) -> str:
     return _running(job)
 
 
+def after_end(job: Job, index: Index) -> str:
+    """Return which attempt follows a job that is over, or why none does."""
+    later = [row for row in index.world.jobs if slot_of(row) == slot_of(job)]
+    follower = next((row for row in later if row.attempt == job.attempt + 1), None)
+    if follower is not None:
+        begins = _begins_in(follower, index.now)
+        when = f" in {begins}{_elsewhere(follower)}" if begins else ""
+        return f"it is followed by attempt {follower.attempt}{when}: {follower.token}"
+    if is_followed(job, index):
+        why = "" if why_not_again(job) is None else ", because its service had failed it"
+        return f"it is tried again as attempt {job.attempt + 1}{why}"
+    if job.state is not JobState.FAILED:
+        return ""
+    run = index.runs.get(job.run_id)
+    asked = run is not None and run.cancel_requested_at is not None
+    why_not = why_not_again(job) or ("its run was cancelled" if asked else "its run is over")
+    return f"it is not tried again: {why_not}"
+
+
+def _begins_in(job: Job, now: float) -> str:
+    """Return how long a job that was never sent still pauses; empty when it does not."""
+    waits = job.state is JobState.CREATED and not job.is_attempted and job.not_before > now
+    return span(max(job.not_before - now, 1.0)) if waits else ""
+
+
+def _elsewhere(job: Job) -> str:
+    return f" on other nodes than {', '.join(job.spec.avoid)}" if job.spec.avoid else ""
+
+
 def _created(job: Job, index: Index, now: float) -> str:
     if job.attempted_at is not None:
         return "it was sent, but the answer was lost; finding out whether Slurm has it"
+    if index.world.draining:
+        return "benchd is draining and submits nothing new; `benchctl drain --off` goes on"
+    if begins := _begins_in(job, now):
+        earlier = [r for r in index.world.jobs if slot_of(r) == slot_of(job)]
+        before = next((r for r in earlier if r.attempt == job.attempt - 1), None)
+        ended = f": attempt {before.attempt} ended {before.why}" if before is not None else ""
+        return f"attempt {job.attempt} begins in {begins}{_elsewhere(job)}{ended}"
     if job.not_before > now:
         why = f": {job.detail}" if job.detail else ""
         return f"Slurm refused it for now; next try in {job.not_before - now:.0f} s{why}"
     if job.role is Role.SERVICE:
-        return "about to be submitted, as soon as the cluster's job limit allows"
+        return _service_created(job, index)
     for service in own_services(job, index):
-        if service.readiness is not Readiness.READY:
-            return f"service {service.name} is {_said(service)}; it has to answer first"
+        if service.readiness is not Readiness.READY or service.substate is SubState.SUSPENDED:
+            return f"service {service.name} is {_said(service, index)}; it has to answer first"
     for target in job.spec.targets:
         if target.point is None and not index.external[job.cluster, target.name]:
             return f"no service called {target.name} runs on {job.cluster} yet"
     return "its service is busy with another measurement; one at a time"
 
 
-def _said(service: Job) -> str:
+def _service_created(job: Job, index: Index) -> str:
+    held = quota_reached(job, index)
+    if held is None:
+        return "about to be submitted, as soon as the cluster's job limit allows"
+    return (
+        f"held back: {held.token} waits for a limit on your jobs together ({held.reason}), "
+        "and more jobs would only wait beside it"
+    )
+
+
+def _said(service: Job, index: Index) -> str:
     if service.state is JobState.RUNNING:
-        return f"RUNNING and {service.readiness}"
+        return f"RUNNING and {service.substate or service.readiness}"
+    if service.is_terminal:
+        return f"{service.state} ({service.why}), {after_end(service, index)}"
     reason = f" ({service.reason})" if service.reason else ""
     return f"{service.state}{reason}"
 
@@ -67,6 +116,8 @@ def _pending(job: Job) -> str:
 def _running(job: Job) -> str:
     if job.role is Role.CLIENT:
         return "measuring; its result is fetched when Slurm shows its end"
+    if job.substate is SubState.SUSPENDED:
+        return "Slurm has suspended it; it is looked at again when Slurm lets it go on"
     if job.readiness is Readiness.READY:
         return "it answers; it stays up while a client needs it"
     if job.readiness is Readiness.UNREADY:

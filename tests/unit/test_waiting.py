@@ -1,0 +1,117 @@
+"""What benchd says it waits for, and what it says follows a job that is over."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from benchd.core.effects import ClusterView, World
+from benchd.core.model import Binding, CancelWhy, Job, JobState, Readiness, Run, SubState
+from benchd.core.plan import decide
+from benchd.core.spec import RestartPolicy
+from benchd.core.waiting import waiting_for
+from support.builders import CREATED_AT as T0
+from support.builders import client, run, service
+
+NOW = T0 + 1000.0
+AGAIN = RestartPolicy(max_attempts=3)
+VIEW = ClusterView(name="alpha", last_poll_at=NOW, next_poll_at=NOW + 60)
+
+
+def world(*jobs: Job, runs: tuple[Run, ...] = (run(),), **over: object) -> World:
+    """Return a world of one run on one cluster."""
+    facts: dict[str, object] = {"valid": {}, "clusters": {"alpha": VIEW}, **over}
+    return World(runs=runs, jobs=jobs, **facts)
+
+
+def failed(why: str, **over: object) -> Job:
+    """Return a service that ended so on node n3."""
+    facts = {"state": JobState.FAILED, "why": why, "nodes": "n3", "restart": AGAIN, "tries": 1}
+    return service(**{**facts, **over})
+
+
+def test_a_failed_job_names_the_attempt_that_follows_and_when() -> None:
+    """The pause is told in seconds, and the nodes that are avoided by name."""
+    dead = failed("NODE_FAIL")
+    second = service(attempt=2, avoid=("n3",), not_before=NOW + 40, restart=AGAIN)
+    expected = f"it is followed by attempt 2 in 40s on other nodes than n3: {second.token}"
+    assert expected == waiting_for(dead, world(dead, second), NOW)
+
+
+def test_an_attempt_that_pauses_says_after_what() -> None:
+    """It was not refused: its predecessor failed."""
+    dead = failed("NODE_FAIL")
+    second = service(attempt=2, avoid=("n3",), not_before=NOW + 40, restart=AGAIN)
+    expected = "attempt 2 begins in 40s on other nodes than n3: attempt 1 ended NODE_FAIL"
+    assert expected == waiting_for(second, world(dead, second), NOW)
+
+
+def test_a_refused_job_says_that_slurm_refused_it() -> None:
+    """Its pause is another one than that between attempts."""
+    refused = service(tries=1, submit_failures=1, not_before=NOW + 15, detail="QOS limit")
+    expected = "Slurm refused it for now; next try in 15 s: QOS limit"
+    assert expected == waiting_for(refused, world(refused), NOW)
+
+
+@pytest.mark.parametrize(
+    ("job", "said"),
+    [
+        (failed("NODE_FAIL"), "it is tried again as attempt 2"),
+        (failed("OUT_OF_MEMORY"), "it is not tried again: the same mem would not do again"),
+        (failed("NODE_FAIL", attempt=3), "it is not tried again: this was attempt 3"),
+        (failed("HOPELESS"), "it is not tried again: it can never start"),
+    ],
+)
+def test_the_decision_about_a_failed_job_is_told_with_its_reason(job: Job, said: str) -> None:
+    """Whether it is tried again or not."""
+    assert waiting_for(job, world(job), NOW).startswith(said)
+
+
+def test_nothing_of_a_cancelled_run_is_tried_again() -> None:
+    """Whatever its policy would allow."""
+    dead, stopped = failed("NODE_FAIL"), run(cancel_requested_at=NOW)
+    said = waiting_for(dead, world(dead, runs=(stopped,)), NOW)
+    assert "it is not tried again: its run was cancelled" == said
+
+
+def test_a_client_that_its_service_failed_follows_it() -> None:
+    """It was cancelled, and is no failure of its own."""
+    up = service(attempt=2)
+    bound = Binding(name="redis", token="old", generation=0, host="n1", ports=())
+    hit = client(state=JobState.CANCELLED, cancel_why=CancelWhy.SIBLING, bindings=(bound,))
+    said = waiting_for(hit, world(up, hit), NOW)
+    assert "it is tried again as attempt 2, because its service had failed it" == said
+
+
+def test_what_went_well_has_nothing_to_follow() -> None:
+    """A completed job waits for nothing."""
+    assert "" == waiting_for(client(state=JobState.COMPLETED), world(), NOW)
+
+
+def test_draining_holds_what_was_never_sent_and_says_so() -> None:
+    """What was sent is settled all the same."""
+    new, sent = service(), service(name="b", tries=1, attempted_at=T0)
+    seen = world(new, sent, draining=True)
+    assert [sent.token] == [effect.token for effect in decide(seen, NOW)]
+    assert "benchd is draining" in waiting_for(new, seen, NOW)
+
+
+def test_a_service_is_held_back_while_another_waits_for_the_same_quota() -> None:
+    """More of them would only wait beside it; another account is another quota."""
+    queued = service(state=JobState.PENDING, slurm_id="7", reason="QOSMaxJobsPerUserLimit")
+    held, free = service(name="b"), service(name="c", resources={"account": "other"})
+    seen = world(replace(queued, tries=1, attempted_at=T0, submitted_at=NOW), held, free)
+    assert [free.token] == [effect.token for effect in decide(seen, NOW)]
+    said = waiting_for(held, seen, NOW)
+    assert f"held back: {queued.token} waits for a limit" in said
+    assert "QOSMaxJobsPerUserLimit" in said
+
+
+def test_a_suspended_service_is_said_to_be() -> None:
+    """Nobody expects an answer from it, nor from what waits for it."""
+    asleep = service(state=JobState.RUNNING, substate=SubState.SUSPENDED, readiness=Readiness.READY)
+    assert "Slurm has suspended it" in waiting_for(asleep, world(asleep), NOW)
+    waiting = client()
+    said = waiting_for(waiting, world(asleep, waiting), NOW)
+    assert "service redis is RUNNING and suspended; it has to answer first" == said
