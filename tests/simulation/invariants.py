@@ -1,0 +1,244 @@
+"""What must be true of every history, looked at after every life of the daemon and at the end.
+
+Two books are compared: the daemon's (its database), and the truth (what the site saw happen).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchd.core.lifecycle import TABLE
+from benchd.core.model import JobState, Readiness, Trigger
+from benchd.core.readiness import TABLE as HEALTH
+from benchd.edge.store import rows
+from simulation.machine import CLUSTER, Machine
+
+TERMINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
+# (trigger, from, to): every move there is.
+MOVES = frozenset(
+    {
+        (str(row.trigger), str(source), str(row.target or source))
+        for row in TABLE
+        for source in row.sources
+    }
+    | {("intended", "CREATED", "CREATED")}
+    | {("collected", word, word) for word in TERMINAL}
+    | {("probed", str(word), str(word)) for word in Readiness}
+    | {("probed", str(row.source), str(row.target)) for row in HEALTH}
+)
+_STATES = frozenset(str(state) for state in JobState)
+# Columns that a history does not determine, and the revision, which it numbers.
+_COMPARED = tuple(
+    name for name in rows.JOB_COLUMNS if name not in {*rows.VOLATILE, "rev", "script"}
+)
+# Log lines that say that benchd itself was wrong.
+_OWN_FAULTS = frozenset({"effect.failed", "poll.row", "result.unreadable"})
+# Two witnesses are named when an absence counts.
+_BOTH = frozenset({"squeue and sacct", "squeue and exit.json"})
+
+
+class Violation(AssertionError):
+    """A history that must not be."""
+
+
+@dataclass(slots=True)
+class Told:
+    """What the moves of one job add up to so far."""
+
+    values: dict[str, Any]
+    rev: int = 0
+    state: str = "CREATED"
+    intended: dict[int, float] = field(default_factory=dict)  # try -> the true time by which
+    ended_at: float | None = None  # the true time by which it was over in the books
+    ended_by: str = ""
+
+
+class Judge:
+    """Follows one history."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._told: dict[str, Told] = {}
+        self._runs: dict[str, str | None] = {}
+        self._moves = 0
+        self._seen = 0  # of what the site queued
+        self._lines = 0
+        self._births: list[float] = []  # of the daemon's lives
+        self._spent = 0
+
+    def look(self) -> None:
+        """Compare the books with themselves and with the truth; raise ``Violation``."""
+        wrong = [
+            *self._runs_kept(),
+            *self._histories(),
+            *self._rows(),
+            *self._tries(),
+            *self._payloads(),
+            *self._own_faults(),
+            *self._not_understood(),
+        ]
+        if wrong:
+            raise Violation("; ".join(wrong))
+
+    def end(self) -> None:
+        """Look once more when all is over."""
+        self.look()
+        wrong = [*self._budget(), *self._outcomes()]
+        if wrong:
+            raise Violation("; ".join(wrong))
+
+    # --- the books alone --------------------------------------------------------------------------
+
+    def _runs_kept(self) -> Iterator[str]:
+        """Find accepted recipes that were lost, and runs that ended and go on."""
+        found = {
+            row["id"]: row["outcome"]
+            for row in self._machine.disk.execute("SELECT id, outcome FROM runs")
+        }
+        for run, outcome in self._runs.items():
+            if run not in found:
+                yield f"run {run} is gone"
+            elif outcome is not None and found[run] != outcome:
+                yield f"run {run} ended as {outcome}, now {found[run]}"
+        self._runs = found
+
+    def _histories(self) -> Iterator[str]:
+        """Find gaps between moves, moves that are not in the table, and ends that were left."""
+        now = self._machine.world.agenda.now
+        new = self._machine.disk.execute(
+            "SELECT * FROM transitions WHERE id > ? ORDER BY id", (self._moves,)
+        ).fetchall()
+        for row in new:
+            self._moves = row["id"]
+            token, rev, trigger = row["token"], row["rev"], row["trigger"]
+            told = self._told.get(token) or self._born(token)
+            old, new_word = row["old"], row["new"]
+            if rev != told.rev + 1:
+                yield f"{token}: revision {rev} follows {told.rev}"
+            if (trigger, old, new_word) not in MOVES:
+                yield f"{token}: no row of the table is {trigger}: {old} -> {new_word}"
+            if old in _STATES and old != told.state:
+                yield f"{token}: {trigger} came from {old}, it was {told.state}"
+            if told.state in TERMINAL and trigger != "collected":
+                yield f"{token}: {trigger} after {told.state}"
+            changed = json.loads(row["changes"])
+            told.rev = rev
+            told.values.update(changed)
+            if new_word in _STATES:
+                told.state = new_word
+            if trigger == "intended":
+                told.intended[changed["tries"]] = now
+            if told.state in TERMINAL and told.ended_at is None:
+                told.ended_at, told.ended_by = now, trigger
+                yield from self._absence(row)
+
+    def _absence(self, row: Any) -> Iterator[str]:
+        if row["trigger"] != Trigger.NOT_SEEN:
+            return
+        source = json.loads(row["evidence"])["source"]
+        if source not in _BOTH:
+            yield f"{row['token']}: ended by absence, on the word of {source!r} alone"
+
+    def _born(self, token: str) -> Told:
+        row = self._machine.disk.execute("SELECT * FROM jobs WHERE token = ?", (token,)).fetchone()
+        values = {**rows._DEFAULTS, **{c: row[c] for c in rows.FIXED if c != "script"}}
+        values.update(json.loads(row["born"]))
+        told = self._told[token] = Told(values)
+        return told
+
+    def _rows(self) -> Iterator[str]:
+        """Find rows that are not what their history adds up to."""
+        for row in self._machine.disk.execute("SELECT * FROM jobs"):
+            token = row["token"]
+            told = self._told.get(token) or self._born(token)
+            if row["rev"] != told.rev:
+                yield f"{token}: revision {row['rev']} in the row, {told.rev} in its history"
+            wrong = [c for c in _COMPARED if row[c] != told.values[c]]
+            if wrong:
+                yield f"{token}: {', '.join(wrong)} are not what the history says"
+
+    # --- the books and the truth ------------------------------------------------------------------
+
+    def _tries(self) -> Iterator[str]:
+        """Find tries that were queued twice, or were never announced."""
+        site = self._machine.world.site
+        if len(site.accepted) == self._seen:
+            return
+        self._seen = len(site.accepted)
+        counted = Counter((each.token, each.k) for each in site.accepted)
+        for (token, k), times in counted.items():
+            if times > 1:
+                yield f"{token}: try {k} was queued {times} times"
+        for each in site.accepted:
+            told = self._told.get(each.token)
+            if told is None:
+                yield f"{each.token} is in Slurm and in no book"
+            elif each.k not in told.intended:
+                yield f"{each.token}: try {each.k} is in Slurm and was never announced"
+
+    def _payloads(self) -> Iterator[str]:
+        """Find payloads that were started twice, or after their jobs were called off."""
+        site = self._machine.world.site
+        counted = Counter((each.token, each.generation) for each in site.starts)
+        for (token, generation), times in counted.items():
+            if times > 1:
+                yield f"{token}: its payload was started {times} times (generation {generation})"
+        for each in site.starts:
+            told = self._told.get(each.token)
+            if told is None or told.ended_at is None:
+                continue
+            if told.ended_by in {Trigger.PROVED_ABSENT, Trigger.CANCEL_REQUESTED}:
+                yield f"{each.token}: its payload was started, though {told.ended_by} ended it"
+
+    def _own_faults(self) -> Iterator[str]:
+        for at, _, event, values in self._machine.log[self._lines :]:
+            if event in _OWN_FAULTS:
+                said = values.get("exc_info") or values.get("error") or ""
+                yield f"benchd says {event} at {at:.0f} s {values.get('effect', '')} {said!r}"
+        self._lines = len(self._machine.log)
+        for why in self._machine.world.pauses:
+            if "epoch" in why:
+                yield f"benchd took itself for another: {why}"
+
+    def _not_understood(self) -> Iterator[str]:
+        for what in self._machine.world.site.misunderstood[:1]:
+            yield f"the simulation is too old: {what}"
+
+    # --- at the end -------------------------------------------------------------------------------
+
+    def _budget(self) -> Iterator[str]:
+        """Find moments at which Slurm was asked more than was agreed."""
+        budget = self._machine.settings.clusters[CLUSTER].budget
+        rate, limit = budget.rpc_per_minute / 60, 2.0 * budget.burst + _LEEWAY
+        births = [*self._machine.births, float("inf")]
+        level, last, life = 0.0, 0.0, 0
+        for at, program, cost in self._machine.world.site.rpcs:
+            while at >= births[life]:  # a new life begins with a full bucket
+                level, life = 0.0, life + 1
+            level = max(0.0, level - (at - last) * rate) + cost
+            last = at
+            if level > limit:
+                yield f"{program} at {at:.0f}: {level:.0f} RPCs beyond the budget's pace"
+                return
+
+    def _outcomes(self) -> Iterator[str]:
+        """Find clients that are COMPLETED, and were not in truth."""
+        done = {
+            (p.token, p.generation)
+            for p in self._machine.world.site.payloads
+            if p.status == 0 and p.ended_at is not None
+        }
+        for row in self._machine.disk.execute(
+            "SELECT token, generation FROM jobs WHERE role = 'client' AND state = 'COMPLETED'"
+        ):
+            if (row["token"], row["generation"]) not in done:
+                yield f"{row['token']} is COMPLETED, and its payload never ended well"
+
+
+# RPCs that may come on top of two bursts: what was under way when a life ended goes on beside the
+# next one's.
+_LEEWAY = 6.0
