@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Self
@@ -27,6 +27,7 @@ from benchd.edge import notify, pack
 from benchd.edge.archive import Archive
 from benchd.edge.cluster import Cluster
 from benchd.edge.inbox import Inbox
+from benchd.edge.leftovers import Leftovers
 from benchd.edge.keyring import Keyring
 from benchd.edge.local import LocalShell
 from benchd.edge.lock import Lock
@@ -41,6 +42,7 @@ from benchd.metrics import Metrics, replace_all
 from benchd.pacing import Pacing
 from benchd.perform import Performing
 from benchd.steering import Site, Steering
+from benchd.upkeep import DRAINING, Upkeep
 
 log = structlog.get_logger()
 
@@ -114,11 +116,13 @@ class Daemon:
             self.sites[name] = await self._site(name, settings)
             stack.push_async_callback(self.sites[name].shell.close)
         self._wire()
+        self.engine.draining = bool(await self.store.meta(DRAINING))
         await self._listen(stack)
 
     async def _listen(self, stack: AsyncExitStack) -> None:
         self.interface = Interface(
             control=self.steering,
+            keeping=self.upkeep,
             reads=self.store,
             registry=self.metrics.registry,
             clock=self.clock,
@@ -210,6 +214,26 @@ class Daemon:
             clock=self.clock,
             state_dir=self.state_dir,
             next_attempt=self.next_attempt,
+        )
+        self.upkeep = self._keeping(pacings)
+
+    def _keeping(self, pacings: Mapping[str, Pacing]) -> Upkeep:
+        left = {
+            name: Leftovers(
+                site.cluster.remote,
+                place=site.cluster.open,
+                instance=self.store.instance,
+                clock=self.clock,
+            )
+            for name, site in self.sites.items()
+        }
+        return Upkeep(
+            store=self.store,
+            engine=self.engine,
+            leftovers=left,
+            pacings=pacings,
+            clock=self.clock,
+            moving=self.steering.moving,
         )
 
     def next_attempt(self, job: Job, now: float) -> Job:

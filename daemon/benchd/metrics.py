@@ -171,6 +171,9 @@ class Metrics:
         self.event_loop_lag_seconds = Gauge(
             "benchd_event_loop_lag_seconds", "How late the event loop wakes.", registry=r
         )
+        self.strays = Gauge(
+            "benchd_strays", "Jobs of our name in Slurm that no book has.", ("cluster",), registry=r
+        )
         self.invariant_violations = Counter(
             "benchd_invariant_violations_total",
             "Things that must never happen.",

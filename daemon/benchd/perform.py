@@ -79,6 +79,7 @@ class Performing:
         self.patience = patience
         self.metrics = metrics
         self.clock = clock
+        self.strays: dict[str, frozenset[str]] = {}  # cluster -> Slurm ids that are in no book
         self._told: dict[str, float] = {}  # token -> when Slurm was told to end it; for pacing only
 
     async def perform(self, effect: Effect) -> float | None:
@@ -224,11 +225,14 @@ class Performing:
         """End what is over in the books and alive in Slurm; only report what is in no book."""
         known = await self.store.known([stray.token for stray in strays])
         over = sorted(token for token, state in known.items() if state in TERMINAL)
+        seen = self.strays.get(cluster, frozenset())
+        self.strays[cluster] = frozenset(s.slurm_id for s in strays if s.token not in known)
+        self.metrics.strays.labels(cluster).set(len(self.strays[cluster]))
         for stray in strays:
-            log.warning(
-                "job.stray", slurm_id=stray.slurm_id, name=stray.token, is_ended=stray.token in over
-            )
+            if stray.slurm_id in self.strays[cluster] - seen:
+                log.warning("job.stray", cluster=cluster, slurm_id=stray.slurm_id, name=stray.token)
         if over:
+            log.warning("job.over_but_alive", cluster=cluster, names=over)
             await self.clusters[cluster].end_by_name(over)
 
     async def _sealed(

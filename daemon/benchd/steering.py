@@ -6,6 +6,7 @@ a link is down.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -51,6 +52,7 @@ class Steering:
         self.clock = clock
         self.state_dir = state_dir
         self.next_attempt = next_attempt
+        self.moving = asyncio.Lock()  # held while a run is opened again; see ``Upkeep``
         self.started_at = clock()
 
     async def submit(
@@ -104,7 +106,8 @@ class Steering:
             what = "only what failed or has no valid result can be tried again"
             raise UserError(f"{target}: nothing to retry; {what}")
         new = [self.next_attempt(each, self.clock()) for each in wanted]
-        await self.store.reopen_run(run.id, new, self.clock())
+        async with self.moving:
+            await self.store.reopen_run(run.id, new, self.clock())
         self.engine.wake()
         return [each.token for each in new]
 
@@ -152,6 +155,8 @@ class Steering:
             state_dir=str(self.state_dir),
             inbox=str(self.state_dir / "inbox"),
             store_writable=self.store.writable,
+            draining=self.engine.draining,
+            strays={name: len(ids) for name, ids in self.performing.strays.items() if ids},
             clusters=[site.status(self.clock()) for site in self.sites.values()],
         )
 

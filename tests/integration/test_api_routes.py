@@ -258,6 +258,11 @@ async def test_wishes_reach_the_daemon(
         ("POST", "/v1/runs?name=a&set=b", b"name: x", (400, "as an assignment")),
         ("POST", "/v1/runs?name=a", b"x" * 300_000, (413, "too large")),
         ("POST", "/v1/clusters/beta/pause", None, (404, "there is no cluster 'beta'")),
+        ("POST", "/v1/drain", b"{}", (400, "on must be true or false")),
+        ("POST", "/v1/reap", b'{"cluster": 1}', (400, "cluster must be a name")),
+        ("POST", "/v1/gc", b'{"older_than": "soon"}', (400, "not a duration")),
+        ("POST", "/v1/gc", b'{"older_than": -1}', (400, "is no duration")),
+        ("POST", "/v1/clusters/alpha/adopt", b'{"slurm_id": "1;ls"}', (400, "no Slurm job id")),
     ],
 )
 async def test_a_mistake_is_answered_with_what_to_do(

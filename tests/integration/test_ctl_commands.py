@@ -22,6 +22,7 @@ from benchd.cli import ctl, follow
 from benchd.cli.tables import short_ids
 from benchd.cli.wire import NO_DAEMON, Daemon, Stop
 from benchd.core.model import Endpoint, JobState, Readiness, RunOutcome
+from benchd.errors import UserError
 from support.builders import CREATED_AT, RUN_ID, client, run, service
 from support.documents import result
 from support.house import REFUSAL, House
@@ -89,6 +90,11 @@ def benchctl(house: House, capsys: pytest.CaptureFixture[str]) -> Ctl:
         (["cancel", RUN_ID], f"ending {RUN_ID}-token"),
         (["cancel", "--all"], "nothing to do: no job is concerned"),
         (["retry", CLIENT.token], f"new {CLIENT.token}-a2"),
+        (["drain"], "draining: 2 jobs are seen to their end, 3 wait for `benchctl drain --off`"),
+        (["drain", "--off"], "submitting again: 3 jobs were held back"),
+        (["reap", "alpha"], "CLUSTER  SLURM ID  STATE    NODES"),
+        (["adopt", "alpha", "99"], "adopted "),
+        (["gc", "--dry-run"], "CLUSTER  RUN         NAME  DIRECTORY"),
     ],
 )
 async def test_a_command_answers_in_plain_text(benchctl: Ctl, words: list[str], first: str) -> None:
@@ -113,6 +119,10 @@ async def test_a_command_answers_in_plain_text(benchctl: Ctl, words: list[str], 
         (["cluster", "list"], "clusters"),
         (["cancel", RUN_ID], "cancelled"),
         (["logs", "17"], "log"),
+        (["drain"], "drain"),
+        (["reap", "alpha", "--dry-run"], "strays"),
+        (["adopt", "alpha", "99"], "adopted"),
+        (["gc", "--older-than", "36h"], "old-runs"),
     ],
 )
 async def test_every_command_speaks_json(benchctl: Ctl, words: list[str], schema: str) -> None:
@@ -159,6 +169,50 @@ def test_no_daemon_is_status_3(tmp_path: Path, capsys: pytest.CaptureFixture[str
     status = ctl.main(["status", "--socket", str(tmp_path / "no.sock")])
     said = capsys.readouterr().err
     assert (status, str(tmp_path / "no.sock") in said, "benchd run" in said) == (3, True, True)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("words", "wish"),
+    [
+        (["drain"], ("drain", "True")),
+        (["drain", "--off"], ("drain", "False")),
+        (["reap"], ("reap", "None", "False")),
+        (["reap", "alpha", "--dry-run"], ("reap", "alpha", "True")),
+        (["adopt", "alpha", "99"], ("adopt", "alpha", "99")),
+        (["gc"], ("gc", "604800.0", "False")),
+        (["gc", "--older-than", "36h", "--dry-run"], ("gc", "129600.0", "True")),
+    ],
+)
+async def test_upkeep_asks_for_what_was_typed(
+    house: House, benchctl: Ctl, words: list[str], wish: tuple[str, ...]
+) -> None:
+    """What would change something is only asked for when it was."""
+    await benchctl(*words)
+    assert [wish] == house.keeping.wishes
+
+
+@pytest.mark.asyncio
+async def test_reap_says_what_it_could_not_see(benchctl: Ctl) -> None:
+    """Then the answer is not complete, and the status is 1."""
+    answer = await benchctl("reap", "--dry-run")
+    assert (1, "benchctl: beta was not seen: cannot be reached\n") == (answer.status, answer.err)
+    assert "would be ended" in answer.out
+
+
+@pytest.mark.asyncio
+async def test_what_cannot_be_adopted_is_status_4(house: House, benchctl: Ctl) -> None:
+    """With the reason, and what to do instead."""
+    house.keeping.trouble = UserError("no run.json: end it with `benchctl reap alpha`")
+    said = "benchctl: no run.json: end it with `benchctl reap alpha`\n"
+    assert Answer(4, "", said) == await benchctl("adopt", "alpha", "99")
+
+
+@pytest.mark.asyncio
+async def test_status_tells_of_strays(benchctl: Ctl) -> None:
+    """Jobs that are in no book are counted, with the command that lists them."""
+    said = "2 jobs of our name are on alpha and in no book: see `benchctl reap alpha --dry-run`"
+    assert said in (await benchctl("status")).out
 
 
 @pytest.mark.asyncio

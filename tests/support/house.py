@@ -12,12 +12,21 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from benchd.api.control import ClusterStatus, DaemonStatus, Stream
+from benchd.api.control import (
+    Adopted,
+    ClusterStatus,
+    DaemonStatus,
+    Drained,
+    OldRun,
+    Stray,
+    Stream,
+    Swept,
+)
 from benchd.api.server import Interface
 from benchd.config import HttpSettings
 from benchd.core.model import Job, JobState, Run, Transition
 from benchd.errors import BenchdError, Mistake, RecipeError, UserError
-from support.builders import CREATED_AT, INSTANCE
+from support.builders import CREATED_AT, INSTANCE, RUN_ID
 
 NOW = CREATED_AT + 100.0
 
@@ -105,6 +114,8 @@ class MemoryControl:
             state_dir="/var/lib/benchd",
             inbox="/var/lib/benchd/inbox",
             store_writable=self.writable,
+            draining=False,
+            strays={"alpha": 2},
             clusters=[
                 ClusterStatus(
                     name="alpha",
@@ -142,11 +153,48 @@ class MemoryControl:
 
 
 @dataclass(slots=True)
+class MemoryKeeping:
+    """What upkeep would answer: one stray, one old run, and whatever is to be adopted."""
+
+    wishes: list[tuple[str, ...]] = field(default_factory=list)
+    trouble: BenchdError | None = None
+
+    async def drain(self, on: bool) -> Drained:
+        self.wishes.append(("drain", str(on)))
+        return Drained(draining=on, waiting=3, sent=2)
+
+    async def reap(self, cluster: str | None, *, dry_run: bool) -> Swept:
+        self.wishes.append(("reap", str(cluster), str(dry_run)))
+        stray = Stray(
+            cluster="alpha",
+            slurm_id="99",
+            token=f"{INSTANCE}-aaaaaaaaaa-s-redis-p0r0-0-a1",
+            state="RUNNING",
+            nodes="n1",
+            why="not in the books",
+            ended=not dry_run,
+        )
+        return Swept(strays=[stray], unseen={} if cluster else {"beta": "cannot be reached"})
+
+    async def adopt(self, cluster: str, slurm_id: str) -> Adopted:
+        if self.trouble is not None:
+            raise self.trouble
+        self.wishes.append(("adopt", cluster, slurm_id))
+        return Adopted(run="aaaaaaaaaa", jobs=[f"{INSTANCE}-aaaaaaaaaa-s-redis-p0r0-0-a1"])
+
+    async def gc(self, older_than: float, *, dry_run: bool) -> Sequence[OldRun]:
+        self.wishes.append(("gc", str(older_than), str(dry_run)))
+        old = OldRun(cluster="alpha", run="bbbbbbbbbb", name="web", kept="", removed=not dry_run)
+        return [old, OldRun(cluster="alpha", run=RUN_ID, name="", kept="not over", removed=False)]
+
+
+@dataclass(slots=True)
 class House:
     """One interface with everything behind it."""
 
     path: Path
     control: MemoryControl = field(default_factory=MemoryControl)
+    keeping: MemoryKeeping = field(default_factory=MemoryKeeping)
     reads: MemoryReads = field(default_factory=MemoryReads)
     http: HttpSettings | None = None
     port: int | None = None
@@ -158,6 +206,7 @@ class House:
         Gauge("benchd_answer", "it", registry=registry).set(42)
         interface = Interface(
             control=self.control,
+            keeping=self.keeping,
             reads=self.reads,
             registry=registry,
             clock=lambda: NOW,

@@ -51,8 +51,10 @@ def test_a_pending_job_says_what_it_waits_for() -> None:
     [
         (
             client(state=JobState.FAILED, why="TIMEOUT"),
-            "What to do: its time limit was reached: raise resources.time, do less in one job, or "
-            "set restart.more_time.",
+            (
+                "What to do: its time limit was reached: raise resources.time, do less in one job, "
+                "or set restart.more_time."
+            ),
         ),
         (
             service(state=JobState.FAILED, why="NOT_READY", detail="connection refused"),

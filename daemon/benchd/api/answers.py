@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from aiohttp import web
 
@@ -36,6 +37,17 @@ def answer(thing: str, content: Mapping[str, object], status: int = 200) -> web.
     body = {"schema": f"benchd.{thing}/1", **content}
     text = json.dumps(body, ensure_ascii=False, allow_nan=False)
     return web.Response(text=text + "\n", status=status, content_type="application/json")
+
+
+async def json_body(request: web.Request) -> Mapping[str, Any]:
+    """Return the body as a JSON object; an empty body is an empty object."""
+    try:
+        body = json.loads(await request.read() or b"{}")
+    except (ValueError, RecursionError) as error:
+        raise Problem(400, f"the body is not JSON: {error}", "send a JSON object") from error
+    if not isinstance(body, dict):
+        raise Problem(400, "the body is not a JSON object", "send {...}")
+    return body
 
 
 def refusal(problem: Problem) -> web.Response:

@@ -34,7 +34,53 @@ class DaemonStatus(TypedDict):
     state_dir: str
     inbox: str
     store_writable: bool
+    draining: bool  # nothing new is submitted
+    strays: Mapping[str, int]  # cluster -> jobs of our name that are in no book
     clusters: Sequence[ClusterStatus]
+
+
+class Drained(TypedDict):
+    """Whether the daemon drains, and what that concerns."""
+
+    draining: bool
+    waiting: int  # jobs that were never sent
+    sent: int  # jobs that are seen to their end
+
+
+class Stray(TypedDict):
+    """A job of our name in Slurm that no book has as live."""
+
+    cluster: str
+    slurm_id: str
+    token: str
+    state: str
+    nodes: str
+    why: str  # not in the books, over in the books
+    ended: bool
+
+
+class Swept(TypedDict):
+    """What ``reap`` found, and the clusters that it could not see: name -> why."""
+
+    strays: Sequence[Stray]
+    unseen: Mapping[str, str]
+
+
+class Adopted(TypedDict):
+    """Which rows were made again."""
+
+    run: str
+    jobs: Sequence[str]
+
+
+class OldRun(TypedDict):
+    """A run's directory on a cluster."""
+
+    cluster: str
+    run: str
+    name: str
+    kept: str  # why it stays; empty: nothing needs it any more
+    removed: bool
 
 
 class Control(Protocol):
@@ -76,6 +122,22 @@ class Control(Protocol):
 
     def wake(self) -> None:
         """Let the engine look at the world now rather than at its next turn."""
+
+
+class Keeping(Protocol):
+    """What may be asked beside the main path. These look at the clusters before they answer."""
+
+    async def drain(self, on: bool) -> Drained:
+        """Submit nothing new from now on, or go on."""
+
+    async def reap(self, cluster: str | None, *, dry_run: bool) -> Swept:
+        """End jobs of our name that no book has as live; with ``dry_run`` only list them."""
+
+    async def adopt(self, cluster: str, slurm_id: str) -> Adopted:
+        """Take a job of ours that Slurm has, and no book, back into the books."""
+
+    async def gc(self, older_than: float, *, dry_run: bool) -> Sequence[OldRun]:
+        """Remove the directories on the clusters of runs whose results are home for long."""
 
 
 class Reads(Protocol):

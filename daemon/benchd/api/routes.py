@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any, cast
+from typing import cast
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 
 from benchd import __version__
-from benchd.api.answers import Problem, answer
+from benchd.api.answers import Problem, answer, json_body
 from benchd.api.control import Control, Reads, Stream
 from benchd.api.lookup import Lookup
 from benchd.api.views import (
@@ -124,7 +124,7 @@ class Routes:
     async def resume(self, request: web.Request) -> web.Response:
         """Go on with a cluster."""
         name = self._cluster(request)
-        body = await _json(request)
+        body = await json_body(request)
         await self.control.resume(name, body.get("take_over") is True)
         return answer("cluster", {"name": name, "paused": False})
 
@@ -142,7 +142,7 @@ class Routes:
     async def submit(self, request: web.Request) -> web.Response:
         """Take a recipe in: as the body itself with ``?name=`` and ``&set=``, or inside JSON."""
         if request.content_type == "application/json":
-            body = await _json(request)
+            body = await json_body(request)
             name, text = body.get("name"), body.get("recipe")
             if not isinstance(name, str) or not isinstance(text, str):
                 raise Problem(400, "name and recipe must be texts", "send both")
@@ -286,7 +286,7 @@ class Routes:
 
     async def cancel_all(self, request: web.Request) -> web.Response:
         """Ask for the end of everything; the body must say ``{"all": true}``."""
-        if (await _json(request)).get("all") is not True:
+        if (await json_body(request)).get("all") is not True:
             raise Problem(400, "cancelling everything must be said", 'send {"all": true}')
         tokens = await self.control.cancel_all()
         self.control.wake()
@@ -329,17 +329,6 @@ def whole_characters(data: bytes) -> bytes:
             length = 1 + sum(first <= byte < 0xF8 for first in (0xC0, 0xE0, 0xF0))
             return data[:-back] if back < length and back < len(data) else data
     return data
-
-
-async def _json(request: web.Request) -> Mapping[str, Any]:
-    """Return the body as a JSON object; an empty body is an empty object."""
-    try:
-        body = json.loads(await request.read() or b"{}")
-    except (ValueError, RecursionError) as error:
-        raise Problem(400, f"the body is not JSON: {error}", "send a JSON object") from error
-    if not isinstance(body, dict):
-        raise Problem(400, "the body is not a JSON object", "send {...}")
-    return body
 
 
 def _overrides(value: object) -> dict[str, str]:

@@ -18,11 +18,12 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from benchd.api.control import Control, Reads
+from benchd.api.control import Control, Keeping, Reads
 from benchd.api.door import KEEPALIVE, Door
 from benchd.api.guard import Admission, admit_local, admit_remote, gate, notebook
 from benchd.api.routes import Routes
 from benchd.api.sockets import bind_tcp, bind_unix, is_loopback, read_token
+from benchd.api.upkeep import UpkeepRoutes
 from benchd.config import HttpSettings
 
 log = structlog.get_logger()
@@ -39,6 +40,7 @@ class Interface:
         self,
         *,
         control: Control,
+        keeping: Keeping,
         reads: Reads,
         registry: CollectorRegistry,
         clock: Callable[[], float],
@@ -46,6 +48,7 @@ class Interface:
         http: HttpSettings | None,
     ) -> None:
         self._routes = Routes(control=control, reads=reads, registry=registry, clock=clock)
+        self._upkeep = UpkeepRoutes(keeping=keeping)
         self._path = path
         self._http = http
         self._inode: int | None = None
@@ -86,7 +89,7 @@ class Interface:
     async def _start_socket(self) -> None:
         listening = bind_unix(self._path)
         self._inode = self._path.stat().st_ino
-        routes = [*self._routes.reading(), *self._routes.acting()]
+        routes = [*self._routes.reading(), *self._routes.acting(), *self._upkeep.acting()]
         await self._serve(listening, routes, admit_local, SOCKET_VISITORS)
         log.info("api.listening", socket=str(self._path))
 

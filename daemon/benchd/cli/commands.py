@@ -35,6 +35,11 @@ def status(daemon: Daemon, args: argparse.Namespace) -> int:
     print(f"jobs   {'  '.join(f'{state} {n}' for state, n in jobs.items() if n) or 'none'}")
     if not own["store_writable"]:
         print("the state cannot be written: free space on its disk; nothing new is submitted")
+    if own.get("draining"):
+        print("draining: nothing new is submitted; `benchctl drain --off` goes on")
+    for cluster, number in (own.get("strays") or {}).items():
+        jobs_are = "1 job of our name is" if number == 1 else f"{number} jobs of our name are"
+        print(f"{jobs_are} on {cluster} and in no book: see `benchctl reap {cluster} --dry-run`")
     rejected = own.get("rejected") or {}
     if rejected.get("count"):
         files = "1 recipe was" if rejected["count"] == 1 else f"{rejected['count']} recipes were"

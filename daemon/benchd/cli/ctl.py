@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from benchd import __version__
-from benchd.cli import commands, follow, outcomes
+from benchd.cli import commands, follow, outcomes, upkeep
 from benchd.cli.wire import OK, USAGE, Daemon, Stop
 
 Command = Callable[[Daemon, argparse.Namespace], int]
@@ -94,6 +94,7 @@ def parser() -> argparse.ArgumentParser:
     ).add_argument("job", type=_name, metavar="JOB")
     _following(line)
     _acting(line)
+    _keeping(line)
     _reading(line)
     return line.root
 
@@ -126,6 +127,25 @@ def _acting(line: _CommandLine) -> None:
         action.add_argument("name", type=_name, metavar="NAME")
     resume.add_argument(
         "--take-over", action="store_true", help="although another benchd has used its workdir"
+    )
+
+
+def _keeping(line: _CommandLine) -> None:
+    sub = line.add("drain", upkeep.drain, "submit nothing new; what was sent is seen to its end")
+    sub.add_argument("--off", action="store_true", help="submit again")
+    sub = line.add("reap", upkeep.reap, "end jobs of our name that are in Slurm and in no book")
+    sub.add_argument("cluster", nargs="?", type=_name, metavar="CLUSTER", help="default: all")
+    sub.add_argument("--dry-run", action="store_true", help="only list them")
+    sub = line.add("adopt", upkeep.adopt, "take such a job back into the books")
+    sub.add_argument("cluster", type=_name, metavar="CLUSTER")
+    sub.add_argument("slurm_id", type=_name, metavar="SLURM_ID")
+    sub = line.add("gc", upkeep.gc, "remove directories on the clusters of runs that are over")
+    sub.add_argument("--dry-run", action="store_true", help="only list them")
+    sub.add_argument(
+        "--older-than",
+        default=upkeep.KEPT_FOR,
+        metavar="AGE",
+        help=f"over for at least so long, e.g. 36h ({upkeep.KEPT_FOR})",
     )
 
 

@@ -8,7 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchd.core.model import CancelWhy, Job, JobState, Readiness, Run, RunOutcome, SubState
+from benchd.core.model import (
+    Binding,
+    CancelWhy,
+    Job,
+    JobState,
+    Readiness,
+    Run,
+    RunOutcome,
+    SubState,
+)
 from benchd.core.readiness import is_given_up, is_unhealthy
 from benchd.core.restart import is_retried
 from benchd.core.slurm import ReasonClass, reason_class
@@ -139,15 +148,24 @@ def _with_last(sentence: str, job: Job) -> str:
 def has_lost_its_service(job: Job, index: Index) -> bool:
     """Tell whether what this client measures, or was to measure, is gone."""
     if job.bindings:
-        return any(
-            service is None
-            or service.readiness is not Readiness.READY
-            or service.substate is SubState.SUSPENDED
-            or service.generation != binding.generation
-            for binding in job.bindings
-            for service in (index.rows.get(binding.token),)
-        )
+        return any(is_lost(index.rows.get(each.token), each) for each in job.bindings)
     return any(is_gone(service) for service in own_services(job, index))
+
+
+def is_lost(service: Job | None, binding: Binding) -> bool:
+    """Tell whether a service is no longer what a client was bound to.
+
+    A bound service answered once. Where its row does not know that yet, both were adopted, and
+    nobody has looked at it since.
+    """
+    if service is None:
+        return True
+    if service.state in (JobState.CREATED, JobState.SUBMITTED):
+        return False
+    if service.generation != binding.generation or service.substate is SubState.SUSPENDED:
+        return True
+    unseen = service.readiness is Readiness.STARTING and service.ready_at is None
+    return service.readiness is not Readiness.READY and not unseen
 
 
 def own_services(job: Job, index: Index) -> list[Job]:

@@ -69,6 +69,10 @@ MARK_RUN_DIR = """
 UPDATE runs SET dir_made_at = :now WHERE id = :id AND dir_made_at IS NULL RETURNING id
 """
 
+FORGET_RUN_DIR = """
+UPDATE runs SET dir_made_at = NULL WHERE id = :id AND finished_at IS NOT NULL RETURNING id
+"""
+
 
 def change_job(columns: Iterable[str]) -> str:
     """Return the compare-and-set that changes these columns of one job, or no row at all."""

@@ -225,6 +225,10 @@ class Store:
         """Note that the run's directory on the cluster was made; False if that is noted."""
         return await self._changed(sql.MARK_RUN_DIR, {"id": run_id, "now": now})
 
+    async def forget_run_dir(self, run_id: str) -> bool:
+        """Note that the directory of a closed run is removed on purpose; False if it is open."""
+        return await self._changed(sql.FORGET_RUN_DIR, {"id": run_id})
+
     async def _changed(self, statement: str, values: Parameters) -> bool:
         async def body(tx: Statements) -> bool:
             return bool(await tx.rows(statement, values))
