@@ -84,7 +84,18 @@ class NeedsHuman(Unreachable):
 
 
 class StoreError(BenchdError):
-    """The state directory cannot be used as it is: damaged, newer than us, or on a shared disk."""
+    """The store did not do what was asked; nothing was written."""
+
+
+class StoreUnusable(StoreError):
+    """The state directory cannot be used as it is: damaged, newer than us, or on a shared disk.
+
+    Starting again cannot help: a human must look.
+    """
+
+
+class StoreBroken(StoreError):
+    """The disk failed while we worked: stop at once, and look at the file anew at the next start."""
 
 
 class StoreFull(StoreError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sqlite3
 import stat
 import subprocess
 import sys
@@ -14,7 +13,6 @@ import pytest
 
 from benchd.core.model import JobState
 from benchd.edge.store import Store, place
-from benchd.edge.store.migrate import migrate, scripts
 from benchd.edge.store.rows import durable
 from benchd.errors import StoreError
 from support import builders, stored
@@ -37,13 +35,6 @@ def _child(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def _overwrite(path: Path, offset: int, data: bytes) -> None:
-    path.parent.mkdir(exist_ok=True)
-    with path.open("r+b" if path.exists() else "wb") as file:
-        file.seek(offset)
-        file.write(data)
-
-
 def _names(directory: Path) -> list[str]:
     return sorted(p.name for p in directory.iterdir())
 
@@ -58,7 +49,7 @@ async def test_what_was_stored_is_there_after_a_restart(path: Path) -> None:
 
     async with Store(path) as store:
         assert store.instance == instance
-        assert (await store.world()).jobs == (job,)
+        assert (await store.world()).jobs == stored.bare(job)
 
 
 @pytest.mark.asyncio
@@ -88,7 +79,7 @@ async def test_commits_are_durable_and_readers_read_only(path: Path) -> None:
     """The writer uses WAL with full synchronisation; the reading connection cannot write."""
     async with Store(path) as store:
         settings = [
-            (await store._db.write(lambda tx, p=pragma: tx.rows(f"PRAGMA {p}")))[0][0]  # type: ignore[misc] # B023's cure
+            (await store._db.write(lambda tx, p=pragma: tx.rows(f"PRAGMA {p}")))[0][0]
             for pragma in ("journal_mode", "synchronous", "foreign_keys", "trusted_schema")
         ]
         with pytest.raises(StoreError):
@@ -139,78 +130,6 @@ async def test_a_cancelled_caller_leaves_no_open_transaction(path: Path) -> None
 
     assert {run.id for run in world.runs} == {job.run_id for job in world.jobs}
     assert len(world.runs) >= 11  # a task cancelled before its first step writes nothing
-
-
-@pytest.mark.asyncio
-async def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
-    """A damaged file is named, with where to find a copy."""
-    _overwrite(path, 0, b"not a database at all, but long enough to look like one" * 40)
-
-    with pytest.raises(StoreError, match=r"benchd\.sqlite3 is damaged .*state/backup"):
-        await Store(path).open()
-
-
-@pytest.mark.asyncio
-async def test_a_damaged_page_is_found_at_start(path: Path) -> None:
-    """A page that was overwritten is found before anything is built upon it."""
-    async with Store(path) as store:
-        await stored.added(store, *(builders.job(replica=n) for n in range(60)))
-    _overwrite(path, path.stat().st_size // 2, b"\xff" * 8192)  # noqa: ASYNC240 -- a test waits
-
-    with pytest.raises(StoreError, match="is damaged"):
-        await Store(path).open()
-
-
-@pytest.mark.asyncio
-async def test_a_newer_file_is_refused(path: Path) -> None:
-    """The file of a newer benchd is left alone, and the message says what to start."""
-    async with Store(path):
-        pass
-    with sqlite3.connect(path) as raw:
-        raw.execute("PRAGMA user_version = 99")
-    raw.close()
-
-    with pytest.raises(StoreError, match=r"newer benchd \(version 99 of the store, .* knows 1\)"):
-        await Store(path).open()
-
-
-@pytest.mark.asyncio
-async def test_a_migration_keeps_a_copy_first(path: Path) -> None:
-    """Going from one version to the next leaves a sound copy of the old file in backup/."""
-    async with Store(path) as store:
-        await store.set_meta("kept", "yes")
-        steps = {**scripts(), 2: "ALTER TABLE meta ADD COLUMN note TEXT;"}
-        writer = store._db._writer
-        assert writer is not None
-        from benchd.edge.store.database import Statements  # noqa: PLC0415 -- only this test looks inside
-
-        await migrate(Statements(writer), path, steps)
-        assert (await Statements(writer).rows("PRAGMA user_version"))[0][0] == 2
-
-    copy = sqlite3.connect(path.parent / "backup" / "benchd-before-2.sqlite3")
-    with copy:
-        assert copy.execute("PRAGMA user_version").fetchone() == (1,)
-        assert copy.execute("SELECT value FROM meta WHERE key = 'kept'").fetchone() == ("yes",)
-    copy.close()
-
-
-@pytest.mark.asyncio
-async def test_a_failed_migration_changes_nothing(path: Path) -> None:
-    """A step that fails in its middle is undone as a whole, its version too."""
-    from benchd.edge.store.database import Database  # noqa: PLC0415 -- only this test looks inside
-
-    async with Store(path):
-        pass
-    steps = {**scripts(), 2: "CREATE TABLE half (x); CREATE TABLE meta (x);"}
-    database = Database(path)
-
-    with pytest.raises(StoreError, match="table meta already exists"):
-        await database.open(lambda handle: migrate(handle, path, steps))
-
-    raw = sqlite3.connect(path)
-    assert raw.execute("PRAGMA user_version").fetchone() == (1,)
-    assert raw.execute("SELECT * FROM sqlite_schema WHERE name = 'half'").fetchall() == []
-    raw.close()
 
 
 MOUNTS = r"""

@@ -35,3 +35,8 @@ async def running(store: Store, job: Job) -> Job:
         job, state=JobState.RUNNING, readiness=Readiness.STARTING, nodes="c1", next_probe_at=NOW
     )
     return await store.apply(job, new, event(Trigger.SEEN_RUNNING), NOW)
+
+
+def bare(*jobs: Job) -> tuple[Job, ...]:
+    """Return jobs as they are where many are read at once: without their scripts."""
+    return tuple(replace(job, script="") for job in jobs)

@@ -1,78 +1,62 @@
-"""One writer, one reader, whole transactions: what the store needs of SQLite, and no more.
+"""One writer, one reader, whole transactions, many writes in one: what the store needs of SQLite.
 
-aiosqlite runs one thread per connection and hands it one statement at a time; a function cannot be
-sent there by its public interface. So a transaction is a few hops, and what must not happen is that
-its caller is cancelled between two of them: every write runs in a task of its own, shielded from
-its caller, and ``close`` waits for all of them.
+A commit costs one fsync whatever is in it, so writes that wait while another is made durable share
+the next one. Each keeps a savepoint of its own: one that fails is undone alone. Nobody is told
+anything before the common COMMIT.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
 
-import aiosqlite
-
-from benchd.edge.store import place
-from benchd.edge.store.statements import BEGIN_READ, BEGIN_WRITE
-from benchd.errors import StoreError
+from benchd.edge.store import complaints, place
+from benchd.edge.store.connection import (
+    Connect,
+    Connection,
+    Parameters,
+    Rows,
+    Statements,
+    connect,
+)
+from benchd.edge.store.statements import (
+    BEGIN_READ,
+    BEGIN_WRITE,
+    KEEP_ONE,
+    MARK_ONE,
+    UNDO_ONE,
+)
+from benchd.errors import StoreBroken, StoreError
 
 T = TypeVar("T")
-Rows = list[aiosqlite.Row]
-Parameters = Mapping[str, object]
-Select = tuple[str, Parameters]
-Connect = Callable[..., Awaitable[aiosqlite.Connection]]
+Body = Callable[[Statements], Any]
 
-# Milliseconds to wait for a lock. Nobody else should hold one: benchd is alone (flock).
-BUSY_TIMEOUT = 5000
-
-_BOTH = (
-    f"PRAGMA busy_timeout = {BUSY_TIMEOUT}",
-    "PRAGMA trusted_schema = OFF",
-    "PRAGMA cell_size_check = ON",
-    "PRAGMA temp_store = MEMORY",
-)
-_WRITER = (
-    *_BOTH,
-    "PRAGMA synchronous = FULL",
-    "PRAGMA foreign_keys = ON",
-    "PRAGMA wal_autocheckpoint = 1000",  # pages (4 KiB): the log is merged every 4 MiB
-    "PRAGMA journal_size_limit = 67108864",  # bytes: give the log's space back above 64 MiB
-)
-_READER = (*_BOTH, "PRAGMA query_only = ON")
-
-# Primary result codes of SQLite (https://sqlite.org/rescode.html); aiosqlite does not export them.
-_BUSY, _READONLY, _IOERR, _CORRUPT, _FULL, _CANTOPEN, _CONSTRAINT, _NOTADB = (
-    *(5, 8, 10, 11, 13, 14, 19, 26),
-)
-_PRIMARY = 0xFF  # an extended code carries its primary one in the low byte
+# Writes that share one transaction at most: beyond that the fsync is a small part of the cost, and
+# the first of them waits long enough.
+GROUP = 256
 
 
-class Statements:
-    """What the body of a transaction may do with a connection."""
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """A write that waits for its turn, and who waits for it."""
 
-    def __init__(self, connection: aiosqlite.Connection) -> None:
-        self._connection = connection
+    body: Body
+    done: asyncio.Future[Any]
 
-    async def rows(self, sql: str, parameters: Parameters | None = None) -> Rows:
-        """Run one statement and return its rows: one hop to the thread and back."""
-        # typed as a sequence by aiosqlite, though it hands on whatever sqlite3 takes
-        values: Any = {} if parameters is None else parameters
-        return list(await self._connection.execute_fetchall(sql, values))
 
-    async def many(self, sql: str, rows: Iterable[Parameters]) -> None:
-        """Run one statement for each set of parameters, in one hop."""
-        values: Any = rows
-        await self._connection.executemany(sql, values)
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What came of one write of a group."""
 
-    async def script(self, sql: str) -> None:
-        """Run several statements in one hop; the script brings its own BEGIN and COMMIT."""
-        await self._connection.executescript(sql)
+    value: Any = None
+    error: Exception | None = None
 
 
 class Database:
@@ -84,33 +68,28 @@ class Database:
         *,
         on_commit: Callable[[float], None] | None = None,
         on_writable: Callable[[bool], None] | None = None,
-        connect: Connect = aiosqlite.connect,
+        on_broken: Callable[[StoreBroken], None] | None = None,
+        connect: Connect = connect,
     ) -> None:
         self.path = path
         self.writable = True
         self._connect = connect
         self._on_commit = on_commit
         self._on_writable = on_writable
-        self._writer: aiosqlite.Connection | None = None
-        self._reader: aiosqlite.Connection | None = None
-        self._writing = asyncio.Lock()
-        self._reading = asyncio.Lock()
-        self._writes: set[asyncio.Task[Any]] = set()
+        self._on_broken = on_broken
+        self._broken: str | None = None
+        self._writer: Connection | None = None
+        self._reader: Connection | None = None
+        self._waiting: list[_Write] = []
+        self._writing: asyncio.Task[None] | None = None
 
-    async def open(self, migrate: Callable[[Statements], Awaitable[None]]) -> None:
-        """Connect; ``migrate`` brings the file into shape before anything else looks at it."""
+    async def open(self, prepare: Callable[[sqlite3.Connection], None]) -> None:
+        """Connect; ``prepare`` brings the file into shape before anything else looks at it."""
         try:
-            self._writer = await self._connect(self.path, isolation_level=None)
-            writer = await _set_up(self._writer, _WRITER)
-            mode = (await writer.rows("PRAGMA journal_mode = WAL"))[0][0]
-            if mode != "wal":
-                message = f"{self.path}: no write-ahead log is possible here (SQLite says {mode})"
-                raise StoreError(message)
-            await migrate(writer)
-            uri = f"file:{quote(str(self.path))}?mode=ro"
-            self._reader = await self._connect(uri, uri=True, isolation_level=None)
-            await _set_up(self._reader, _READER)
-        except aiosqlite.Error as error:
+            self._writer = await self._connect(self.path, writer=True)
+            await self._writer.run(prepare)
+            self._reader = await self._connect(self.path, writer=False)
+        except sqlite3.Error as error:
             await self.close()
             raise await self._explained(error) from error
         except BaseException:
@@ -118,76 +97,112 @@ class Database:
             raise
 
     async def close(self) -> None:
-        """Let running transactions end, then close both connections and join their threads."""
-        while self._writes:
-            await asyncio.wait(self._writes)
-        async with self._reading, self._writing:
-            reader, self._reader = self._reader, None
-            writer, self._writer = self._writer, None
-            for connection in (reader, writer):  # the writer last: it merges the log into the file
-                if connection is not None:
-                    await connection.close()
+        """Let writes that wait be made, then close both connections and join their threads."""
+        while self._writing is not None:
+            await asyncio.wait([self._writing])
+        reader, self._reader = self._reader, None
+        writer, self._writer = self._writer, None
+        for connection in (reader, writer):  # the writer last: it merges the log into the file
+            if connection is not None:
+                await connection.close()
+
+    # --- reading ------------------------------------------------------------------------------
 
     async def read(self, sql: str, parameters: Parameters | None = None) -> Rows:
         """Return the rows of one SELECT."""
-        return (await self.read_together((sql, parameters or {})))[0]
+        return await self.look(lambda db: db.rows(sql, parameters))
 
-    async def read_together(self, *selects: Select) -> list[Rows]:
-        """Return the rows of several SELECTs that all see the same moment."""
-        async with self._reading:
-            connection = self._opened(self._reader)
-            statements = Statements(connection)
-            try:
-                if len(selects) > 1:
-                    await statements.rows(BEGIN_READ)
-                return [await statements.rows(*select) for select in selects]
-            except aiosqlite.Error as error:
-                raise explained(error, self.path) from error
-            finally:
-                if len(selects) > 1:
-                    await connection.rollback()
+    async def look(self, work: Callable[[Statements], T]) -> T:
+        """Return what ``work`` makes of several SELECTs that all see the same moment."""
+        reader = self._opened(self._reader)
+        try:
+            return await reader.run(partial(_look, work))
+        except sqlite3.Error as error:
+            raise await self._explained(error) from error
 
-    async def write(self, body: Callable[[Statements], Coroutine[Any, Any, T]]) -> T:
-        """Run the body as one durable transaction: all of it or, when anything raises, nothing.
+    # --- writing ------------------------------------------------------------------------------
 
-        A caller that is cancelled does not learn the outcome; the transaction ends either way.
+    async def write(self, body: Callable[[Statements], T]) -> T:
+        """Run the body as a durable write: all of it or, when anything raises, nothing.
+
+        A caller that is cancelled does not learn the outcome; the write is made either way. The
+        body may be run again after its first run was undone: it does nothing but write.
         """
-        task = asyncio.create_task(self._transaction(body), name="store.write")
-        self._writes.add(task)
-        task.add_done_callback(self._writes.discard)
-        return await asyncio.shield(task)
+        self._opened(self._writer)
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Write(body, done))
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write_all(), name="store.write")
+        return await done
 
-    async def _transaction(self, body: Callable[[Statements], Coroutine[Any, Any, T]]) -> T:
-        async with self._writing:
-            connection = self._opened(self._writer)
-            statements = Statements(connection)
-            started = time.perf_counter()
-            try:
-                await statements.rows(BEGIN_WRITE)
-                result = await body(statements)
-                await connection.commit()
-            except BaseException as error:
-                with contextlib.suppress(aiosqlite.Error):  # the first error is the one to tell
-                    await connection.rollback()  # nothing to do where SQLite rolled back itself
-                if isinstance(error, aiosqlite.Error):
-                    raise await self._explained(error) from error
-                raise
-            self._note(writable=True)
-            if self._on_commit is not None:
-                self._on_commit(time.perf_counter() - started)
-            return result
+    async def _write_all(self) -> None:
+        group: list[_Write] = []
+        try:
+            while self._waiting:
+                group, self._waiting = self._waiting[:GROUP], self._waiting[GROUP:]
+                await self._commit(group)
+        finally:
+            # Only a task that was itself cancelled leaves somebody behind.
+            for write in (*group, *self._waiting):
+                write.done.cancel()
+            self._waiting = []
+            self._writing = None
 
-    async def _explained(self, error: aiosqlite.Error) -> StoreError:
-        """Return what a failed write means; a used-up quota shows as a mere I/O error."""
-        code = _code(error)
+    async def _commit(self, group: Sequence[_Write]) -> None:
+        try:
+            outcomes = await self._together([write.body for write in group])
+        except sqlite3.Error as error:
+            if len(group) > 1:
+                # One that needs more room than there is must not take the others along.
+                for write in group:
+                    await self._commit([write])
+                return
+            complaint = await self._explained(error)
+            complaint.__cause__ = error
+            outcomes = [_Outcome(error=complaint)]
+        except StoreError as error:  # the disk broke under a write before this one
+            outcomes = [_Outcome(error=error)] * len(group)
+        for write, outcome in zip(group, outcomes, strict=True):
+            if write.done.done():  # its caller was cancelled
+                continue
+            if outcome.error is None:
+                write.done.set_result(outcome.value)
+            else:
+                write.done.set_exception(self._told(outcome.error))
+
+    async def _together(self, bodies: Sequence[Body]) -> list[_Outcome]:
+        writer = self._opened(self._writer)
+        started = time.perf_counter()
+        outcomes = await writer.run(partial(_transact, bodies))
+        self._note(writable=True)
+        if self._on_commit is not None:
+            self._on_commit(time.perf_counter() - started)
+        return outcomes
+
+    # --- trouble ------------------------------------------------------------------------------
+
+    async def _explained(self, error: sqlite3.Error) -> StoreError:
+        """Return what a failure means; note a full disk, and a broken one."""
         directory = self.path.parent
-        no_room = code == _FULL
-        if code in (_IOERR, _CANTOPEN):
-            no_room = await asyncio.to_thread(place.is_full, directory)
-        if not no_room:
-            return explained(error, self.path)
-        self._note(writable=False)
-        return place.full(directory)
+        if complaints.is_full(error) or (
+            complaints.may_be_full(error) and await asyncio.to_thread(place.is_full, directory)
+        ):
+            self._note(writable=False)
+            return place.full(directory)
+        said = complaints.explained(error, self.path)
+        if isinstance(said, StoreBroken) and self._broken is None:
+            self._broken = str(said)
+            if self._on_broken is not None:
+                self._on_broken(said)
+        return said
+
+    def _told(self, error: Exception) -> Exception:
+        """Return the error of ours for what one write of a group ran into."""
+        if not isinstance(error, sqlite3.Error):
+            return error
+        said = complaints.explained(error, self.path)
+        said.__cause__ = error
+        return said
 
     def _note(self, *, writable: bool) -> None:
         if writable is not self.writable:
@@ -195,46 +210,46 @@ class Database:
             if self._on_writable is not None:
                 self._on_writable(writable)
 
-    def _opened(self, connection: aiosqlite.Connection | None) -> aiosqlite.Connection:
+    def _opened(self, connection: Connection | None) -> Connection:
+        if self._broken is not None:  # nothing is built upon a disk that lies
+            raise StoreBroken(self._broken)
         if connection is None:
             message = f"{self.path} is not open"
             raise StoreError(message)
         return connection
 
 
-async def _set_up(connection: aiosqlite.Connection, pragmas: Sequence[str]) -> Statements:
-    connection.row_factory = aiosqlite.Row
-    statements = Statements(connection)
-    for pragma in pragmas:
-        await statements.rows(pragma)
-    return statements
+# --- in the connections' threads --------------------------------------------------------------
 
 
-def _code(error: BaseException) -> int:
-    code: int = getattr(error, "sqlite_errorcode", None) or 0  # absent on sqlite3's own complaints
-    return code & _PRIMARY
+def _look(work: Callable[[Statements], T], connection: sqlite3.Connection) -> T:
+    connection.execute(BEGIN_READ)
+    try:
+        return work(Statements(connection))
+    finally:
+        connection.rollback()
 
 
-def explained(error: aiosqlite.Error, path: Path) -> StoreError:
-    """Return the error of ours that says what happened and what to do."""
-    code = _code(error)
-    if code == _CONSTRAINT:
-        return StoreError(
-            f"refused by an invariant of the store ({error}): nothing was written; "
-            "this is a mistake in benchd, please report it"
-        )
-    if code in (_CORRUPT, _NOTADB):
-        return damaged(path, str(error))
-    if code == _BUSY:
-        return StoreError(f"{path} is locked by another program: close what else has it open")
-    if code in (_READONLY, _CANTOPEN):
-        return StoreError(f"{path}: {error}: make it and its directory writable for benchd's user")
-    return StoreError(f"{path}: {error}: look at the disk and the system's log")
+def _transact(bodies: Sequence[Body], connection: sqlite3.Connection) -> list[_Outcome]:
+    connection.execute(BEGIN_WRITE)
+    try:
+        outcomes = [_one(body, connection) for body in bodies]
+        connection.commit()
+    except BaseException:
+        with suppress(sqlite3.Error):  # the first error is the one to tell
+            connection.rollback()  # nothing to do where SQLite rolled back itself
+        raise
+    return outcomes
 
 
-def damaged(path: Path, what: str) -> StoreError:
-    """Return the error for a file that is no longer a sound database."""
-    return StoreError(
-        f"{path} is damaged ({what}): keep benchd stopped, move the file and its -wal and -shm "
-        f"aside, and put the newest copy from {path.parent / 'backup'} in its place"
-    )
+def _one(body: Body, connection: sqlite3.Connection) -> _Outcome:
+    connection.execute(MARK_ONE)
+    try:
+        outcome = _Outcome(value=body(Statements(connection)))
+    except Exception as error:
+        if not complaints.spares_the_transaction(error):
+            raise
+        connection.execute(UNDO_ONE)
+        outcome = _Outcome(error=error)
+    connection.execute(KEEP_ONE)
+    return outcome

@@ -8,7 +8,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from benchd.errors import StoreError, StoreFull
+from benchd.errors import StoreFull, StoreUnusable
 
 MOUNTINFO = Path("/proc/self/mountinfo")
 
@@ -45,7 +45,7 @@ def network_type(path: Path, mountinfo: str) -> str | None:
 
 
 def prepare(path: Path, mountinfo: Path = MOUNTINFO) -> None:
-    """Make the directory (0700) and an empty file (0600) for the database, or raise StoreError."""
+    """Make the directory (0700) and an empty file (0600) for the database, or say why not."""
     directory = path.parent
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def prepare(path: Path, mountinfo: Path = MOUNTINFO) -> None:
                 f"state directory {directory} is on a network file system ({shared}): the database "
                 "would be damaged there; set state_dir to a directory on a local disk"
             )
-            raise StoreError(message)
+            raise StoreUnusable(message)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
     except OSError as error:
         if error.errno in _NO_ROOM:
@@ -64,7 +64,7 @@ def prepare(path: Path, mountinfo: Path = MOUNTINFO) -> None:
             f"state directory {directory} cannot be used ({error}): "
             "make it writable for the user benchd runs as, or set another state_dir"
         )
-        raise StoreError(message) from error
+        raise StoreUnusable(message) from error
 
 
 def _text(mountinfo: Path) -> str:

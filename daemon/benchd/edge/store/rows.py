@@ -7,7 +7,7 @@ type for is JSON text. Everything here is pure.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, asdict, fields, is_dataclass, replace
 from enum import Enum
 from functools import lru_cache
@@ -48,6 +48,8 @@ class Row(Protocol):
 
 RUN_COLUMNS = tuple(f.name for f in fields(Run))
 JOB_COLUMNS = tuple(f.name for f in fields(Job))
+# Kept in a table of its own, and empty where many jobs are read at once.
+SCRIPT = "script"
 # What a job is; the trigger jobs_fixed refuses to change it.
 FIXED = frozenset({
     "token", "run_id", "cluster", "role", "name", "kind", "point", "repeat", "replica", "attempt",
@@ -56,12 +58,13 @@ FIXED = frozenset({
 # The tally of looks at a service. It moves with every probe, says nothing about what happened, and
 # is written in place, without a row in `transitions`.
 VOLATILE = frozenset({"probe_streak", "probe_failures", "next_probe_at"})
-_MARK = ("rev", *sorted(VOLATILE))
 # Characters of raw evidence kept per transition: enough for any message of Slurm, and a flood of
 # output does not fill the disk.
 EVIDENCE_LIMIT = 16_384
-# Parsed specs kept at once. A turn of the engine reads every job of the unfinished runs again.
+# Parsed specs and limits kept at once: most jobs of a run share theirs, and a job is read at every
+# move. Unfinished runs are read whenever something changed.
 _SPECS_KEPT = 2048
+_LIMITS_KEPT = 256
 
 
 def clean(text: str) -> str:
@@ -92,6 +95,11 @@ def _plain(value: object) -> object:
     return clean(value) if isinstance(value, str) else value
 
 
+@lru_cache(maxsize=_LIMITS_KEPT)
+def _limits(text: str) -> Limits:
+    return Limits.model_validate_json(text)
+
+
 @lru_cache(maxsize=_SPECS_KEPT)
 def _spec(text: str) -> JobSpec:
     return JobSpec.model_validate_json(text)
@@ -120,7 +128,7 @@ _DECODE_JOB: dict[str, Callable[[Any], object]] = {
 }
 _DECODE_RUN: dict[str, Callable[[Any], object]] = {
     "outcome": RunOutcome,
-    "limits": Limits.model_validate_json,
+    "limits": _limits,
 }
 
 
@@ -138,7 +146,7 @@ def _decoded(values: dict[str, Any], decoders: Mapping[str, Callable[[Any], obje
 
 def job_of(row: Row) -> Job:
     """Return the job that stands in this row."""
-    values = _plain_row(row)
+    values = {SCRIPT: "", **_plain_row(row)}
     del values["born"]
     return _job(values)
 
@@ -148,30 +156,9 @@ def _job(values: dict[str, Any]) -> Job:
     return Job(**values)
 
 
-class Decoder:
-    """Turns rows into jobs, and remembers the jobs of the time before.
-
-    Most of a world is what it was a second ago; a row of the same revision and the same tally is
-    the same job.
-    """
-
-    def __init__(self) -> None:
-        self._before: dict[str, tuple[tuple[Any, ...], Job]] = {}
-
-    def jobs(self, found: Iterable[Row]) -> tuple[Job, ...]:
-        """Return the jobs in these rows; what is not among them is forgotten."""
-        now: dict[str, tuple[tuple[Any, ...], Job]] = {}
-        for row in found:
-            token, mark = row["token"], tuple(row[column] for column in _MARK)
-            known = self._before.get(token)
-            now[token] = known if known and known[0] == mark else (mark, job_of(row))
-        self._before = now
-        return tuple(job for _, job in now.values())
-
-
 def run_of(row: Row) -> Run:
     """Return the run that stands in this row."""
-    values = _plain_row(row)
+    values = {"recipe": "", **_plain_row(row)}
     _decoded(values, _DECODE_RUN)
     return Run(**values)
 
@@ -189,7 +176,7 @@ def transition_of(row: Row) -> Transition:
 
 
 def job_values(job: Job) -> dict[str, Value]:
-    """Return all columns of a new row, ``born`` included."""
+    """Return all columns of a new row, ``born`` and the script of its other table included."""
     values = {column: encode(getattr(job, column)) for column in JOB_COLUMNS}
     born = {c: v for c, v in values.items() if c not in FIXED and v != _DEFAULTS[c]}
     return {**values, "born": json.dumps(born, ensure_ascii=False)}
@@ -209,12 +196,18 @@ def evidence_text(evidence: Evidence) -> str:
 
 
 def changes(old: Job, new: Job) -> dict[str, Value]:
-    """Return the columns in which two versions of a row differ; ``rev`` is the store's affair."""
-    return {
+    """Return the columns in which two versions of a row differ; ``rev`` is the store's affair.
+
+    A version that was read without its script does not differ in it.
+    """
+    changed = {
         column: encode(getattr(new, column))
         for column in JOB_COLUMNS
         if column != "rev" and getattr(old, column) != getattr(new, column)
     }
+    if not (old.script and new.script):
+        changed.pop(SCRIPT, None)
+    return changed
 
 
 def _defaults() -> dict[str, Value]:
@@ -225,13 +218,14 @@ _DEFAULTS = _defaults()
 
 
 def durable(job: Job) -> Job:
-    """Return the job without the tally of probes: what its history alone determines."""
-    return replace(job, probe_streak=0, probe_failures=0, next_probe_at=None)
+    """Return the job without script and tally of probes: what its history alone determines."""
+    return replace(job, script="", probe_streak=0, probe_failures=0, next_probe_at=None)
 
 
 def folded(row: Row, history: list[tuple[int, str]]) -> Job:
     """Return the job that its birth and its transitions (revision, changes) add up to."""
-    values: dict[str, Any] = {**_DEFAULTS, **{column: row[column] for column in FIXED}}
+    values: dict[str, Any] = {SCRIPT: "", **_DEFAULTS}
+    values.update((column, row[column]) for column in FIXED if column != SCRIPT)
     values.update(json.loads(row["born"]))
     for rev, changed in history:
         values.update(json.loads(changed))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from benchd.edge.store.rows import JOB_COLUMNS, RUN_COLUMNS
+from benchd.edge.store.rows import JOB_COLUMNS, RUN_COLUMNS, SCRIPT
 
 
 def _insert(table: str, columns: Iterable[str], tail: str = "") -> str:
@@ -17,15 +17,21 @@ def _insert(table: str, columns: Iterable[str], tail: str = "") -> str:
     return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks}) {tail}"  # noqa: S608 -- own column names
 
 
+# The columns of `jobs`; the script, which is large and seldom wanted, has a table of its own.
+_JOB = tuple(name for name in JOB_COLUMNS if name != SCRIPT)
+
 BEGIN_WRITE = "BEGIN IMMEDIATE"
 BEGIN_READ = "BEGIN"
+# One write among those that share a transaction.
+MARK_ONE, UNDO_ONE, KEEP_ONE = "SAVEPOINT one", "ROLLBACK TO one", "RELEASE one"
 
 # --- writes ---------------------------------------------------------------------------------------
 
 # ON CONFLICT: the second look at one drop is harmless, and shows by returning no row.
 ADD_RUN = _insert("runs", RUN_COLUMNS, "ON CONFLICT DO NOTHING RETURNING id")
-ADD_JOB = _insert("jobs", (*JOB_COLUMNS, "born"))
-ADD_RETRY = _insert("jobs", (*JOB_COLUMNS, "born"), "ON CONFLICT DO NOTHING RETURNING token")
+ADD_JOB = _insert("jobs", (*_JOB, "born"))
+ADD_RETRY = _insert("jobs", (*_JOB, "born"), "ON CONFLICT DO NOTHING RETURNING token")
+ADD_SCRIPT = _insert("scripts", ("token", SCRIPT))
 
 ADD_TRANSITION = """
 INSERT INTO transitions (token, rev, at, trigger, old, new, evidence, changes)
@@ -77,12 +83,12 @@ UPDATE runs SET dir_made_at = NULL WHERE id = :id AND finished_at IS NOT NULL RE
 def change_job(columns: Iterable[str]) -> str:
     """Return the compare-and-set that changes these columns of one job, or no row at all."""
     names = tuple(columns)
-    if unknown := set(names) - set(JOB_COLUMNS):
+    if unknown := set(names) - set(_JOB):
         message = f"jobs has no columns {sorted(unknown)}"
         raise ValueError(message)
     assignments = ", ".join(f"{name} = :{name}" for name in names)
     return (
-        f"UPDATE jobs SET {assignments} "  # noqa: S608 -- names checked against JOB_COLUMNS above
+        f"UPDATE jobs SET {assignments} "  # noqa: S608 -- names checked against _JOB above
         "WHERE token = :old_token AND rev = :old_rev AND state = :old_state RETURNING rev"
     )
 
@@ -92,12 +98,12 @@ def change_job(columns: Iterable[str]) -> str:
 META = "SELECT value FROM meta WHERE key = :key"
 RUN = "SELECT * FROM runs WHERE id = :id"
 RUNS = "SELECT * FROM runs ORDER BY rowid DESC LIMIT :limit"
-JOB = "SELECT * FROM jobs WHERE token = :token"
+ROW = "SELECT * FROM jobs WHERE token = :token"
+JOB = "SELECT * FROM jobs JOIN scripts USING (token) WHERE token = :token"
 
-JOBS = """
-SELECT * FROM jobs
-WHERE (:run IS NULL OR run_id = :run) AND (:state IS NULL OR state = :state)
-ORDER BY rowid
+JOBS = "SELECT * FROM jobs WHERE :state IS NULL OR state = :state ORDER BY rowid"
+JOBS_OF_RUN = """
+SELECT * FROM jobs WHERE run_id = :run AND (:state IS NULL OR state = :state) ORDER BY rowid
 """
 
 COUNTS = """
@@ -106,13 +112,22 @@ SELECT cluster, role, state, count(*) AS jobs FROM jobs GROUP BY cluster, role, 
 
 TRANSITIONS = "SELECT * FROM transitions WHERE token = :token ORDER BY rev"
 
-RESULTS = """
-SELECT r.document FROM results AS r JOIN jobs AS j USING (token)
-WHERE :run IS NULL OR j.run_id = :run
+RESULTS = "SELECT document FROM results ORDER BY rowid"
+RESULTS_OF_RUN = """
+SELECT r.document FROM jobs AS j JOIN results AS r USING (token) WHERE j.run_id = :run
 ORDER BY r.rowid
 """
 
-UNFINISHED_RUNS = "SELECT * FROM runs WHERE finished_at IS NULL ORDER BY rowid"
+# --- the world, and what changed in it since ------------------------------------------------------
+
+MARKS = """
+SELECT (SELECT max(rowid) FROM jobs) AS job, (SELECT max(id) FROM transitions) AS move,
+       (SELECT max(rowid) FROM results) AS result
+"""
+
+# Without the recipe's text: a world has many runs, and nobody reads it there.
+_RUN = ", ".join(name for name in RUN_COLUMNS if name != "recipe")
+UNFINISHED_RUNS = f"SELECT {_RUN} FROM runs WHERE finished_at IS NULL ORDER BY rowid"  # noqa: S608 -- own column names
 
 # All jobs of unfinished runs, and whatever else is not over: a service may outlive its run's wish
 # to end, and another run's client may be measuring it.
@@ -123,11 +138,23 @@ SELECT * FROM jobs WHERE token IN (
   SELECT token FROM jobs WHERE state NOT IN ('COMPLETED', 'FAILED', 'CANCELLED')
 ) ORDER BY rowid
 """
-
 WORLD_VALID = """
 SELECT x.token, x.valid FROM runs AS r
 JOIN jobs AS j ON j.run_id = r.id JOIN results AS x ON x.token = j.token
 WHERE r.finished_at IS NULL
+"""
+
+# Jobs and transitions are never deleted, so what is new has the largest numbers.
+MOVED_JOBS = """
+SELECT * FROM jobs WHERE token IN (SELECT token FROM transitions WHERE id > :move)
+"""
+NEW_JOBS = "SELECT * FROM jobs WHERE rowid > :job ORDER BY rowid"
+NEW_VALID = "SELECT token, valid FROM results WHERE rowid > :result"
+# The one thing that changes without a transition. The second condition is what lets SQLite use the
+# index of jobs that are not over.
+TALLIES = """
+SELECT token, probe_streak, probe_failures, next_probe_at FROM jobs
+WHERE state = 'RUNNING' AND state NOT IN ('COMPLETED', 'FAILED', 'CANCELLED') AND role = 'service'
 """
 
 # json_each: one statement for any number of tokens.

@@ -16,9 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, NamedTuple, Self
-
-import aiosqlite
+from typing import Literal, Self
 
 from benchd.core.model import (
     Binding,
@@ -32,10 +30,12 @@ from benchd.core.model import (
 )
 from benchd.edge.store import place, rows
 from benchd.edge.store import statements as sql
-from benchd.edge.store.database import Connect, Database, Parameters, Statements
-from benchd.edge.store.migrate import migrate, scripts
+from benchd.edge.store.connection import Connect, Parameters, Statements, connect
+from benchd.edge.store.database import Database
+from benchd.edge.store.migrate import inspect, migrate, scripts
 from benchd.edge.store.moves import NO_EVIDENCE, Move, perform
-from benchd.errors import StoreError, UserError
+from benchd.edge.store.world import Memory, Snapshot
+from benchd.errors import StoreBroken, StoreError, UserError
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _BASE32 = _LETTERS + "234567"
@@ -44,14 +44,6 @@ _BASE32 = _LETTERS + "234567"
 _INSTANCE_LENGTH = 6
 # Candidates shown when a prefix is not unique.
 _CANDIDATES = 5
-
-
-class Snapshot(NamedTuple):
-    """What ``decide`` needs of the store, all of the same moment."""
-
-    runs: tuple[Run, ...]  # unfinished, oldest first
-    jobs: tuple[Job, ...]  # all of those runs, and every other one that is not over
-    valid: dict[str, bool]  # token -> its collected result is valid
 
 
 class Store:
@@ -65,14 +57,24 @@ class Store:
         *,
         on_commit: Callable[[float], None] | None = None,
         on_writable: Callable[[bool], None] | None = None,
+        on_broken: Callable[[StoreBroken], None] | None = None,
         mountinfo: Path = place.MOUNTINFO,
-        connect: Connect = aiosqlite.connect,
+        connect: Connect = connect,
     ) -> None:
-        """``on_commit`` gets each commit's seconds, ``on_writable`` each change of the flag."""
+        """``on_commit`` gets each commit's seconds, ``on_writable`` each change of the flag.
+
+        ``on_broken`` is told once, when the disk fails: nothing is read or written after it.
+        """
         self._path = path
         self._mountinfo = mountinfo
-        self._world = rows.Decoder()
-        self._db = Database(path, on_commit=on_commit, on_writable=on_writable, connect=connect)
+        self._world = Memory()
+        self._db = Database(
+            path,
+            on_commit=on_commit,
+            on_writable=on_writable,
+            on_broken=on_broken,
+            connect=connect,
+        )
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -89,7 +91,8 @@ class Store:
     async def open(self) -> None:
         """Check the place and the file, migrate, and learn the instance id."""
         await asyncio.to_thread(place.prepare, self._path, self._mountinfo)
-        await self._db.open(lambda handle: migrate(handle, self._path, scripts()))
+        await asyncio.to_thread(inspect, self._path)
+        await self._db.open(lambda connection: migrate(connection, self._path, scripts()))
         try:
             self.instance = await self._instance()
         except BaseException:
@@ -119,10 +122,11 @@ class Store:
         """Store an accepted recipe with all its jobs; False, and no change, if it is known."""
         values = [rows.job_values(replace(job, rev=0)) for job in jobs]
 
-        async def body(tx: Statements) -> bool:
-            if not await tx.rows(sql.ADD_RUN, rows.run_values(run)):
+        def body(tx: Statements) -> bool:
+            if not tx.rows(sql.ADD_RUN, rows.run_values(run)):
                 return False
-            await tx.many(sql.ADD_JOB, values)
+            tx.many(sql.ADD_JOB, values)
+            tx.many(sql.ADD_SCRIPT, values)
             return True
 
         return await self._db.write(body)
@@ -130,11 +134,7 @@ class Store:
     async def add_job(self, job: Job) -> bool:
         """Store another attempt of a job; False, and no change, if that attempt exists."""
         values = rows.job_values(replace(job, rev=0))
-
-        async def body(tx: Statements) -> bool:
-            return bool(await tx.rows(sql.ADD_RETRY, values))
-
-        return await self._db.write(body)
+        return await self._db.write(lambda tx: _added(tx, values))
 
     # --- jobs move ----------------------------------------------------------------------------
 
@@ -175,16 +175,16 @@ class Store:
             "document": rows.clean(document),
         }
 
-        async def body(tx: Statements) -> bool:
-            found = await tx.rows(sql.JOB, {"token": token})
+        def body(tx: Statements) -> bool:
+            found = tx.rows(sql.JOB, {"token": token})
             if not found:
                 message = f"no job {token}: its result cannot be stored"
                 raise StoreError(message)
-            if not await tx.rows(sql.ADD_RESULT, values):
+            if not tx.rows(sql.ADD_RESULT, values):
                 return False
             job = rows.job_of(found[0])
             collected = replace(job, collected_at=now)
-            await perform(tx, Move(old=job, new=collected, trigger="collected", at=now))
+            perform(tx, Move(old=job, new=collected, trigger="collected", at=now))
             return True
 
         return await self._db.write(body)
@@ -214,10 +214,10 @@ class Store:
         """
         values = [rows.job_values(replace(job, rev=0)) for job in jobs]
 
-        async def body(tx: Statements) -> None:
-            await tx.rows(sql.REOPEN_RUN, {"id": run_id, "now": now})
+        def body(tx: Statements) -> None:
+            tx.rows(sql.REOPEN_RUN, {"id": run_id, "now": now})
             for row in values:
-                await tx.rows(sql.ADD_RETRY, row)
+                _added(tx, row)
 
         await self._db.write(body)
 
@@ -230,23 +230,16 @@ class Store:
         return await self._changed(sql.FORGET_RUN_DIR, {"id": run_id})
 
     async def _changed(self, statement: str, values: Parameters) -> bool:
-        async def body(tx: Statements) -> bool:
-            return bool(await tx.rows(statement, values))
-
-        return await self._db.write(body)
+        return await self._db.write(lambda tx: bool(tx.rows(statement, values)))
 
     # --- reads --------------------------------------------------------------------------------
 
     async def world(self) -> Snapshot:
-        """Return unfinished runs, their jobs, other jobs that are not over, and valid results."""
-        runs, jobs, valid = await self._db.read_together(
-            (sql.UNFINISHED_RUNS, {}), (sql.WORLD_JOBS, {}), (sql.WORLD_VALID, {})
-        )
-        return Snapshot(
-            runs=tuple(rows.run_of(row) for row in runs),
-            jobs=self._world.jobs(jobs),
-            valid={row["token"]: bool(row["valid"]) for row in valid},
-        )
+        """Return unfinished runs, their jobs, other jobs that are not over, and valid results.
+
+        Jobs come without their scripts, runs without their recipes.
+        """
+        return await self._db.look(self._world.look)
 
     async def run(self, run_id: str) -> Run | None:
         """Return one run."""
@@ -259,13 +252,14 @@ class Store:
         return tuple(rows.run_of(row) for row in found)
 
     async def job(self, token: str) -> Job | None:
-        """Return one job."""
+        """Return one job, with its script."""
         found = await self._db.read(sql.JOB, {"token": token})
         return rows.job_of(found[0]) if found else None
 
     async def jobs(self, run: str | None = None, state: JobState | None = None) -> tuple[Job, ...]:
-        """Return jobs in the order of their creation."""
-        found = await self._db.read(sql.JOBS, {"run": run, "state": state and state.value})
+        """Return jobs in the order of their creation, without their scripts."""
+        statement = sql.JOBS if run is None else sql.JOBS_OF_RUN
+        found = await self._db.read(statement, {"run": run, "state": state and state.value})
         return tuple(rows.job_of(row) for row in found)
 
     async def known(self, tokens: Iterable[str]) -> dict[str, JobState]:
@@ -286,10 +280,11 @@ class Store:
     async def fold(self, token: str) -> Job | None:
         """Return the job its history adds up to; equals ``durable(job)`` unless something is wrong.
 
-        The tally of probes, which has no history, is left out.
+        The script and the tally of probes, which have no history, are left out.
         """
-        job, history = await self._db.read_together(
-            (sql.JOB, {"token": token}), (sql.TRANSITIONS, {"token": token})
+        values = {"token": token}
+        job, history = await self._db.look(
+            lambda db: (db.rows(sql.ROW, values), db.rows(sql.TRANSITIONS, values))
         )
         if not job:
             return None
@@ -297,7 +292,8 @@ class Store:
 
     async def results(self, run_id: str | None = None) -> tuple[str, ...]:
         """Return result documents (JSON text), oldest first."""
-        found = await self._db.read(sql.RESULTS, {"run": run_id})
+        statement = sql.RESULTS if run_id is None else sql.RESULTS_OF_RUN
+        found = await self._db.read(statement, {"run": run_id})
         return tuple(row["document"] for row in found)
 
     async def resolve(self, prefix: str) -> tuple[Literal["run", "job"], str] | None:
@@ -307,10 +303,12 @@ class Store:
         """
         limit = _CANDIDATES + 1
         short = f"{self.instance}-{prefix}"  # a run id with or without more of the token behind it
-        runs, full, tail = await self._db.read_together(
-            (sql.RUNS_BY_PREFIX, {"prefix": prefix, "limit": limit}),
-            (sql.JOBS_BY_PREFIX, {"prefix": prefix, "limit": limit}),
-            (sql.JOBS_BY_PREFIX, {"prefix": short, "limit": limit}),
+        runs, full, tail = await self._db.look(
+            lambda db: (
+                db.rows(sql.RUNS_BY_PREFIX, {"prefix": prefix, "limit": limit}),
+                db.rows(sql.JOBS_BY_PREFIX, {"prefix": prefix, "limit": limit}),
+                db.rows(sql.JOBS_BY_PREFIX, {"prefix": short, "limit": limit}),
+            )
         )
         if runs:
             return "run", _only(prefix, [row["id"] for row in runs])
@@ -326,11 +324,8 @@ class Store:
 
     async def set_meta(self, key: str, value: str) -> None:
         """Remember a word under a key."""
-
-        async def body(tx: Statements) -> None:
-            await tx.rows(sql.SET_META, {"key": key, "value": rows.clean(value)})
-
-        await self._db.write(body)
+        values = {"key": key, "value": rows.clean(value)}
+        await self._db.write(lambda tx: tx.rows(sql.SET_META, values))
 
     async def note_command(self, uid: int, line: str, ok: bool, answer: str, now: float) -> None:
         """Append to the log of commands."""
@@ -342,10 +337,7 @@ class Store:
             "answer": rows.clean(answer),
         }
 
-        async def body(tx: Statements) -> None:
-            await tx.rows(sql.ADD_COMMAND, values)
-
-        await self._db.write(body)
+        await self._db.write(lambda tx: tx.rows(sql.ADD_COMMAND, values))
 
     async def _instance(self) -> str:
         known = await self.meta("instance")
@@ -354,6 +346,14 @@ class Store:
             known += "".join(secrets.choice(_BASE32) for _ in range(_INSTANCE_LENGTH - 1))
             await self.set_meta("instance", known)
         return known
+
+
+def _added(tx: Statements, values: Parameters) -> bool:
+    """Add an attempt with its script, unless it is there."""
+    if not tx.rows(sql.ADD_RETRY, values):
+        return False
+    tx.rows(sql.ADD_SCRIPT, values)
+    return True
 
 
 def _only(prefix: str, candidates: Sequence[str]) -> str:
