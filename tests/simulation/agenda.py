@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heappop, heappush
-from itertools import count
 
 # Virtual time begins here: an ordinary day, so that times look like times.
 START = 1_800_000_000.0
 
 
 class Agenda:
-    """What is due when. Ties are broken by who asked first, so one seed is one history."""
+    """What is due when. Ties are broken by who asked first, so one seed is one history.
+
+    It is copied with all the rest of the virtual world (``pickle``): what is to be done is a method
+    or a ``partial`` of one, no lambda.
+    """
 
     def __init__(self, now: float = START) -> None:
         self.now = now  # true time, seconds since the epoch
         self._due: list[tuple[float, int, Callable[[], None]]] = []
-        self._numbers = count()
+        self._asked = 0
 
     def at(self, when: float, do: Callable[[], None]) -> None:
         """Have something done at a moment; one that is past already is now."""
-        heappush(self._due, (max(when, self.now), next(self._numbers), do))
+        self._asked += 1
+        heappush(self._due, (max(when, self.now), self._asked, do))
 
     def after(self, seconds: float, do: Callable[[], None]) -> None:
         """Have something done so many seconds from now."""

@@ -32,6 +32,7 @@ class Faults:
     sbatch_garbage: float = 0.0  # per sbatch: a site's wrapper says something that is no id
     sbatch_refused: float = 0.0  # per sbatch: the site says no, for now
     query_error: float = 0.0  # per squeue, scancel, scontrol: slurmctld is not reached
+    rate_limited: float = 0.0  # per call: the client waits for 5 to 200 s before it is heard
     cold_starts: float = 0.0  # per hour: slurmctld -c: all jobs lost, their ids given again
     # --- slurmdbd ---
     sacct_downs: float = 0.0  # per hour: it does not answer for 1 to 6 h
@@ -43,7 +44,9 @@ class Faults:
     preempt: float = 0.0  # it is preempted: requeued where it may be, else ended
     node_failure: float = 0.0  # its node is lost under it
     payload_fails: float = 0.0  # its program ends with a status that is not 0
-    blind_node: float = 0.0  # its node does not mount the shared file system
+    blind_node: float = 0.0  # its node does not see the job's directory
+    launch_fails: float = 0.0  # its script cannot be started: Slurm says signal 53
+    stubborn: float = 0.0  # its program does not end at SIGTERM
     # --- the shared file system ---
     attribute_cache: float = 0.0  # per file of a node: the login node sees it up to 60 s late
     clock_skew: float = 0.0  # seconds that the file server's clock is ahead of the true time
@@ -96,6 +99,9 @@ _RANGES: dict[str, tuple[float, float]] = {
     "node_failure": (0.05, 0.4),
     "payload_fails": (0.05, 0.4),
     "blind_node": (0.02, 0.2),
+    "launch_fails": (0.02, 0.2),
+    "stubborn": (0.1, 0.5),
+    "rate_limited": (0.02, 0.3),
     "attribute_cache": (0.1, 0.9),
     "clock_skew": (-3600.0, 3600.0),
     "slurm_skew": (-3600.0, 3600.0),
