@@ -40,6 +40,8 @@ from benchd.core.view import Index, index, is_sent, is_uncollected
 
 # Seconds after which the loop looks again although nothing is due: a safety net, not a clock.
 IDLE_WAKE = 30.0
+# What a client measures: see ``_wants``.
+Want = tuple[str, str, tuple[str, int] | None]
 
 
 def decide(world: World, now: float) -> list[Effect]:
@@ -122,17 +124,18 @@ def _releases(index: Index) -> Iterator[Cancel]:
     """End the services that no client of any run needs any more."""
     clients = list(_clients(index))
     still = [c for c in clients if not c.is_terminal or is_followed(c, index)]
-    for run in index.world.runs:
-        own = [c for c in clients if c.run_id == run.id]
-        if not own:
-            continue
-        for job in index.slots[run.id]:
+    needed, measuring = {want for c in still for want in _wants(c)}, {c.run_id for c in still}
+    named: dict[str, set[Want]] = {}  # by the clients of each run, over or not
+    for client in clients:
+        named.setdefault(client.run_id, set()).update(_wants(client))
+    for run_id, own in named.items():
+        for job in index.slots[run_id]:
             if job.role is Role.CLIENT or job.is_terminal or job.cancel_why is not None:
                 continue
             # What nobody measures (a monitor beside the measured one) stays as long as the run's
             # measurements do.
-            company = not any(_wants(client, job) for client in own)
-            if not any(_wants(c, job) or (company and c.run_id == run.id) for c in still):
+            company = run_id in measuring and own.isdisjoint(_fits(job))
+            if not company and needed.isdisjoint(_fits(job)):
                 yield Cancel(job.token, CancelWhy.DONE)
 
 
@@ -149,15 +152,17 @@ def _clients(index: Index) -> Iterator[Job]:
         yield from (job for job in index.slots[run.id] if job.role is Role.CLIENT)
 
 
-def _wants(client: Job, service: Job) -> bool:
-    return client.cluster == service.cluster and any(
-        target.name == service.name
-        and (
-            target.point is None
-            or (client.run_id == service.run_id and target.point == service.point)
-        )
-        for target in client.spec.targets
-    )
+def _wants(client: Job) -> Iterator[Want]:
+    """Yield what a client measures: cluster, name, and run and point unless any will do."""
+    for target in client.spec.targets:
+        own = None if target.point is None else (client.run_id, target.point)
+        yield client.cluster, target.name, own
+
+
+def _fits(service: Job) -> tuple[Want, Want]:
+    """Return the wants that a service answers."""
+    cluster, name = service.cluster, service.name
+    return (cluster, name, None), (cluster, name, (service.run_id, service.point))
 
 
 def _retries(index: Index) -> Iterator[Retry]:
@@ -268,16 +273,16 @@ def _bound(target: Target, service: Job) -> Binding:
 
 
 def _collections(run: Run, index: Index) -> Iterator[Collect]:
-    for job in index.world.jobs:
-        if job.run_id == run.id and job.role is Role.CLIENT and is_uncollected(job):
+    for job in index.attempts[run.id]:
+        if job.role is Role.CLIENT and is_uncollected(job):
             yield Collect(job.token)
 
 
 def _finish(run: Run, index: Index) -> Iterator[Finish]:
-    rows = [j for j in index.world.jobs if j.run_id == run.id]
     slots = index.slots[run.id]
     open_rows = any(
-        not j.is_terminal or (j.role is Role.CLIENT and is_uncollected(j)) for j in rows
+        not j.is_terminal or (j.role is Role.CLIENT and is_uncollected(j))
+        for j in index.attempts[run.id]
     )
     if not open_rows and not any(is_followed(j, index) for j in slots):
         outcome, why = verdict(run, slots, index)

@@ -28,6 +28,7 @@ class Index:
     world: World
     now: float
     slots: dict[str, list[Job]] = field(default_factory=lambda: defaultdict(list))
+    attempts: dict[str, list[Job]] = field(default_factory=lambda: defaultdict(list))
     services: dict[tuple[str, str, int], list[Job]] = field(
         default_factory=lambda: defaultdict(list)
     )
@@ -43,6 +44,7 @@ def index(world: World, now: float) -> Index:
     latest: dict[Slot, Job] = {}
     for job in world.jobs:
         arranged.rows[job.token] = job
+        arranged.attempts[job.run_id].append(job)
         slot = slot_of(job)
         if slot not in latest or latest[slot].attempt < job.attempt:
             latest[slot] = job
