@@ -28,9 +28,7 @@ _TAKEN = re.compile(
 )
 # What switches say, such as MYSQL_ALLOW_EMPTY_PASSWORD: yes.
 _SWITCHES = frozenset({"", "yes", "no", "true", "false", "on", "off", "0", "1"})
-_NOTE = (
-    "# benchd took the value of {} out of this copy; next time, name its source under secrets:\n"
-)
+_NOTE = "# benchd took the value of {} out of this copy; better name a source under secrets:\n"
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # as ``benchd.yamldoc`` has it
 _IN_PLACE = f'"{REDACTED}"'
 

@@ -175,7 +175,7 @@ class Inbox:
             if _is_there(drop):
                 target.parent.mkdir(mode=0o755, exist_ok=True)
                 if drop.is_rewritten:
-                    target.write_bytes(drop.data)
+                    _put(target, drop.data)
                     drop.path.unlink()
                 else:
                     drop.path.rename(target)
@@ -212,6 +212,12 @@ class Inbox:
             uid=uid,
             signature=_signature(status),
         )
+
+
+def _put(path: Path, data: bytes) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+        file.write(data)
 
 
 def _is_recipe(name: str) -> bool:
