@@ -15,6 +15,7 @@ _FUNCTIONS = (
     'link() { v=$(readlink "$2") || return 0; say "$1" "$v"; }; '
 )
 
+BOOK.nothing("trap '' PIPE; ")
 BOOK.nothing("umask 077; ")
 BOOK.nothing(re.escape(_FUNCTIONS))
 BOOK.nothing(re.escape('stop() { say stop "$1"; say said "${2:-}"; exit 0; }; '))

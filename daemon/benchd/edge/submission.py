@@ -189,6 +189,9 @@ def _written(lengths: Lengths) -> str:
 def _head(run_id: str, token: str, k: int, place: Place) -> str:
     """Return the names and functions every command about a try begins with."""
     return (
+        # When the link is cut nobody reads what is said here, and that must end nothing: a try
+        # that stopped between its mkdir and its sbatch would have to be waited out.
+        "trap '' PIPE; "
         f"umask 077; W={quote(place.workdir)}; R={quote(place.run_dir(run_id))}; "
         f'J="$R/jobs/"{quote(token)}; T="$J/try-{k:d}"; {pieces.FUNCTIONS}'
         'stop() { say stop "$1"; say said "${2:-}"; exit 0; }; '
