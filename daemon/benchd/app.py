@@ -18,6 +18,7 @@ from benchd import __version__
 from benchd.api.server import Interface
 from benchd.api.views import run_phase
 from benchd.catalog import CATALOG
+from benchd.clock import Level
 from benchd.closing import Closing
 from benchd.config import ClusterSettings, Settings
 from benchd.core.expand import next_attempt, renderer
@@ -27,12 +28,12 @@ from benchd.edge import notify, pack
 from benchd.edge.archive import Archive
 from benchd.edge.cluster import Cluster
 from benchd.edge.inbox import Inbox
-from benchd.edge.leftovers import Leftovers
 from benchd.edge.keyring import Keyring
+from benchd.edge.leftovers import Leftovers
+from benchd.edge.link import Link
 from benchd.edge.local import LocalShell
 from benchd.edge.lock import Lock
 from benchd.edge.shell import Shell
-from benchd.edge.ssh import Link
 from benchd.edge.store import Store
 from benchd.engine import Engine
 from benchd.errors import StoreError, StoreFull, UserError
@@ -41,7 +42,8 @@ from benchd.intake import Intake
 from benchd.metrics import Metrics, replace_all
 from benchd.pacing import Pacing
 from benchd.perform import Performing
-from benchd.steering import Site, Steering
+from benchd.site import Site
+from benchd.steering import Steering
 from benchd.upkeep import DRAINING, Upkeep
 
 log = structlog.get_logger()
@@ -87,7 +89,7 @@ class Daemon:
         metrics: Metrics | None = None,
     ) -> None:
         self.settings = settings
-        self.clock = clock
+        self.clock = Level(clock)
         self.state_dir = state_dir_of(settings)
         self.metrics = metrics or Metrics()
         self.sites: dict[str, Site] = {}
@@ -106,6 +108,7 @@ class Daemon:
     # --- building ---------------------------------------------------------------------------------
 
     async def _open(self, stack: AsyncExitStack) -> None:
+        self.measure = asyncio.get_running_loop().time
         self.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.lock = stack.enter_context(Lock(self.state_dir / "benchd.lock"))
         self.store = await stack.enter_async_context(self._store())
@@ -141,11 +144,15 @@ class Daemon:
 
     def _shell(self, name: str, settings: ClusterSettings) -> Shell:
         if settings.ssh is not None:
-            return Link(name, settings, metrics=self.metrics)
-        return LocalShell(name, metrics=self.metrics)
+            return Link(name, settings, metrics=self.metrics, clock=self.measure)
+        return LocalShell(name, metrics=self.metrics, channels=settings.budget.channels)
 
     async def _site(self, name: str, settings: ClusterSettings) -> Site:
+        pacing = Pacing(name, settings.poll, max_jobs=settings.max_jobs, testbed=settings.testbed)
+        pacing.paused = await self.store.meta(f"paused:{name}") or None
         shell = self._shell(name, settings)
+        if isinstance(shell, Link):
+            await shell.remember(self.store, self.clock)
         cluster = Cluster(
             name,
             shell=shell,
@@ -153,11 +160,20 @@ class Daemon:
             instance=self.store.instance,
             metrics=self.metrics,
             clock=self.clock,
+            measure=self.measure,
+            pressed=pacing.pressed,
             epochs=self.store,
         )
-        pacing = Pacing(name, settings.poll, max_jobs=settings.max_jobs, testbed=settings.testbed)
-        pacing.paused = await self.store.meta(f"paused:{name}") or None
+        self._draw_site(pacing)
         return Site(name=name, shell=shell, cluster=cluster, pacing=pacing)
+
+    def _draw_site(self, pacing: Pacing) -> None:
+        """Let the gauges of a cluster's rhythm be computed whenever they are read."""
+        m, name, started = self.metrics, pacing.name, self.clock()
+        age = m.poll_age_seconds.labels(name)  # of a cluster that never answered: since we asked
+        age.set_function(lambda: self.clock() - (pacing.last_poll_at or started))
+        m.poll_interval_seconds.labels(name).set_function(lambda: pacing.interval)
+        m.cluster_paused.labels(name).set_function(lambda: float(pacing.paused is not None))
 
     def _wire(self) -> None:
         pacings = {name: site.pacing for name, site in self.sites.items()}
@@ -319,10 +335,7 @@ class Daemon:
                 answers = job.readiness is Readiness.READY
                 ready[key] = ready.get(key, 0.0) + (1.0 if answers else 0.0)
         replace_all(m.service_ready, ready)
-        for name, site in self.sites.items():
-            if site.pacing.last_poll_at is not None:
-                m.poll_age_seconds.labels(name).set(self.clock() - site.pacing.last_poll_at)
-        links = {name: site.cluster.link_state for name, site in self.sites.items()}
+        links = {name: site.shell.report().state for name, site in self.sites.items()}
         said = ", ".join(f"{name} {state}" for name, state in links.items())
         notify.status(f"{sum(not j.is_terminal for j in jobs)} active; {said}")
 

@@ -53,11 +53,21 @@ class PollSettings(Model):
 class Budget(Model):
     """What one cluster may be asked to bear. Limits, not aims."""
 
-    rpc_per_minute: Annotated[float, Field(gt=0)] = Field(4.0, description="sustained Slurm RPCs")
+    rpc_per_minute: Annotated[float, Field(gt=0)] = Field(
+        4.0, description="sustained Slurm RPCs, those of sbatch apart"
+    )
     burst: Annotated[int, Field(ge=4)] = Field(10, description="Slurm RPCs that may come at once")
-    submits_per_minute: Annotated[float, Field(gt=0)] = Field(60.0, description="sbatch calls")
+    submits_per_minute: Annotated[float, Field(gt=0)] = Field(
+        60.0, description="sustained sbatch calls; ten seconds' worth may come at once"
+    )
     channels: Annotated[int, Field(ge=1, le=64)] = Field(
         5, description="SSH sessions at once; sshd's MaxSessions is 10 by default"
+    )
+    logins_per_10_minutes: Annotated[int, Field(ge=1, le=60)] = Field(
+        6, description="SSH logins within ten minutes"
+    )
+    logins_per_day: Annotated[int, Field(ge=2, le=1000)] = Field(
+        60, description="SSH logins within 24 hours; survives a restart"
     )
 
 
@@ -81,7 +91,7 @@ class ClusterSettings(Model):
     )
     message_timeout: Duration = Field(10.0, description="the site's MessageTimeout, in seconds")
     testbed: bool = Field(
-        False, description="a test installation of your own: lifts the floors on polling"
+        False, description="a test installation of your own: lifts the floors on polling and logins"
     )
 
 

@@ -19,6 +19,7 @@ from benchd.core.effects import Effect, Finish, Open, Poll, Probe, Retry, Submit
 from benchd.core.lifecycle import IllegalMove, Rules, advance
 from benchd.core.model import Binding, Event, Job, Readiness, Run
 from benchd.core.plan import decide, effect_key, next_wake
+from benchd.edge.shell import LoginRefused, Resting
 from benchd.errors import NeedsHuman, NotYet, Stale, StoreFull, Unreachable
 from benchd.metrics import Metrics
 from benchd.pacing import Pacing
@@ -51,6 +52,9 @@ class Records(Protocol):
 
     async def apply(self, old: Job, new: Job, event: Event, now: float) -> Job:
         """Write a move with its evidence; raise ``Stale`` if somebody else was first."""
+
+    async def set_meta(self, key: str, value: str) -> None:
+        """Remember a word, durably, before returning."""
 
 
 class Performer(Protocol):
@@ -173,22 +177,25 @@ class Engine:
         self._woken.set()
 
     async def _carry_out(self, performer: Performer, effect: Effect, cluster: str | None) -> None:
-        pause = None
+        pause, began = None, self.clock()
         pacing = self.pacings.get(cluster) if cluster is not None else None
         try:
             pause = await performer.perform(effect)
-            if pacing is not None and not isinstance(effect, Probe):
-                pacing.reached()  # a probe swallows the trouble of the link: it proves nothing
+            # A probe swallows the trouble of the link, and what only waits has not asked: no proof.
+            if pacing is not None and pause is None and not isinstance(effect, Probe):
+                pacing.reached()
         except NeedsHuman as error:
             if pacing is not None:
-                pacing.paused = str(error)
-            log.error("cluster.paused", cluster=cluster, error=str(error))
+                await self._pause(pacing, error)
         except NotYet as error:  # the cluster is well: only this has to wait
             pause = 1.0 if pacing is not None and pacing.testbed else NOT_YET_PAUSE
             log.info("effect.waits", cluster=cluster, why=str(error))
         except Unreachable as error:  # nothing was learned, so nothing moves
-            if pacing is not None:
-                pacing.failed(self.clock())
+            if pacing is not None and isinstance(error, Resting):
+                pacing.rests(self.clock(), error.seconds, why=str(error))
+            elif pacing is not None:
+                asked = isinstance(effect, Poll) and error.sent
+                pacing.failed(began, self.clock(), why=str(error), asked=asked)
             log.warning("cluster.unreachable", cluster=cluster, error=str(error))
         except StoreFull as error:
             pause = FULL_PAUSE
@@ -200,6 +207,14 @@ class Engine:
             self._not_before[_kind(effect)] = self.clock() + pause
         else:
             self._not_before.pop(_kind(effect), None)
+
+    async def _pause(self, pacing: Pacing, error: NeedsHuman) -> None:
+        """Leave a cluster alone until a human resumes it; a refused login outlasts a restart."""
+        pacing.paused = str(error)
+        log.error("cluster.paused", cluster=pacing.name, error=str(error))
+        if isinstance(error, LoginRefused):
+            with suppress(StoreFull):  # then a restart costs one more login, but no second
+                await self.store.set_meta(f"paused:{pacing.name}", str(error))
 
     # --- feeding back ---------------------------------------------------------------------------
 

@@ -140,12 +140,42 @@ class Metrics:
             ("cluster",),
             registry=r,
         )
+        self.slurm_rate_limited = Counter(
+            "benchd_slurm_rate_limited_total",
+            "Answers in which Slurm said that it limits our calls.",
+            ("cluster",),
+            registry=r,
+        )
+        self.poll_interval_seconds = Gauge(
+            "benchd_poll_interval_seconds",
+            "Time between two polls, as it is now: it grows with quiet and under pressure.",
+            ("cluster",),
+            registry=r,
+        )
         self.ssh_up = Gauge("benchd_ssh_up", "1 while the link is up.", ("cluster",), registry=r)
         self.ssh_logins = Counter(
             "benchd_ssh_logins_total", "Logins tried.", ("cluster", "outcome"), registry=r
         )
         self.ssh_channels = Gauge(
             "benchd_ssh_channels", "Sessions open now.", ("cluster",), registry=r
+        )
+        self.ssh_channel_limit = Gauge(
+            "benchd_ssh_channel_limit",
+            "Sessions that may be open at once; one fewer for an hour after each refusal.",
+            ("cluster",),
+            registry=r,
+        )
+        self.ssh_logins_left = Gauge(
+            "benchd_ssh_logins_left",
+            "Logins that may still be tried within these 24 hours.",
+            ("cluster",),
+            registry=r,
+        )
+        self.cluster_paused = Gauge(
+            "benchd_cluster_paused",
+            "1 while nothing is sent until `benchctl cluster resume`.",
+            ("cluster",),
+            registry=r,
         )
         self.ssh_commands = Counter(
             "benchd_ssh_commands_total",

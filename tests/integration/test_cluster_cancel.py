@@ -46,9 +46,9 @@ async def test_jobs_that_are_to_end_at_once_end_with_one_command(
     """Cancels that arrive together are one scancel with all ids, charged for each of them."""
     async with opened() as at:
         jobs = await queued(at, 8)
-        before = at.cluster.budget_tokens
+        before = at.cluster.remote.purse.tokens
         events = await asyncio.gather(*(at.cluster.cancel(job) for job in jobs))
-        paid = before - at.cluster.budget_tokens
+        paid = before - at.cluster.remote.purse.tokens
         cost = counted(at)
     assert ([None] * 8, 1) == (events, slurm.calls["scancel"])
     assert ({"ssh": 1.0, "rpcs": 8.0}, 8.0) == (cost, paid)

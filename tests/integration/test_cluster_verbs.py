@@ -10,6 +10,7 @@ from io import BytesIO
 import pytest
 
 from benchd.core.model import Accepted, JobState, Trigger
+from benchd.edge.breaker import Circuit
 from benchd.edge.parcels import unpack
 from benchd.errors import NeedsHuman, Unreachable
 from benchd.sim import EmbeddedCluster
@@ -309,14 +310,18 @@ async def test_link_failures_open_the_circuit(slurm: EmbeddedCluster, now: Now) 
         await at.cluster.open()
         for _ in range(5):
             with pytest.raises(Unreachable):
-                await at.cluster._remote.run("sleep 9", op="x", timeout=0.05)
+                await at.cluster.remote.run("sleep 9", op="x", timeout=0.05)
         opened = sample(at.metrics, "benchd_circuit_open", cluster="alpha")
         with pytest.raises(Unreachable, match="left alone for 60 s") as caught:
             await at.cluster.poll([])
-        assert (1.0, False, True) == (opened, caught.value.sent, at.cluster.circuit_open)
+        assert (1.0, False, Circuit.OPEN) == (
+            opened,
+            caught.value.sent,
+            at.cluster.remote.breaker.state,
+        )
         now.now += 61.0
         await at.cluster.poll([])
-        assert not at.cluster.circuit_open
+        assert Circuit.CLOSED is at.cluster.remote.breaker.state
         assert 0.0 == sample(at.metrics, "benchd_circuit_open", cluster="alpha")
 
 

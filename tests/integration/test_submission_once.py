@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from benchd.core.model import Accepted, Binding, Expired, Refused, Unknown
+from benchd.edge.link import Link
 from benchd.edge.pack import build
-from benchd.edge.ssh import Link
 from benchd.errors import NeedsHuman, Unreachable
 from benchd.sim import EmbeddedCluster
 from support.builders import client

@@ -15,9 +15,9 @@ import pytest
 from benchd.config import Budget, ClusterSettings, SSHSettings
 from benchd.core.model import Accepted, Job, JobState, Refused, Trigger, Unknown
 from benchd.edge.cluster import Cluster
+from benchd.edge.link import Link
 from benchd.edge.login import LinkState, Pace
 from benchd.edge.shell import Completed
-from benchd.edge.ssh import Link
 from benchd.errors import NeedsHuman, Unreachable
 from benchd.metrics import Metrics
 from support.builders import INSTANCE, client
@@ -115,7 +115,7 @@ async def test_a_real_sshd_refuses_a_wrong_key_once(real_slurm: RealSlurm, tmp_p
         for _ in range(2):
             with pytest.raises(NeedsHuman, match=r"refuses the key .*authorized_keys"):
                 await link.run("true", op="x", timeout=5)
-        assert (LinkState.PAUSED, 1) == (link.state, link.logins)
+        assert (LinkState.PAUSED, 1) == (link.state, link.tried)
 
 
 async def test_a_key_with_a_passphrase_is_said_to_be_one(
@@ -127,7 +127,7 @@ async def test_a_key_with_a_passphrase_is_said_to_be_one(
     async with opened(real_slurm, identity=str(key)) as (_, link, _):
         with pytest.raises(NeedsHuman, match=r"[Pp]assphrase"):
             await link.run("true", op="x", timeout=5)
-        assert 0 == link.logins
+        assert 0 == link.tried
 
 
 async def test_a_dropped_session_is_unknown_and_the_link_comes_back(

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from benchd.config import Budget, ClusterSettings, SSHSettings
+from benchd.edge.link import Link
 from benchd.edge.login import Pace
-from benchd.edge.ssh import Link
 from benchd.metrics import Metrics
 from benchd.sim import EmbeddedCluster
 
@@ -19,6 +19,8 @@ Answer = TypeVar("Answer")
 QUICK = Pace(
     floor=0.05,
     ceiling=0.2,
+    per_ten_minutes=1_000,
+    per_day=1_000,
     keepalive=0.2,
     keepalive_count=3,
     connect_timeout=3.0,

@@ -11,9 +11,9 @@ from typing import Any
 from benchd.config import ClusterSettings
 from benchd.core.model import Accepted, Job, JobState, Submission
 from benchd.edge.cluster import Cluster
+from benchd.edge.link import Link
 from benchd.edge.local import LocalShell
 from benchd.edge.shell import Shell
-from benchd.edge.ssh import Link
 from benchd.edge.submission import SubmitOrder
 from benchd.metrics import Metrics
 from benchd.sim import EmbeddedCluster

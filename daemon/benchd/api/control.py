@@ -18,10 +18,23 @@ class ClusterStatus(TypedDict):
     detail: str  # a sentence when something is wrong, with what to do; else empty
     paused: bool
     circuit_open: bool
+    circuit: str  # closed, open (left alone), half-open (one try decides)
+    unreachable_since: float | None  # the first failure; None while it answers
+    next: str  # what happens next, in words; may be empty while all is well
+    next_at: float | None  # and when
     last_poll_at: float | None
     next_poll_at: float | None
+    poll_interval: float  # seconds between two polls, as it is now
     budget_tokens: float | None  # Slurm RPCs that could be sent now
+    rpcs_used: float  # Slurm RPCs within a minute, those of sbatch apart
+    rpcs_per_minute: float
+    submits_used: float  # sbatch calls within a minute
+    submits_per_minute: float
     logins: int | None  # SSH logins since the daemon started
+    logins_today: int  # within 24 hours, across restarts
+    logins_per_day: int | None  # None: there is nothing to log in to
+    channels: int  # sessions open now
+    channel_limit: int
 
 
 class DaemonStatus(TypedDict):

@@ -22,9 +22,9 @@ from benchd.core.slurm import reason_class
 from benchd.core.slurm_reasons import ReasonClass
 from benchd.edge import keys, login
 from benchd.edge.home import shell_word
+from benchd.edge.link import Link
 from benchd.edge.local import LocalShell
 from benchd.edge.shell import Completed, Shell, printable
-from benchd.edge.ssh import Link
 from benchd.errors import NeedsHuman, Unreachable
 from benchd.fields import Resources
 from benchd.metrics import Metrics

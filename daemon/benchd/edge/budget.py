@@ -1,4 +1,4 @@
-"""What a cluster may be asked to bear: a token bucket for Slurm RPCs, a circuit breaker.
+"""What a cluster's Slurm may be asked to bear: token buckets for questions and for submissions.
 
 Budgets are enforced here, below everything that wants something, so no mistake above can turn
 into a storm on somebody else's controller.
@@ -7,24 +7,32 @@ into a storm on somebody else's controller.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
 from enum import Enum
 
 from benchd.config import Budget
-from benchd.edge.shell import Resting
 from benchd.metrics import Metrics
 
 # RPCs one call costs slurmctld (slurmdbd for sacct), as sdiag counts them: squeue loads jobs and
 # partitions, scontrol asks the federation first.
 RPCS = {"squeue": 2, "sbatch": 1, "sacct": 1, "scancel": 1, "scontrol": 2}
-# Seconds of a Slurm answer that cost one more token: a limiting controller answers slowly instead
-# of refusing, so slowness is the signal to ask less.
-_SLOW = 5.0
+# Seconds of a Slurm answer above which the controller is under pressure: one that limits us answers
+# slowly instead of refusing, so slowness is the signal to ask less.
+SLOW = 5.0
 # Seconds a submission waits for its turn before it gives way to whatever else concerns its job.
 PATIENCE = 5.0
-# Link failures within so many seconds open the circuit for so many seconds.
-_FAILURES, _WINDOW, _OPEN = 5, 120.0, 60.0
+# Seconds of submissions that may come at once: a burst is one recipe, more is a flood.
+_SUBMIT_BURST = 10.0
+# Seconds over which what was used is counted for people to read.
+_MINUTE = 60.0
+# How often a call that waits may be overtaken by polls.
+_OVERTAKEN = 2
+# Tokens that count as none, and the shortest sleep (s): floating point must not make us spin.
+_DUST, _NAP = 1e-6, 0.001
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -33,57 +41,92 @@ class Urgency(Enum):
     """How a call waits for the budget."""
 
     QUEUED = "queued"  # behind those that came first
-    POLL = "poll"  # beside the line: everything else is decided from what polls say
+    POLL = "poll"  # before the line: everything else is decided from what polls say
     NOW = "now"  # not at all: it makes debts
 
 
-class Bucket:
-    """A token bucket. Who comes first is served first; urgent work may go into debt."""
+@dataclass(slots=True, order=True)
+class _Turn:
+    """One that waits."""
 
-    def __init__(
-        self,
-        *,
-        per_minute: float,
-        burst: float,
-        clock: Callable[[], float],
-        sleep: Sleep = asyncio.sleep,
-    ) -> None:
-        self._rate = per_minute / 60.0
+    rank: int  # 0 goes before 1
+    number: int
+    cost: float = field(compare=False)
+    overtaken: int = field(default=0, compare=False)
+    woken: asyncio.Event = field(default_factory=asyncio.Event, compare=False)
+
+
+class Bucket:
+    """A token bucket. Who comes first is served first; urgent work may go into debt.
+
+    Without debts no window of t seconds ever sees more than burst + rate * t spent.
+    """
+
+    def __init__(self, *, per_minute: float, burst: float, clock: Callable[[], float]) -> None:
+        self._rate = per_minute / _MINUTE
         self._burst = float(burst)
         self._clock = clock
-        self._sleep = sleep
         self._tokens = float(burst)
         self._at = clock()
-        self._line = asyncio.Lock()
+        self._line: list[_Turn] = []
+        self._numbers = itertools.count()
 
     @property
     def tokens(self) -> float:
         """What may be spent now; below 0 while in debt."""
         now = self._clock()
-        # A wall clock may be set back; it must not take tokens away.
+        # Were the clock ever set back, it must not take tokens away.
         self._tokens = min(self._burst, self._tokens + max(0.0, now - self._at) * self._rate)
         self._at = now
         return self._tokens
 
-    async def take(self, cost: float, *, aside: bool = False) -> float:
+    async def take(self, cost: float, *, first: bool = False) -> float:
         """Wait for ``cost`` tokens, spend them, and return what was paid.
 
-        How long is settled when the turn comes, and is one burst's worth of time at most: debts
-        made meanwhile are for those who come later, so nobody starves. ``aside`` does not stand in
-        the line.
+        ``first`` goes before those who are not, but before nobody for the third time. The head of
+        the line waits for as long as the deepest debt takes to be paid: debts made meanwhile are
+        for those who come later. So nobody starves.
         """
-        cost = min(cost, self._burst)  # more than the burst would wait for ever
-        if aside:
-            await self._wait(cost)
-            return self.borrow(cost)
-        async with self._line:
-            await self._wait(cost)
-            return self.borrow(cost)
+        turn = _Turn(0 if first else 1, next(self._numbers), min(cost, self._burst))
+        self._stand_in_line(turn)
+        try:
+            await self._head_of_line(turn)
+        finally:
+            self._line.remove(turn)
+            self._wake()
+        return self.borrow(turn.cost)
 
-    async def _wait(self, cost: float) -> None:
-        missing = min(self._burst, cost - self.tokens)
-        if missing > 0:
-            await self._sleep(missing / self._rate)
+    def _stand_in_line(self, turn: _Turn) -> None:
+        for each in self._line:
+            if each.rank > turn.rank:
+                each.rank = 0 if each.overtaken == _OVERTAKEN else 1
+                each.overtaken += 1
+        self._line.append(turn)
+        self._line.sort()
+        self._wake()
+
+    async def _head_of_line(self, turn: _Turn) -> None:
+        """Wait until this turn is the first, and can be paid."""
+        until: float | None = None
+        while True:
+            delay = None
+            if turn is not self._line[0]:
+                until = None
+            else:
+                until = until or self._clock() + (self._burst + turn.cost) / self._rate
+                missing = turn.cost - self.tokens
+                delay = min(missing / self._rate, until - self._clock())
+                if min(missing, delay) <= _DUST:
+                    return
+                delay = max(_NAP, delay)
+            turn.woken.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await turn.woken.wait()
+
+    def _wake(self) -> None:
+        if self._line:
+            self._line[0].woken.set()
 
     def borrow(self, cost: float) -> float:
         """Spend at once, down to one burst of debt: a cancel must not queue behind polls.
@@ -97,10 +140,14 @@ class Bucket:
     def give_back(self, cost: float) -> None:
         """Return what was not needed after all."""
         self._tokens = min(self._burst, self.tokens + cost)
+        self._wake()
 
 
 class Purse:
-    """The budget of one cluster, counted in Slurm RPCs."""
+    """The budget of one cluster: one bucket for sbatch, one for everything else that asks Slurm.
+
+    ``pressed`` is told of every answer that shows a controller under pressure.
+    """
 
     def __init__(
         self,
@@ -109,29 +156,36 @@ class Purse:
         *,
         metrics: Metrics,
         clock: Callable[[], float],
-        sleep: Sleep = asyncio.sleep,
         patience: float = PATIENCE,
+        pressed: Callable[[], None] = lambda: None,
     ) -> None:
+        self.limits = limits
         self._cluster = cluster
         self._patience = patience
         self._metrics = metrics
-        self._rpcs = Bucket(
-            per_minute=limits.rpc_per_minute, burst=limits.burst, clock=clock, sleep=sleep
-        )
-        # A burst of submissions is one recipe; more than a sixth of a minute's worth is a flood.
+        self.clock = clock
+        self._pressed = pressed
+        self._rpcs = Bucket(per_minute=limits.rpc_per_minute, burst=limits.burst, clock=clock)
         self._submits = Bucket(
             per_minute=limits.submits_per_minute,
-            burst=max(1.0, limits.submits_per_minute / 6),
+            burst=max(1.0, limits.submits_per_minute * _SUBMIT_BURST / _MINUTE),
             clock=clock,
-            sleep=sleep,
         )
-        self._line = asyncio.Lock()
-        self._show()
+        self._made: deque[tuple[float, str, float]] = deque()  # when, command, RPCs: a minute's
+        self._metrics.slurm_rate_limited.labels(cluster)  # 0 is a number, too
+        gauge = metrics.slurm_budget_tokens.labels(cluster)
+        gauge.set_function(lambda: self._rpcs.tokens)
 
     @property
     def tokens(self) -> float:
         """RPCs that may be made now."""
         return self._rpcs.tokens
+
+    def used(self) -> tuple[float, float]:
+        """Return the RPCs of questions, and the submissions, of the last minute."""
+        self._forget()
+        submits = sum(cost for _, command, cost in self._made if command == "sbatch")
+        return sum(cost for _, _, cost in self._made) - submits, submits
 
     async def spend(
         self, command: str, *, urgency: Urgency = Urgency.QUEUED, rpcs: float | None = None
@@ -142,86 +196,44 @@ class Purse:
         """
         cost = RPCS[command] if rpcs is None else rpcs
         if urgency is Urgency.NOW:
-            paid = self._rpcs.borrow(cost)
-        else:
-            paid = await self._rpcs.take(cost, aside=urgency is Urgency.POLL)
-        self._show()
-        return paid
+            return self._rpcs.borrow(cost)
+        return await self._rpcs.take(cost, first=urgency is Urgency.POLL)
 
     async def afford_submission(self) -> bool:
-        """Pay for one sbatch; False when that would take long, so that the job can be cancelled.
-
-        A hundred submissions stand in a line of their own: a poll waits for one of them at most.
-        """
+        """Pay for one sbatch; False when that would take long, so that the job can be cancelled."""
         try:
-            async with asyncio.timeout(self._patience), self._line:
+            async with asyncio.timeout(self._patience):
                 await self._submits.take(1)
-                try:
-                    await self._rpcs.take(RPCS["sbatch"])
-                except BaseException:
-                    self._submits.give_back(1)
-                    raise
         except TimeoutError:
             return False
-        self._show()
         return True
 
     def unspent(self, command: str, paid: float | None = None) -> None:
         """Take back the price of a call that was not made."""
-        if command == "sbatch":
-            self._submits.give_back(1)
-        self._rpcs.give_back(RPCS[command] if paid is None else paid)
-        self._show()
+        bucket = self._submits if command == "sbatch" else self._rpcs
+        bucket.give_back(RPCS[command] if paid is None else paid)
 
     def made(
-        self, command: str, outcome: str, seconds: float, *, rpcs: float | None = None
+        self,
+        command: str,
+        outcome: str,
+        seconds: float,
+        *,
+        rpcs: float | None = None,
+        limited: bool = False,
     ) -> None:
-        """Count a call that was made; a slow one makes the next ones rarer."""
+        """Count a call that was made. ``limited``: the controller said that it limits us."""
         cost = RPCS[command] if rpcs is None else rpcs
         self._metrics.slurm_rpcs.labels(self._cluster, command, outcome).inc(cost)
-        if seconds > _SLOW:
-            self._rpcs.borrow(seconds // _SLOW)
-        self._show()
+        self._made.append((self.clock(), command, cost))
+        self._forget()
+        if limited:
+            self._metrics.slurm_rate_limited.labels(self._cluster).inc()
+        if limited or seconds > SLOW:
+            self._pressed()
+            if command == "sbatch":  # no interval grows for it, so it pays for its slowness
+                self._submits.borrow(max(1.0, seconds // SLOW))
 
-    def _show(self) -> None:
-        self._metrics.slurm_budget_tokens.labels(self._cluster).set(self._rpcs.tokens)
-
-
-class Breaker:
-    """Leaves a cluster alone for a minute after several link failures in a row."""
-
-    def __init__(self, cluster: str, *, metrics: Metrics, clock: Callable[[], float]) -> None:
-        self._cluster = cluster
-        self._gauge = metrics.circuit_open.labels(cluster)
-        self._clock = clock
-        self._failures: deque[float] = deque(maxlen=_FAILURES)
-        self._open_until = 0.0
-        self._gauge.set(0)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether calls are refused now."""
-        return self._clock() < self._open_until
-
-    def check(self) -> None:
-        """Raise ``Resting`` while the circuit is open."""
-        wait = self._open_until - self._clock()
-        if wait > 0:
-            raise Resting(
-                f"{self._cluster}: {_FAILURES} link failures in a row; left alone for {wait:.0f} s"
-            )
-        self._gauge.set(0)
-
-    def failed(self) -> None:
-        """Count a link failure."""
-        now = self._clock()
-        self._failures.append(now)
-        if len(self._failures) == _FAILURES and now - self._failures[0] <= _WINDOW:
-            self._open_until = now + _OPEN
-            self._gauge.set(1)
-
-    def succeeded(self) -> None:
-        """Forget the failures: it answers."""
-        self._failures.clear()
-        self._open_until = 0.0
-        self._gauge.set(0)
+    def _forget(self) -> None:
+        while self._made and self._made[0][0] <= self.clock() - _MINUTE:
+            self._made.popleft()

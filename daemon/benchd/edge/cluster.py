@@ -36,10 +36,11 @@ from benchd.core.model import (
 from benchd.core.news import failed_at_once
 from benchd.core.readiness import DEFAULT_CHECK
 from benchd.edge import home, pack, parcels, submission, witness
-from benchd.edge.budget import Breaker, Purse, Sleep, Urgency
+from benchd.edge.breaker import Breaker
+from benchd.edge.budget import Purse, Sleep, Urgency
 from benchd.edge.looks import Looks
 from benchd.edge.programs import Queue, is_over
-from benchd.edge.remote import Remote
+from benchd.edge.remote import Remote, is_limited
 from benchd.edge.shell import Shell, printable
 from benchd.edge.submission import Place, Record, SubmitOrder
 from benchd.errors import Unreachable
@@ -69,53 +70,27 @@ class Cluster:
         sleep: Sleep = asyncio.sleep,
         packed: parcels.Pack = pack.build,
         quiet_slack: float = submission.QUIET_SLACK,
+        measure: Callable[[], float] | None = None,
+        pressed: Callable[[], None] = lambda: None,
     ) -> None:
+        """``measure``: seconds that no jump of the clock adds to; what is rationed goes by them."""
         self.name = name
         self.settings = settings
         self.instance = instance
         self._metrics = metrics
         self._clock = clock
         self._quiet_slack = quiet_slack
-        self._shell = shell
-        self._purse = Purse(name, settings.budget, metrics=metrics, clock=clock, sleep=sleep)
-        self._breaker = Breaker(name, metrics=metrics, clock=clock)
-        self._remote = Remote(name, shell, purse=self._purse, breaker=self._breaker)
-        self._queue = Queue(self._remote, clock=clock, sleep=sleep)
-        self._looks = Looks(self._remote)
-        self._parcels = parcels.Parcels(self._remote, packed)
+        measure = measure or clock
+        self._purse = Purse(name, settings.budget, metrics=metrics, clock=measure, pressed=pressed)
+        breaker = Breaker(name, metrics=metrics, clock=measure)
+        self.remote = Remote(name, shell, purse=self._purse, breaker=breaker)
+        self._queue = Queue(self.remote, clock=clock, sleep=sleep)
+        self._looks = Looks(self.remote)
+        self._parcels = parcels.Parcels(self.remote, packed)
         self._epochs = home.StoredEpoch(epochs, name)
-        # A stalled controller holds every sbatch for 150 s: polls and cancels need sessions too.
-        self._submitting = asyncio.Semaphore(max(1, settings.budget.channels - 2))
         self._place: Place | None = None
         self._opening = asyncio.Lock()
         self._take_over = False
-
-    # --- what status shows ------------------------------------------------------------------------
-
-    @property
-    def link_state(self) -> str:
-        """Return down, connecting, up, paused, or local."""
-        return self._shell.state
-
-    @property
-    def circuit_open(self) -> bool:
-        """Tell whether the cluster is left alone for a while."""
-        return self._breaker.is_open
-
-    @property
-    def budget_tokens(self) -> float:
-        """Return how many Slurm RPCs may be made now."""
-        return self._purse.tokens
-
-    @property
-    def logins(self) -> int:
-        """Return how many logins were tried since the daemon started."""
-        return self._shell.logins
-
-    @property
-    def trouble(self) -> str | None:
-        """Return why the last command was not answered, if it was not."""
-        return self._remote.trouble
 
     # --- opening ----------------------------------------------------------------------------------
 
@@ -124,7 +99,7 @@ class Cluster:
         async with self._opening:
             if self._place is None:
                 self._place = await home.enter(
-                    self._remote,
+                    self.remote,
                     workdir=self.settings.workdir,
                     instance=self.instance,
                     epochs=self._epochs,
@@ -166,10 +141,7 @@ class Cluster:
     async def _try(self, command: str, stdin: bytes, place: Place) -> Record | Unreachable:
         """Run the submission command; an error that may have submitted is returned, not raised."""
         try:
-            async with self._submitting:
-                done = await self._remote.run(
-                    command, op="submit", stdin=stdin, timeout=_SUBMIT_TIMEOUT
-                )
+            done = await self.remote.run(command, op="submit", stdin=stdin, timeout=_SUBMIT_TIMEOUT)
             record = submission.read(done.stdout, place)
         except Unreachable as error:
             if not error.sent:
@@ -178,7 +150,8 @@ class Cluster:
             self._purse.made("sbatch", "lost", 0.0)
             return error
         if record.won and record.rc is not None:
-            self._purse.made("sbatch", "ok" if record.rc == 0 else "error", done.seconds)
+            outcome, limited = "ok" if record.rc == 0 else "error", is_limited(record.err)
+            self._purse.made("sbatch", outcome, done.seconds, limited=limited)
         else:
             self._purse.unspent("sbatch")  # somebody's record was read
         return record
@@ -221,11 +194,7 @@ class Cluster:
     async def poll(self, jobs: Sequence[Job]) -> PollAnswer:
         """Ask about all our jobs at once: squeue, and for what it forgot sacct and exit.json."""
         with self._metrics.poll_seconds.labels(self.name).time():
-            answer = await self._poll(jobs)
-        asked_at = self._clock()
-        age = self._metrics.poll_age_seconds.labels(self.name)
-        age.set_function(lambda: self._clock() - asked_at)
-        return answer
+            return await self._poll(jobs)
 
     async def _poll(self, jobs: Sequence[Job]) -> PollAnswer:
         place = await self.open()
@@ -239,7 +208,7 @@ class Cluster:
         missing = [job for job in jobs if job.is_live and not seen[job.token]]
         doubtful = [job for job in jobs if _needs_claim(seen[job.token])]
         absent: dict[str, Evidence] = {}
-        dirs = await witness.read_dirs(self._remote, place, [*missing, *doubtful])
+        dirs = await witness.read_dirs(self.remote, place, [*missing, *doubtful])
         if missing:
             absent = await self._second_witness(missing, dirs, seen)
         return PollAnswer(
@@ -289,7 +258,7 @@ class Cluster:
         if job.is_live:
             await self._queue.end_names([job.token])
             return None
-        done = await self._remote.run(
+        done = await self.remote.run(
             submission.seal(job.run_id, job.token, max(job.tries, 1), place), op="seal"
         )
         record = submission.read(done.stdout, place)
@@ -319,7 +288,7 @@ class Cluster:
 
     async def seal(self, jobs: Sequence[Job]) -> frozenset[str]:
         """Take the claims of jobs that Slurm lost; return the tokens of those that never ran."""
-        return await witness.seal_dirs(self._remote, await self.open(), jobs)
+        return await witness.seal_dirs(self.remote, await self.open(), jobs)
 
     async def prune(self, slurm_ids: Sequence[str]) -> None:
         """End twins by their ids."""
@@ -365,7 +334,7 @@ class Cluster:
         file = quote(f"{place.job_dir(job.run_id, job.token)}/endpoint.json")
         # Without the workdir every file is missing; then that says nothing about the service.
         read = f"cd {quote(place.workdir)} || exit 93; cat -- {file}"
-        done = await self._remote.run(read, op="endpoint", limit=65536)
+        done = await self.remote.run(read, op="endpoint", limit=65536)
         if done.status == 93 or (done.status != 0 and parcels.MISSING not in done.stderr):
             raise Unreachable(f"{self.name}: cannot read {file}: {done.said()}")
         endpoint = witness.parse_endpoint(done.stdout)
@@ -377,16 +346,16 @@ class Cluster:
         """Bring home what a job left; ``NotYet`` while the shared file system may lag behind."""
         grace = parcels.TESTBED_GRACE if self.settings.testbed else parcels.GRACE
         place, patient = await self.open(), parcels.may_still_come(job, self._clock(), grace)
-        return await parcels.fetch(self._remote, place, job, patient=patient)
+        return await parcels.fetch(self.remote, place, job, patient=patient)
 
     async def forget(self, jobs: Sequence[Job]) -> None:
         """Remove the secrets that ended jobs may have left."""
-        await parcels.forget(self._remote, await self.open(), jobs)
+        await parcels.forget(self.remote, await self.open(), jobs)
 
     async def log(self, job: Job, stream: str, offset: int, limit: int) -> bytes:
         """Return a piece of a job's output; a negative ``offset`` counts from the end."""
         return await parcels.log(
-            self._remote, await self.open(), job, stream, offset=offset, limit=limit
+            self.remote, await self.open(), job, stream, offset=offset, limit=limit
         )
 
 

@@ -9,13 +9,16 @@ import signal
 import time
 from asyncio.subprocess import PIPE, Process
 
+from benchd.config import Budget
 from benchd.edge import refusals
+from benchd.edge.channels import Channels, lane_of
 from benchd.edge.shell import (
     OUTPUT_LIMIT,
     ByteReader,
     ByteWriter,
     Capped,
     Completed,
+    LinkReport,
 )
 from benchd.errors import NeedsHuman, Unreachable
 from benchd.metrics import Metrics
@@ -24,21 +27,21 @@ from benchd.metrics import Metrics
 _CHUNK = 65536
 # Seconds between TERM and KILL for a command whose time is over.
 _KILL_AFTER = 5.0
-# Commands at once: as few as over SSH, the node is as shared.
-_AT_ONCE = 5
 
 
 class LocalShell:
     """Commands on this host, each in its own process group; a ``Shell``."""
 
-    def __init__(self, name: str, *, metrics: Metrics) -> None:
+    def __init__(self, name: str, *, metrics: Metrics, channels: int = Budget().channels) -> None:
         self.name = name
         self.generation = 1
-        self.logins = 0
-        self.state = "local"
         self._metrics = metrics
-        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._slots = Channels(channels, clock=time.monotonic)
         self._running: set[Process] = set()
+
+    def report(self) -> LinkReport:
+        """Return how many commands run; there is no link that could be down."""
+        return LinkReport(state="local", channels=self._slots.held, channel_limit=self._slots.limit)
 
     def resume(self) -> None:
         """Do nothing: there is no login that could have been refused."""
@@ -56,7 +59,7 @@ class LocalShell:
         outcome = "cancelled"
         started = time.monotonic()
         try:
-            async with self._slots:
+            async with self._slots.session(lane_of(op)):
                 process = await self._start(command)
                 try:
                     done = await self._talk(process, stdin, timeout, limit)

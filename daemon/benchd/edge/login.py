@@ -9,19 +9,22 @@ from __future__ import annotations
 import getpass
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from benchd.config import SSHSettings
+from benchd.config import ClusterSettings, SSHSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How hard a login node may be pressed. All in seconds."""
+    """How hard a login node may be pressed. Times are in seconds."""
 
-    floor: float = 30.0  # between failed logins, at first; sites ban faster knockers
-    ceiling: float = 300.0  # between failed logins, in the end
+    floor: float = 30.0  # between two logins; sites ban faster knockers
+    first: float = 1.0  # the longest pause after one failure; it doubles with each
+    ceiling: float = 300.0  # the longest pause after many
+    per_ten_minutes: int = 6  # logins; sites count failures over minutes
+    per_day: int = 60  # logins; and over days
     keepalive: float = 15.0  # a frozen node is found after keepalive * keepalive_count
     keepalive_count: int = 3
     connect_timeout: float = 10.0
@@ -30,7 +33,25 @@ class Pace:
 
 SITE = Pace()
 # A test installation of one's own, on the same machine: nobody is disturbed.
-TESTBED = Pace(floor=0.5, ceiling=2.0, keepalive=1.0, connect_timeout=5.0, login_timeout=10.0)
+TESTBED = Pace(
+    floor=0.5,
+    ceiling=2.0,
+    per_ten_minutes=1_000,
+    per_day=10_000,
+    keepalive=1.0,
+    connect_timeout=5.0,
+    login_timeout=10.0,
+)
+
+
+def pace_of(settings: ClusterSettings) -> Pace:
+    """Return how hard a cluster's login node may be pressed."""
+    if settings.testbed:
+        return TESTBED
+    budget = settings.budget
+    return replace(
+        SITE, per_ten_minutes=budget.logins_per_10_minutes, per_day=budget.logins_per_day
+    )
 
 
 class LinkState(StrEnum):

@@ -60,7 +60,7 @@ class Looks:
         if self._forbidden_in == shell.generation:
             return await self._from_there(look, seconds)
         place = f"{look.host}:{look.port}"
-        self._remote.breaker.check()
+        self._remote.breaker.require_closed()
         try:
             async with asyncio.timeout(seconds):
                 return Answer(data=await self._say(look, seconds))

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from benchd.edge.budget import Breaker, Purse, Urgency
-from benchd.edge.shell import OUTPUT_LIMIT, Completed, Resting, Shell
-from benchd.errors import NeedsHuman, Unreachable
+import re
+
+from benchd.edge.breaker import Breaker
+from benchd.edge.budget import Purse, Urgency
+from benchd.edge.shell import OUTPUT_LIMIT, Completed, Shell
+from benchd.errors import Unreachable
 
 # Seconds for a command that only touches files.
 FILES_TIMEOUT = 30.0
 # Seconds for a Slurm query: a dead slurmdbd lets sacct wait for 45.
 QUERY_TIMEOUT = 60.0
+# Slurm's words, on stderr, when the controller limits our calls (SlurmctldParameters=rl_enable).
+_LIMITED = re.compile(r"rate.?limit", re.IGNORECASE)
+
+
+def is_limited(said: bytes | str) -> bool:
+    """Tell whether Slurm says that it limits our calls."""
+    text = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
+    return _LIMITED.search(text) is not None
 
 
 class Remote:
@@ -32,18 +43,15 @@ class Remote:
         limit: int = OUTPUT_LIMIT,
     ) -> Completed:
         """Run a command unless the circuit is open."""
-        self.breaker.check()
         try:
-            done = await self.shell.run(command, op=op, stdin=stdin, timeout=timeout, limit=limit)
-        except (Resting, NeedsHuman) as error:
-            self.trouble = str(error)
-            raise  # nothing was tried, or trying again is not the breaker's to decide
+            with self.breaker.guard(op):
+                done = await self.shell.run(
+                    command, op=op, stdin=stdin, timeout=timeout, limit=limit
+                )
         except Unreachable as error:
             self.trouble = str(error)
-            self.breaker.failed()
             raise
         self.trouble = None
-        self.breaker.succeeded()
         return done
 
     async def ask(
@@ -59,16 +67,18 @@ class Remote:
 
         ``rpcs``: what it costs the controller, when that is not what the program usually does.
         """
-        self.breaker.check()
+        self.breaker.check(op)
         paid = await self.purse.spend(program, urgency=urgency, rpcs=rpcs)
+        began = self.purse.clock()
         try:
             done = await self.run(command, op=op, timeout=QUERY_TIMEOUT)
         except Unreachable as error:
             if error.sent:
-                self.purse.made(program, "lost", QUERY_TIMEOUT, rpcs=rpcs)
+                self.purse.made(program, "lost", self.purse.clock() - began, rpcs=rpcs)
             else:
                 self.purse.unspent(program, paid)
             raise
         outcome = "ok" if done.status == 0 else "error"
-        self.purse.made(program, outcome, done.seconds, rpcs=rpcs)
+        limited = is_limited(done.stderr)
+        self.purse.made(program, outcome, done.seconds, rpcs=rpcs, limited=limited)
         return done

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from benchd.errors import ClusterError, Unreachable
+from benchd.errors import ClusterError, NeedsHuman, Unreachable
 
 # Bytes of stdout (and of stderr) kept from one command: a 10,000-row squeue is about 2 MiB.
 OUTPUT_LIMIT = 8 * 1024 * 1024
@@ -21,11 +21,32 @@ class ForwardingForbidden(ClusterError):
     """The login node does not forward connections (AllowTcpForwarding no): use commands instead."""
 
 
-class Resting(Unreachable):
-    """Nothing was tried: the link or the circuit waits before it tries again."""
+class LoginRefused(NeedsHuman):
+    """The login node refuses our key, or we its host key: not even a restart may try again."""
 
-    def __init__(self, message: str) -> None:
+
+class Resting(Unreachable):
+    """Nothing was tried: the link or the circuit waits so many seconds before it tries again."""
+
+    def __init__(self, message: str, seconds: float) -> None:
         super().__init__(message, sent=False)
+        self.seconds = seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkReport:
+    """How the way to a login node is, for people. Times are in seconds from now or until now."""
+
+    state: str  # down, connecting, up, paused, or local
+    trouble: str = ""  # why it is down
+    down_for: float | None = None  # since the connection was lost, or could first not be made
+    next_login_in: float | None = None  # None: as soon as it is needed
+    resting: str = ""  # which ceiling of logins says so; empty for a mere pause
+    logins: int = 0  # tried since the daemon started
+    logins_today: int = 0  # tried within 24 hours, also by its predecessors
+    logins_per_day: int | None = None
+    channels: int = 0  # sessions open now
+    channel_limit: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,11 +105,9 @@ class Shell(Protocol):
     """Somewhere commands run."""
 
     generation: int  # grows with every new connection
-    logins: int  # tried since the daemon started
 
-    @property
-    def state(self) -> str:
-        """Return down, connecting, up, paused, or local."""
+    def report(self) -> LinkReport:
+        """Return how the way is, at once."""
         ...
 
     async def run(

@@ -1,4 +1,4 @@
-"""One SSH connection to one login node: logins are rare, answers are certain or said not to be.
+"""SSH itself: logging in, sessions, forwarded connections. The one file that speaks asyncssh.
 
 Facts about asyncssh this file rests on: ``run()`` returns normally with ``exit_status None`` when
 the link died, so the status travels in-band (``framing``); one bad UTF-8 byte in text mode closes
@@ -11,38 +11,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
+import socket
 import time
 from collections.abc import Awaitable, Callable
 
 import asyncssh
-import structlog
 
-from benchd.config import ClusterSettings
+from benchd.config import SSHSettings
 from benchd.edge import keys, login, refusals
 from benchd.edge.framing import Frame
-from benchd.edge.login import SITE, TESTBED, LinkState, Pace
-from benchd.edge.shell import (
-    KILL_AFTER,
-    OUTPUT_LIMIT,
-    ByteReader,
-    ByteWriter,
-    Capped,
-    Completed,
-    Resting,
-    printable,
-)
-from benchd.errors import NeedsHuman, Unreachable
-from benchd.metrics import Metrics
-
-log = structlog.get_logger()
+from benchd.edge.login import Pace
+from benchd.edge.shell import KILL_AFTER, ByteReader, ByteWriter, Capped, Completed, printable
+from benchd.edge.wire import NoLogin, NothingRan
+from benchd.errors import Unreachable
 
 # Seconds we wait longer than the far side's `timeout -k`: its word is the better one.
 _GRACE = 10.0
 # Seconds for a session to open; a warm link needs 2 ms, a node short of memory some seconds.
 _OPEN_TIMEOUT = 20.0
-# Refused channels before giving up, and the first pause (s): sshd frees a session a bit late.
-_OPEN_TRIES, _OPEN_PAUSE = 6, 0.05
 # Bytes read at once.
 _CHUNK = 65536
 # Bytes of framing and banners that may come on top of a command's own output.
@@ -50,7 +36,7 @@ _OVERHEAD = 65536
 
 
 class _Client(asyncssh.SSHClient):
-    """Tells the link when its connection is gone."""
+    """Says when its connection is gone."""
 
     def __init__(self, lost: Callable[[Exception | None], None]) -> None:
         self._lost = lost
@@ -59,116 +45,159 @@ class _Client(asyncssh.SSHClient):
         self._lost(exc)
 
 
-class _NothingRan(Exception):
-    """The channel was refused: the command surely did not start."""
+class Dialer:
+    """Logs in to one login node; a ``Dial``.
+
+    Where a name stands for several nodes (round-robin DNS), each login that fails and each
+    connection that is lost makes the next login begin with the next address.
+    """
+
+    def __init__(self, name: str, settings: SSHSettings, pace: Pace) -> None:
+        self._name = name
+        self._settings = settings
+        self._pace = pace
+        self._address = 0  # the one to begin with, counted round
+        # It logs every login and channel at INFO; what matters is logged elsewhere, in our words.
+        logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
+
+    def check(self) -> None:
+        """Raise ``NoLogin`` for files that no login can succeed with."""
+        try:
+            keys.check(self._settings)
+        except login.Unusable as error:
+            raise NoLogin("config", str(error)) from error
+
+    async def __call__(self, lost: Callable[[Exception | None], None]) -> Connection:
+        """Return a new connection, or raise ``NoLogin``."""
+        try:
+            return await self._dial(lost)
+        except asyncssh.PermissionDenied as error:
+            raise NoLogin("auth", login.denied(self._settings)) from error
+        except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed) as error:
+            known = keys.knows(self._settings)
+            raise NoLogin("hostkey", login.distrusted(self._settings, known=known)) from error
+        except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, ValueError) as error:
+            raise NoLogin("config", f"the SSH key or configuration: {error}") from error
+        except TimeoutError as error:
+            raise NoLogin("timeout", "no answer in time") from error
+        except (asyncssh.Error, OSError) as error:
+            raise NoLogin("network", str(error)) from error
+
+    async def _dial(self, lost: Callable[[Exception | None], None]) -> Connection:
+        settings = self._settings
+        options = login.options(settings, self._pace)
+        jump: asyncssh.SSHClientConnection | None = None
+        sock: socket.socket | None = None
+        where = f"{settings.host}:{settings.port}"
+        if settings.proxy_jump:
+            user, host, port = login.jump(settings.proxy_jump)
+            named = {"username": user} if user else {}
+            jump = await asyncssh.connect(host, port, **(options | named))
+            options["tunnel"] = jump
+        elif not settings.config:  # a configuration file may say how to reach the host
+            sock, where = await self._connected()
+            options["sock"] = sock
+        following = self._address + 1
+
+        def gone(error: Exception | None) -> None:
+            self._address = following
+            if jump is not None:
+                jump.abort()
+            lost(error)
+
+        try:
+            conn = await asyncssh.connect(
+                settings.host, settings.port, client_factory=lambda: _Client(gone), **options
+            )
+        except BaseException:
+            self._address = following
+            for made in (jump, sock):
+                if made is not None:
+                    made.close()
+            raise
+        return Connection(conn, jump, name=self._name, where=where)
+
+    async def _connected(self) -> tuple[socket.socket, str]:
+        """Return a socket to the first address that accepts it, and which that is."""
+        settings, loop = self._settings, asyncio.get_running_loop()
+        found = await loop.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
+        first, refused = self._address, OSError(f"{settings.host} has no address")
+        for turn in range(first, first + len(found)):
+            self._address = turn
+            family, kind, protocol, _, address = found[turn % len(found)]
+            try:
+                sock = await self._reached(family, kind, protocol, address)
+            except TimeoutError:  # the time is up for this login
+                self._address += 1
+                raise
+            except OSError as error:
+                refused = error
+            else:
+                there = "" if address[0] == settings.host else f" ({address[0]})"
+                return sock, f"{settings.host}:{settings.port}{there}"
+        raise refused
+
+    async def _reached(
+        self, family: int, kind: int, protocol: int, address: tuple[object, ...]
+    ) -> socket.socket:
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            async with asyncio.timeout(self._pace.connect_timeout):
+                await asyncio.get_running_loop().sock_connect(sock, address)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
 
 
-class Link:
-    """One connection to one login node; a ``Shell``."""
+class Connection:
+    """An authenticated SSH connection; a ``Wire``."""
 
     def __init__(
         self,
+        conn: asyncssh.SSHClientConnection,
+        jump: asyncssh.SSHClientConnection | None,
+        *,
         name: str,
-        settings: ClusterSettings,
-        *,
-        metrics: Metrics,
-        pace: Pace | None = None,
-        once: bool = False,
-        clock: Callable[[], float] = time.monotonic,
-        jitter: Callable[[], float] = random.random,
+        where: str,
     ) -> None:
-        if settings.ssh is None:
-            raise ValueError(f"cluster {name}: a link needs `ssh` settings")
         self.name = name
-        # What is looked at only once has no daemon that could be told to go on.
-        self._then = "" if once else f"; then `benchctl cluster resume {name}`"
-        self.generation = 0
-        self.logins = 0  # tried since the daemon started
-        self.state = LinkState.DOWN
-        self.trouble = ""  # why the last login or connection failed
-        self.where = f"{settings.ssh.host}:{settings.ssh.port}"
-        self._settings = settings.ssh
-        self._metrics = metrics
-        self._pace = pace or (TESTBED if settings.testbed else SITE)
-        self._clock = clock
-        self._jitter = jitter
-        self._lock = asyncio.Lock()
-        self._channels = asyncio.Semaphore(settings.budget.channels)
-        self._conn: asyncssh.SSHClientConnection | None = None
-        self._jump: asyncssh.SSHClientConnection | None = None
-        self._not_before = 0.0
-        self._failures = 0
-        self._up_since = 0.0
-        self._closed = False
-        # It logs every login and channel at INFO; what matters is logged here, in our words.
-        logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
-        metrics.ssh_up.labels(name).set(0)
-        metrics.ssh_channels.labels(name).set(0)
+        self.where = where
+        self._conn = conn
+        self._jump = jump
 
-    def resume(self) -> None:
-        """Log in again although the last answer was a refusal: a human says it is mended."""
-        if self.state is LinkState.PAUSED:
-            self._enter(LinkState.DOWN)
-        self._failures = 0
-        self._not_before = 0.0
+    def is_closed(self) -> bool:
+        """Tell whether it is gone."""
+        return self._conn.is_closed()
 
-    async def run(
-        self,
-        command: str,
-        *,
-        op: str,
-        stdin: bytes = b"",
-        timeout: float,  # noqa: ASYNC109 - it also bounds the far side
-        limit: int = OUTPUT_LIMIT,
-    ) -> Completed:
-        """Run one command on the login node to its end, or raise ``Unreachable``."""
-        outcome = "cancelled"
+    async def hang_up(self) -> None:
+        """Log out, of the login node and then of the jump host."""
+        for conn in (self._conn, self._jump):
+            if conn is not None:
+                await _hang_up(conn)
+
+    # --- commands ---------------------------------------------------------------------------------
+
+    async def run(self, frame: Frame, stdin: bytes, limit: int) -> Completed:
+        """Run one command in a session of its own."""
         started = time.monotonic()
-        try:
-            async with self._channels:
-                done = await self._run(Frame(command=command, seconds=timeout), stdin, limit)
-            outcome = "ok" if done.status == 0 else "nonzero"
-            return done
-        except Unreachable as error:
-            outcome = "lost" if error.sent else "unsent"
-            raise
-        finally:
-            self._metrics.ssh_commands.labels(self.name, op, outcome).inc()
-            self._metrics.ssh_command_seconds.labels(self.name, op).observe(
-                time.monotonic() - started
-            )
+        process = await self._open(frame.text)
+        return await self._talk(process, frame, stdin, limit, started)
 
-    async def _run(self, frame: Frame, stdin: bytes, limit: int) -> Completed:
-        for turn in range(_OPEN_TRIES):
-            conn = await self._connection()
-            started = time.monotonic()
-            try:
-                process = await self._open(conn, frame.text)
-            except _NothingRan as refusal:
-                self.trouble = str(refusal)
-                await asyncio.sleep(_OPEN_PAUSE * 2**turn * (1 + self._jitter()))
-                continue
-            with self._metrics.ssh_channels.labels(self.name).track_inprogress():
-                return await self._talk(process, frame, stdin, limit, started)
-        raise Unreachable(
-            f"{self.name}: {self.where} refuses another session ({self.trouble}); "
-            "lower budget.channels if this stays",
-            sent=False,
-        )
-
-    async def _open(
-        self, conn: asyncssh.SSHClientConnection, text: str
-    ) -> asyncssh.SSHClientProcess[bytes]:
+    async def _open(self, text: str) -> asyncssh.SSHClientProcess[bytes]:
         try:
             async with asyncio.timeout(_OPEN_TIMEOUT):
-                return await conn.create_process(text, encoding=None, request_pty=False)
+                return await self._conn.create_process(text, encoding=None, request_pty=False)
         except TimeoutError as error:
-            conn.abort()  # the session that may yet open would be nobody's
+            self._conn.abort()  # the session that may yet open would be nobody's
             raise Unreachable(f"{self.name}: {self.where} opens no session") from error
         except asyncssh.ChannelOpenError as error:
             if error.code == asyncssh.OPEN_REQUEST_SESSION_FAILED:
                 raise Unreachable(f"{self.name}: {self.where} lost the command") from error
-            raise _NothingRan(error.reason) from error
+            is_full = error.code == asyncssh.OPEN_CONNECT_FAILED
+            raise NothingRan(error.reason, is_full=is_full) from error
         except (asyncssh.Error, OSError) as error:
             raise Unreachable(f"{self.name}: the link to {self.where} broke: {error}") from error
 
@@ -205,16 +234,13 @@ class Link:
             raise Unreachable(f"{self.name}: stopped on {self.where} after {frame.seconds:g} s")
         return done
 
-    async def connect(
-        self,
-        host: str,
-        port: int,
-        timeout: float,  # noqa: ASYNC109 - told apart from the target's own refusal
-    ) -> tuple[ByteReader, ByteWriter]:
+    # --- forwarded connections --------------------------------------------------------------------
+
+    async def connect(self, host: str, port: int, seconds: float) -> tuple[ByteReader, ByteWriter]:
         """Open a connection to a compute node through the login node (direct-tcpip)."""
-        conn = await self._connection()
+        conn = self._conn
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(seconds):
                 reader, writer = await conn.open_connection(host, port, encoding=None)
         except asyncssh.ChannelOpenError as error:
             if conn.is_closed():
@@ -225,140 +251,14 @@ class Link:
             raise  # is an OSError; asyncio raised it, not the link
         except (asyncssh.Error, OSError) as error:
             raise Unreachable(f"{self.name}: the link broke: {error}") from error
-        return _Reader(self, reader), writer
-
-    async def close(self) -> None:
-        """Log out."""
-        self._closed = True
-        async with self._lock:
-            for conn in (self._conn, self._jump):
-                if conn is not None:
-                    await _hang_up(conn)
-            self._conn = self._jump = None
-            if self.state is not LinkState.PAUSED:
-                self._enter(LinkState.DOWN)
-
-    # --- logging in ------------------------------------------------------------------------------
-
-    async def _connection(self) -> asyncssh.SSHClientConnection:
-        async with self._lock:
-            if self._closed:
-                raise Unreachable(f"{self.name}: the link was closed", sent=False)
-            if self._conn is not None:
-                if not self._conn.is_closed():
-                    return self._conn
-                self._lost(None)  # if nobody said so: it was lost while it came up
-            if self.state is LinkState.PAUSED:
-                raise NeedsHuman(self.trouble)
-            # Bounded: the clock may have been set back.
-            wait = min(self._not_before - self._clock(), self._pace.ceiling * 1.25)
-            if wait > 0:
-                raise Resting(
-                    f"{self.name}: next login to {self.where} in {wait:.0f} s ({self.trouble})"
-                )
-            self._enter(LinkState.CONNECTING)
-            try:
-                self._conn = await self._log_in()
-            finally:
-                if self.state is LinkState.CONNECTING:
-                    self._enter(LinkState.DOWN)
-            return self._conn
-
-    async def _log_in(self) -> asyncssh.SSHClientConnection:
-        pace = self._pace
-        try:
-            keys.check(self._settings)
-            async with asyncio.timeout(pace.connect_timeout + pace.login_timeout + 1):
-                conn = await self._dial()
-        except login.Unusable as error:
-            raise self._pause("config", str(error)) from error
-        except asyncssh.PermissionDenied as error:
-            raise self._pause("auth", login.denied(self._settings)) from error
-        except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed) as error:
-            known = keys.knows(self._settings)
-            raise self._pause("hostkey", login.distrusted(self._settings, known=known)) from error
-        except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, ValueError) as error:
-            raise self._pause("config", f"the SSH key or configuration: {error}") from error
-        except TimeoutError as error:
-            raise self._failed("timeout", "no answer in time") from error
-        except (asyncssh.Error, OSError) as error:
-            raise self._failed("network", str(error)) from error
-        self._count("ok")
-        self.generation += 1
-        self.trouble = ""
-        self._up_since = self._clock()
-        self._enter(LinkState.UP)
-        log.info("link.up", cluster=self.name, login=self.where)
-        return conn
-
-    async def _dial(self) -> asyncssh.SSHClientConnection:
-        settings = self._settings
-        options = login.options(settings, self._pace)
-        self._drop_jump()
-        if settings.proxy_jump:
-            user, host, port = login.jump(settings.proxy_jump)
-            named = {"username": user} if user else {}
-            self._jump = await asyncssh.connect(host, port, **(options | named))
-            options["tunnel"] = self._jump
-        try:
-            return await asyncssh.connect(
-                settings.host,
-                settings.port,
-                client_factory=lambda: _Client(self._lost),
-                **options,
-            )
-        except BaseException:
-            self._drop_jump()
-            raise
-
-    def _drop_jump(self) -> None:
-        if self._jump is not None:
-            self._jump.abort()
-            self._jump = None
-
-    def _pause(self, outcome: str, what: str) -> NeedsHuman:
-        if outcome != "config":  # nothing was sent: no login
-            self._count(outcome)
-        self.trouble = f"{self.name}: {what}{self._then}"
-        self._enter(LinkState.PAUSED)
-        log.error("link.paused", cluster=self.name, login=self.where, why=what)
-        return NeedsHuman(self.trouble)
-
-    def _failed(self, outcome: str, what: str) -> Unreachable:
-        self._count(outcome)
-        self._back_off(what)
-        return Unreachable(f"{self.name}: cannot log in to {self.where}: {what}", sent=False)
-
-    def _back_off(self, what: str) -> None:
-        self._failures += 1
-        self.trouble = what
-        delay = min(self._pace.ceiling, self._pace.floor * 2.0 ** min(self._failures - 1, 16))
-        self._not_before = self._clock() + delay * (1 + self._jitter() / 4)
-        log.warning("link.down", cluster=self.name, why=what, again_in=delay)
-
-    def _lost(self, error: Exception | None) -> None:
-        if self._closed or self.state is not LinkState.UP:
-            return
-        self._enter(LinkState.DOWN)
-        self._drop_jump()
-        if self._clock() - self._up_since > self._pace.ceiling:
-            self._failures = 0  # it had held: this is a new trouble
-        self._back_off(str(error) if error else "closed by the login node")
-
-    def _count(self, outcome: str) -> None:
-        self.logins += 1
-        self._metrics.ssh_logins.labels(self.name, outcome).inc()
-
-    def _enter(self, state: LinkState) -> None:
-        self.state = state
-        self._metrics.ssh_up.labels(self.name).set(1 if state is LinkState.UP else 0)
+        return _Reader(self.name, reader), writer
 
 
 class _Reader:
     """The reading half of a forwarded connection; our own link's end is no end of the stream."""
 
-    def __init__(self, link: Link, reader: asyncssh.SSHReader[bytes]) -> None:
-        self._link = link
+    def __init__(self, name: str, reader: asyncssh.SSHReader[bytes]) -> None:
+        self._name = name
         self._reader = reader
 
     async def read(self, n: int = -1) -> bytes:
@@ -373,7 +273,7 @@ class _Reader:
         try:
             return await reading
         except asyncssh.Error as error:
-            raise Unreachable(f"{self._link.name}: the link broke: {error}") from error
+            raise Unreachable(f"{self._name}: the link broke: {error}") from error
 
 
 async def _collect(reader: asyncssh.SSHReader[bytes], into: Capped) -> None:
