@@ -122,12 +122,15 @@ def _cancellations(index: Index) -> Iterator[Cancel]:
 
 def _releases(index: Index) -> Iterator[Cancel]:
     """End the services that no client of any run needs any more."""
-    clients = list(_clients(index))
-    still = [c for c in clients if not c.is_terminal or is_followed(c, index)]
-    needed, measuring = {want for c in still for want in _wants(c)}, {c.run_id for c in still}
+    needed: set[Want] = set()  # by clients that are not over
     named: dict[str, set[Want]] = {}  # by the clients of each run, over or not
-    for client in clients:
-        named.setdefault(client.run_id, set()).update(_wants(client))
+    measuring: set[str] = set()
+    for client in _clients(index):
+        wants = _wants(client)
+        named.setdefault(client.run_id, set()).update(wants)
+        if not client.is_terminal or is_followed(client, index):
+            needed.update(wants)
+            measuring.add(client.run_id)
     for run_id, own in named.items():
         for job in index.slots[run_id]:
             if job.role is Role.CLIENT or job.is_terminal or job.cancel_why is not None:
@@ -143,7 +146,7 @@ def _orphans(index: Index) -> Iterator[Cancel]:
     """End live rows of closed runs and of superseded attempts: nothing should be left behind."""
     latest = {job.token for run_id in index.runs for job in index.slots[run_id]}
     for job in index.world.jobs:
-        if not job.is_terminal and job.token not in latest:
+        if job.token not in latest and not job.is_terminal:
             yield Cancel(job.token, job.cancel_why or CancelWhy.DONE)
 
 
@@ -152,11 +155,13 @@ def _clients(index: Index) -> Iterator[Job]:
         yield from (job for job in index.slots[run.id] if job.role is Role.CLIENT)
 
 
-def _wants(client: Job) -> Iterator[Want]:
-    """Yield what a client measures: cluster, name, and run and point unless any will do."""
-    for target in client.spec.targets:
-        own = None if target.point is None else (client.run_id, target.point)
-        yield client.cluster, target.name, own
+def _wants(client: Job) -> list[Want]:
+    """Return what a client measures: cluster, name, and run and point unless any will do."""
+    run_id, cluster = client.run_id, client.cluster
+    return [
+        (cluster, target.name, None if target.point is None else (run_id, target.point))
+        for target in client.spec.targets
+    ]
 
 
 def _fits(service: Job) -> tuple[Want, Want]:
@@ -168,6 +173,8 @@ def _fits(service: Job) -> tuple[Want, Want]:
 def _retries(index: Index) -> Iterator[Retry]:
     for run in index.world.runs:
         for job in index.slots[run.id]:
+            if not job.is_terminal:
+                continue
             home = job.role is Role.SERVICE or not is_uncollected(job)
             if home and is_followed(job, index):
                 yield Retry(job.token)
@@ -184,8 +191,9 @@ def _submissions(index: Index, ending: set[str]) -> Iterator[Submit]:
     measured = {c.cluster for c in _clients(index) if not c.is_terminal}
     taken, full = _busy_services(index), quotas(index)
     for run in index.world.runs:
-        for job in sorted(index.slots[run.id], key=_order):
-            if job.state is not JobState.CREATED or job.token in ending:
+        unsent = (job for job in index.slots[run.id] if job.state is JobState.CREATED)
+        for job in sorted(unsent, key=_order):
+            if job.token in ending:
                 continue
             if job.cancel_requested_at is not None or job.not_before > index.now:
                 continue
@@ -300,20 +308,22 @@ def _is_probe_due(job: Job, now: float) -> bool:
 
 
 def _is_poll_due(view: ClusterView, index: Index) -> bool:
-    return view.next_poll_at <= index.now and any(
-        j.cluster == view.name and j.is_attempted and not j.is_terminal for j in index.world.jobs
-    )
+    return view.next_poll_at <= index.now and _is_polled(view, index.world)
+
+
+def _is_polled(view: ClusterView, world: World) -> bool:
+    """Tell whether Slurm has, or may have, a job of ours."""
+    return any(j.cluster == view.name and j.is_attempted and not j.is_terminal for j in world.jobs)
 
 
 def next_wake(world: World, now: float) -> float:
     """Return when ``decide`` may answer differently although nothing was learned."""
     times = [run.created_at + run.limits.run for run in world.runs if run.limits.run is not None]
-    busy = {job.cluster for job in world.jobs if job.is_attempted and not job.is_terminal}
     for job in world.jobs:
         if job.state is JobState.CREATED:
             times.append(job.not_before)
         is_probed = job.role is Role.SERVICE and job.state is JobState.RUNNING
         if is_probed and job.substate not in ASIDE:
             times.append(job.next_probe_at or now)
-    times += [view.next_poll_at for name, view in world.clusters.items() if name in busy]
+    times += [view.next_poll_at for view in world.clusters.values() if _is_polled(view, world)]
     return min((t for t in times if t > now), default=now + IDLE_WAKE)
