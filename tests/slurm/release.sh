@@ -45,7 +45,7 @@ fetch() { # SUITE ROOT
 
 wrap() { # ROOT NAME FOLDER: a program on PATH that runs the one in the root
   printf '%s\n' '#!/bin/sh' \
-    "exec chroot '$1' /bin/sh -c 'cd \"\$1\" 2>/dev/null; shift; exec \"\$@\"' sh \"\$PWD\" $3/$2 \"\$@\"" \
+    "exec $(command -v chroot) '$1' /bin/sh -c 'cd \"\$1\" 2>/dev/null; shift; exec \"\$@\"' sh \"\$PWD\" $3/$2 \"\$@\"" \
     >"$1.bin/$2"
   chmod 755 "$1.bin/$2"
 }
