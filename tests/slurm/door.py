@@ -31,28 +31,35 @@ _SHELL = """#!/bin/bash
 exec /bin/bash -c "$SSH_ORIGINAL_COMMAND"
 """
 
-# Tells of each call and, when the gate is armed, waits there: before Slurm is called, or with its
-# answer in hand. One call takes the order, the others pass.
-_SBATCH = """#!/bin/bash
+# A gate, armed for one submission: it stands there when its directory is made, before Slurm is
+# called, or after that with the answer in hand.
+_GATE = """#!/bin/bash
 gate={home}/gate
-printf '%s %s\\n' "$(date +%s.%N)" "$*" >>"$gate/calls"
-mode=
-mv "$gate/armed" "$gate/taken" 2>/dev/null && mode=$(cat "$gate/taken")
-wait_here() {{
-    : >"$gate/reached"
-    for _ in $(seq {ticks}); do [ -e "$gate/open" ] && break; sleep 0.1; done
+is_for() {{
+    read -r when number <"$gate/armed" && [ "$when" = "$1" ] && rm "$gate/armed"
+}} 2>/dev/null
+stand() {{
+    : >"$gate/reached-$number"
+    for _ in $(seq {ticks}); do [ -e "$gate/open-$number" ] && break; sleep 0.1; done
 }}
-case $mode in
-    before) wait_here ;;
-    after)
-        said=$({sbatch} "$@" 2>"$gate/err")
-        status=$?
-        wait_here
-        cat "$gate/err" >&2
-        printf '%s\\n' "$said"
-        exit "$status"
-        ;;
-esac
+"""
+_MKDIR = """
+{mkdir} "$@" || exit
+case ${{!#}} in */try-*) is_for made && stand ;; esac
+exit 0
+"""
+_SBATCH = """
+printf '%s %s\\n' "$(date +%s.%N)" "$*" >>"$gate/calls"
+if is_for before; then
+    stand
+elif is_for after; then
+    said=$({sbatch} "$@" 2>"$gate/err")
+    status=$?
+    stand
+    cat "$gate/err" >&2
+    printf '%s\\n' "$said"
+    exit "$status"
+fi
 exec {sbatch} "$@"
 """
 
@@ -79,6 +86,7 @@ class Door:
         (self.home / "port").write_text(str(self.port))
         self._settings = dict(settings or {})
         self._slurm_conf = dict(slurm_conf or {})
+        self._gates = 0  # how often it was armed
         self._write()
 
     def _write(self) -> None:
@@ -86,16 +94,19 @@ class Door:
         for file in ("host_ed25519", "host_ed25519.pub", "authorized_keys"):
             shutil.copy(ssh / file, self.home / file)
         told = (ssh / "known_hosts").read_text()
-        usual = self.testbed.plan.ports["sshd"]
-        (self.home / "known_hosts").write_text(told.replace(f":{usual} ", f":{self.port} "))
+        port = self.testbed.plan.ports["sshd"]
+        (self.home / "known_hosts").write_text(told.replace(f":{port} ", f":{self.port} "))
         conf = self.testbed.conf.read_text().splitlines()
         for key, value in self._slurm_conf.items():
             conf = [line for line in conf if not line.startswith(f"{key}=")] + [f"{key}={value}"]
         (self.home / "slurm.conf").write_text("\n".join(conf) + "\n")
         (self.home / "profile").touch()
         self.wrap("shell", _SHELL.format(home=self.home), folder=self.home)
-        found = shutil.which("sbatch", path=self.testbed.env["PATH"])
-        self.wrap("sbatch", _SBATCH.format(home=self.home, sbatch=found, ticks=GATE_S * 10))
+        path = self.testbed.env["PATH"]
+        for program, text in (("sbatch", _SBATCH), ("mkdir", _MKDIR)):
+            usual = {program: shutil.which(program, path=path)}
+            gate = _GATE.format(home=self.home, ticks=GATE_S * 10)
+            self.wrap(program, gate + text.format(**usual))
         text = files.sshd_config(
             self.testbed.plan,
             self.home,
@@ -220,20 +231,19 @@ class Door:
     # --- the gate ---------------------------------------------------------------------------------
 
     def arm(self, when: str) -> None:
-        """Hold the next sbatch: ``before`` it calls Slurm, or ``after``, the answer in hand."""
-        for mark in ("reached", "open", "taken"):
-            (self.gate / mark).unlink(missing_ok=True)
-        (self.gate / "new").write_text(when)
+        """Hold one submission: when its directory is ``made``, ``before`` or ``after`` sbatch."""
+        self._gates += 1
+        (self.gate / "new").write_text(f"{when} {self._gates}\n")
         (self.gate / "new").replace(self.gate / "armed")
 
     def wait_at_gate(self, seconds: float = REACHED_S) -> None:
         """Wait until a submission stands at the gate."""
-        if not until((self.gate / "reached").exists, seconds):
+        if not until((self.gate / f"reached-{self._gates}").exists, seconds):
             raise TestbedError(f"{self.name}: no submission came to the gate in {seconds:.0f} s")
 
     def open_gate(self) -> None:
         """Let who stands there go on."""
-        (self.gate / "open").touch()
+        (self.gate / f"open-{self._gates}").touch()
 
     def calls(self) -> list[tuple[float, str]]:
         """Return when sbatch was called here, and with what."""

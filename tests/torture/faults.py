@@ -61,6 +61,11 @@ def terminated_while_ssh_hangs(stage: Stage) -> None:
 # --- the connection ------------------------------------------------------------------------------
 
 
+def cut_when_made(stage: Stage) -> None:
+    """The connection dies when the try is made and nothing is written yet."""
+    _hurt_in_submission(stage, "made", "cut")
+
+
 def cut_before_sbatch(stage: Stage) -> None:
     """The connection dies while a submission has not called Slurm yet."""
     _hurt_in_submission(stage, "before", "cut")
@@ -83,13 +88,14 @@ def reset_in_sbatch(stage: Stage) -> None:
 
 def every_submission_hurt(stage: Stage) -> None:
     """Each submission of a run meets another fault of the connection."""
-    stage.door.arm("after")
+    plan = [("made", "cut"), ("after", "reset"), ("before", "freeze")]
+    stage.door.arm(plan[0][0])
     stage.start()
-    for when, how in (("before", "cut"), ("after", "reset"), ("", "freeze")):
+    for number, (_, how) in enumerate(plan):
         _at_the_gate(stage, how)
-        if when:
-            stage.door.arm(when)
         stage.door.open_gate()
+        if number + 1 < len(plan):
+            stage.door.arm(plan[number + 1][0])
     stage.until_over()
 
 

@@ -48,11 +48,13 @@ class Scenario:
             return judge(stage, self.name, seed, time.monotonic() - began)
 
 
-SCENARIOS = (
+# What happens to the daemon itself and on the way to the cluster.
+NEAR = (
     Scenario(story=faults.killed, setting=Setting(repeat=4), quick=True),
     Scenario(story=faults.terminated, setting=_QUEUE, quick=True),
     Scenario(story=faults.terminated_while_ssh_hangs),
     Scenario(story=faults.every_submission_hurt, setting=_CABLE, quick=True),
+    Scenario(story=faults.cut_when_made),
     Scenario(story=faults.cut_before_sbatch),
     Scenario(story=faults.cut_after_sbatch),
     Scenario(story=faults.frozen_in_sbatch),
@@ -77,6 +79,9 @@ SCENARIOS = (
     Scenario(story=faults.keys, quick=True),
     Scenario(story=faults.key_revoked),
     Scenario(story=faults.host_key_changed),
+)
+# What happens to Slurm and to the disk, and everything together.
+FAR = (
     Scenario(
         story=faults.controller_stalled,
         setting=Setting(slurm_conf={"MessageTimeout": "3"}),
@@ -91,3 +96,5 @@ SCENARIOS = (
     Scenario(story=faults.damaged),
     Scenario(story=faults.everything, setting=Setting(repeat=6)),
 )
+
+SCENARIOS = (*NEAR, *FAR)
