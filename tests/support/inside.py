@@ -41,7 +41,7 @@ service:
   ports: [auto]
   resources: {cpus_per_task: 1, time: "00:05:00"}
   health_check: {type: http, endpoint: /health, interval: 0.2, timeout: 2}
-  restart: {policy: on-failure, max_attempts: 2, requeue: true}
+  restart: {policy: on-failure, max_attempts: 2, requeue: true, back_off: 0.1}
 client:
   name: hold
   kind: generic
