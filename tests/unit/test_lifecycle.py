@@ -50,6 +50,13 @@ def asked(why: CancelWhy) -> dict[str, object]:
         ("2", client(), on(Trigger.SUBMIT_REFUSED, final=True), JobState.FAILED, "REFUSED"),
         ("2", client(submit_failures=2), on(Trigger.SUBMIT_REFUSED), JobState.FAILED, "REFUSED"),
         ("3", client(), on(Trigger.SUBMIT_REFUSED), JobState.CREATED, None),
+        (
+            "3",
+            client(submit_failures=20),
+            on(Trigger.SUBMIT_REFUSED, reason="AssocMaxSubmitJobLimit"),
+            JobState.CREATED,
+            None,
+        ),
         ("3a", client(attempted_at=T0), on(Trigger.TRY_EXPIRED), JobState.CREATED, None),
         ("4", live(client(), JobState.SUBMITTED), on(Trigger.SEEN_PENDING), JobState.PENDING, None),
         ("5", live(client()), on(Trigger.SEEN_PENDING), JobState.PENDING, None),

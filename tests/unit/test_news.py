@@ -133,3 +133,31 @@ def test_a_job_that_its_node_could_not_start_is_told_from_one_that_failed(
     failed = row("7", "FAILED", **seen)
     (event,) = events_of(submitted("7"), failed, None, unclaimed=unclaimed)
     assert why == event.why
+
+
+@pytest.mark.parametrize(
+    ("seen", "unclaimed", "expected"),
+    [
+        ({"signal": 54}, False, (Trigger.SEEN_FAILED, "LAUNCH_FAILED")),
+        ({"started_at": 5.0, "ended_at": 5.0}, True, (Trigger.SEEN_FAILED, "LAUNCH_FAILED")),
+        ({"started_at": 5.0, "ended_at": 5.0}, False, (Trigger.SEEN_CANCELLED, None)),
+        ({"started_at": 5.0, "ended_at": 65.0}, True, (Trigger.SEEN_CANCELLED, None)),
+        ({"started_at": 5.0, "ended_at": 5.0, "by": "1"}, True, (Trigger.SEEN_CANCELLED, None)),
+        ({"started_at": 5.0, "ended_at": 5.0, "nodes": ""}, True, (Trigger.SEEN_CANCELLED, None)),
+    ],
+)
+def test_a_failed_prolog_is_not_taken_for_a_cancellation(
+    seen: dict[str, object], unclaimed: bool, expected: tuple[Trigger, str | None]
+) -> None:
+    """Slurm cancels what a node's prolog would not let begin; nobody asked it to."""
+    cancelled = row("7", "CANCELLED", **{"nodes": "n1", "exit_code": 0, **seen})
+    (event,) = events_of(submitted("7"), cancelled, None, unclaimed=unclaimed)
+    assert expected == (event.trigger, event.why)
+
+
+def test_a_refusal_for_a_quota_names_the_limit() -> None:
+    """What the user's other jobs have used up stands in the job's reason."""
+    refused = Refused(why="no", final=False, evidence=Evidence(), reason="AssocMaxSubmitJobLimit")
+    event = submission_event(refused)
+    assert event is not None
+    assert (Trigger.SUBMIT_REFUSED, "AssocMaxSubmitJobLimit") == (event.trigger, event.reason)

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from benchd.core.effects import ClusterView, World
+from benchd.core.effects import ClusterView, Submit, World
 from benchd.core.model import Binding, CancelWhy, Job, JobState, Readiness, Run, SubState
 from benchd.core.plan import decide
-from benchd.core.spec import RestartPolicy
+from benchd.core.spec import RestartPolicy, Target
 from benchd.core.waiting import waiting_for
 from support.builders import CREATED_AT as T0
 from support.builders import client, run, service
@@ -106,6 +106,28 @@ def test_a_service_is_held_back_while_another_waits_for_the_same_quota() -> None
     said = waiting_for(held, seen, NOW)
     assert f"held back: {queued.token} waits for a limit" in said
     assert "QOSMaxJobsPerUserLimit" in said
+
+
+def test_of_those_refused_for_a_quota_the_next_finds_out_for_the_others() -> None:
+    """One of them is sent again when its time has come, and the rest wait for what it is told."""
+    said = {"reason": "AssocMaxSubmitJobLimit", "submit_failures": 1}
+    first = service(name="a", not_before=NOW - 5, **said)
+    second = service(name="b", not_before=NOW - 1, **said)
+    seen = world(first, second, service(name="c"))
+    assert [first.token] == [effect.token for effect in decide(seen, NOW)]
+
+
+def test_a_quota_holds_back_no_part_of_what_has_begun() -> None:
+    """A measurement that holds a place already gets the rest of its services."""
+    queued = service(state=JobState.PENDING, slurm_id="7", reason="QOSGrpCpuLimit", name="q")
+    queued = replace(queued, tries=1, attempted_at=T0, submitted_at=NOW)
+    begun = replace(service(name="x", state=JobState.RUNNING), slurm_id="8", tries=1)
+    rest = service(name="y")
+    both = client(targets=(Target(name="x", point=0), Target(name="y", point=0)))
+    seen = world(queued, begun, rest, both)
+    assert rest.token in {e.token for e in decide(seen, NOW) if isinstance(e, Submit)}
+    alone = world(queued, replace(begun, state=JobState.CREATED, slurm_id=None), rest, both)
+    assert not [e for e in decide(alone, NOW) if isinstance(e, Submit) and e.token == rest.token]
 
 
 def test_a_suspended_service_is_said_to_be() -> None:

@@ -69,8 +69,8 @@ _ADVICE = {
     "`benchctl retry {id}`",
     "REFUSED": "correct what Slurm refused and submit the recipe again",
     "EXITED": "the service ended by itself although it was still needed: see `benchctl logs {id}`",
-    "CANCELLED_BY_OTHER": "somebody cancelled it with scancel, not benchd: if that was a "
-    "mistake, run `benchctl retry {id}`",
+    "CANCELLED_BY_OTHER": "somebody cancelled it with scancel, not benchd, or Slurm did because "
+    "its node could not start it (`sinfo -R`): if it was a mistake, run `benchctl retry {id}`",
     "WORKDIR_NOT_VISIBLE": "the compute node does not see `workdir`: set it to a directory on the "
     "shared file system, then run `benchd check`",
     "NOT_READY": "see `benchctl logs {id}` for why it does not answer; a slow start needs a larger "

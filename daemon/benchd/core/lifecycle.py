@@ -63,6 +63,9 @@ class Rules:
 
     patience: float = 600.0  # unknown to both witnesses for this long means LOST
     refusals: int = 8  # refusals in a row before the job is given up
+    # The same while a limit of the user's is why: a day, at one every ten minutes. It clears when
+    # other jobs end; but Slurm's words may also mean that the job is over what one job may have.
+    quota_refusals: int = 150
     open_ended: bool = False  # a service of a run without clients: its time limit is its end
 
 
@@ -82,7 +85,8 @@ class Row:
 
 
 def _is_final(job: Job, event: Event, now: float, rules: Rules) -> bool:
-    return event.final or job.submit_failures + 1 >= rules.refusals
+    limit = rules.refusals if event.reason is None else rules.quota_refusals
+    return event.final or job.submit_failures + 1 >= limit
 
 
 def _may_end_well(job: Job, event: Event, now: float, rules: Rules) -> bool:
@@ -228,7 +232,12 @@ def advance(job: Job, event: Event, now: float, rules: Rules) -> Job:
 
 def _accepted(job: Job, event: Event, now: float) -> Job:
     return replace(
-        job, slurm_id=event.slurm_id, submitted_at=now, submit_failures=0, missing_since=None
+        job,
+        slurm_id=event.slurm_id,
+        submitted_at=now,
+        submit_failures=0,
+        reason=None,
+        missing_since=None,
     )
 
 

@@ -301,11 +301,15 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """Surely not submitted. ``final``: the same script can never be accepted."""
+    """Surely not submitted. ``final``: the same script can never be accepted.
+
+    ``reason``: Slurm's word for the limit that the user's other jobs have used up, if that is why.
+    """
 
     why: str
     final: bool
     evidence: Evidence
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,10 @@ from benchd.core.slurm import event as event_of
 
 # Seconds from start to end of a job that was never launched: Slurm's times are whole seconds.
 AT_ONCE = 1.0
+# The signal with which Slurm from 24.11 on reports that a node's prolog failed (0:54).
+PROLOG_FAILED = 54
+# Our word for a job that its node could not start.
+LAUNCH_FAILED = "LAUNCH_FAILED"
 
 
 def submission_event(answer: Submission) -> Event | None:
@@ -37,6 +41,7 @@ def submission_event(answer: Submission) -> Event | None:
                 trigger=Trigger.SUBMIT_REFUSED,
                 why=answer.why,
                 final=answer.final,
+                reason=answer.reason,
                 evidence=answer.evidence,
             )
         case Expired():
@@ -84,7 +89,10 @@ def events_of(
     if claim is not None and claim not in (row.slurm_id, "sealed"):
         events.append(Event(trigger=Trigger.SEEN_TWIN, slurm_id=claim, evidence=row.evidence))
     elif said is not None:
-        events.append(replace(said, why=_why(row, claim, unclaimed=unclaimed)))
+        why = _why(row, claim, unclaimed=unclaimed)
+        if why == LAUNCH_FAILED:  # nobody cancelled it, whatever Slurm calls it
+            said = replace(said, trigger=Trigger.SEEN_FAILED)
+        events.append(replace(said, why=why))
     return events
 
 
@@ -93,15 +101,20 @@ def _why(row: Observation, claim: str | None, *, unclaimed: bool) -> str | None:
     if _saw_no_workdir(row, claim):
         return "WORKDIR_NOT_VISIBLE"
     launched = row.word != "FAILED" or row.reason != "JobLaunchFailure"
-    return None if launched and not (unclaimed and failed_at_once(row)) else "LAUNCH_FAILED"
+    if row.word == "CANCELLED" and row.signal == PROLOG_FAILED:
+        return LAUNCH_FAILED
+    return None if launched and not (unclaimed and failed_at_once(row)) else LAUNCH_FAILED
 
 
 def failed_at_once(row: Observation) -> bool:
-    """Tell whether a job failed in its first second, as it does when its node cannot start it.
+    """Tell whether a job ended in its first second, as it does when its node cannot start it.
 
-    A job whose credential was revoked is FAILED with 1:0, and its script never ran.
+    A job whose credential was revoked is FAILED with 1:0, one whose prolog failed is CANCELLED by
+    Slurm itself; the script of neither ran.
     """
-    if row.word != "FAILED" or row.exit_code != 1 or row.started_at is None:
+    by_slurm = row.word == "CANCELLED" and bool(row.nodes) and row.by in (None, "0")
+    failed = row.word == "FAILED" and row.exit_code == 1
+    if not (failed or by_slurm) or row.started_at is None:
         return False
     return row.ended_at is not None and row.ended_at - row.started_at <= AT_ONCE
 

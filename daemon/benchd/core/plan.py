@@ -34,7 +34,7 @@ from benchd.core.effects import (
     World,
 )
 from benchd.core.model import Binding, CancelWhy, Job, JobState, Readiness, Run
-from benchd.core.policy import ASIDE, cancel_reason, charged, is_followed, quotas, verdict
+from benchd.core.policy import ASIDE, cancel_reason, is_followed, quota_reached, quotas, verdict
 from benchd.core.spec import Role, Target
 from benchd.core.view import Index, index, is_sent, is_uncollected
 
@@ -202,7 +202,7 @@ def _submissions(index: Index, ending: set[str]) -> Iterator[Submit]:
                 continue
             if index.world.draining or room.get(job.cluster, 0) < _places(job, measured):
                 continue
-            if job.role is Role.SERVICE and charged(job) in full:
+            if quota_reached(job, full, index) is not None:
                 continue
             bindings = _bindings(job, index, taken) if job.role is Role.CLIENT else ()
             if bindings is None:

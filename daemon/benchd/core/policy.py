@@ -82,7 +82,7 @@ def over_in_the_queue(job: Job, limit: float | None, index: Index) -> End | None
         waited = f"it has waited in Slurm's queue for {span(index.now - since)}{reason}"
         return End(CancelWhy.LIMIT, _over(waited, "pending", limit))
     if is_hopeless(job) and has_passed(job, since + HOPELESS_AFTER, index):
-        advice = reason_class(job.reason or "").advice
+        advice = reason_class(job.reason or "", job.spec.resources).advice
         says = f"Slurm says it can never start: {job.reason}: {advice}"
         return End(CancelWhy.HOPELESS, says)
     return None
@@ -256,16 +256,25 @@ def blame(jobs: list[Job]) -> str:
     return " ".join(w for w in words if w) + detail + others
 
 
-def quota_reached(job: Job, index: Index) -> Job | None:
+def quota_reached(job: Job, full: Mapping[Charged, Job], index: Index) -> Job | None:
     """Return a job of ours that waits for a quota that this one would be under as well, or None.
 
     Submitting more would start nothing. Clients are no concern of this: what they measure runs
-    already, and its end is what makes room.
+    already, and its end is what makes room. Nor is the rest of what has begun to take its place.
     """
-    if job.role is not Role.SERVICE:
+    other = full.get(charged(job)) if job.role is Role.SERVICE else None
+    if other is None or other.token == job.token or has_company(job, index):
         return None
-    other = quotas(index).get(charged(job))
-    return other if other is not None and other.token != job.token else None
+    return other
+
+
+def has_company(service: Job, index: Index) -> bool:
+    """Tell whether Slurm has another service of the same measurement already."""
+    clients = (job for job in index.slots[service.run_id] if job.role is Role.CLIENT)
+    return any(
+        service in needed and any(other.is_live for other in needed)
+        for needed in (own_services(client, index) for client in clients)
+    )
 
 
 def charged(job: Job) -> Charged:
@@ -275,11 +284,18 @@ def charged(job: Job) -> Charged:
 
 
 def quotas(index: Index) -> Mapping[Charged, Job]:
-    """Return what is at its quota, and a job of ours that waits for it."""
-    return {
-        charged(job): job
+    """Return what is at its quota, and a job of ours that waits for it.
+
+    That is one that Slurm has in its queue; else, of those that it did not even take, the one
+    whose next try comes first: it finds out for the others.
+    """
+    waiting = [
+        job
         for job in index.world.jobs
-        if job.state is JobState.PENDING
+        if job.state in (JobState.CREATED, JobState.PENDING)
         and job.reason is not None
+        and job.cancel_requested_at is None
         and reason_class(job.reason).cls is ReasonClass.QUOTA
-    }
+    ]
+    waiting.sort(key=lambda job: (job.state is JobState.PENDING, -job.not_before))
+    return {charged(job): job for job in waiting}

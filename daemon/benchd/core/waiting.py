@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchd.core.effects import World
 from benchd.core.model import Job, JobState, Readiness, SubState
-from benchd.core.policy import is_followed, own_services, quota_reached, span
+from benchd.core.policy import is_followed, own_services, quota_reached, quotas, span
 from benchd.core.restart import why_not_again
 from benchd.core.slurm import reason_class
 from benchd.core.spec import Role
@@ -89,7 +89,7 @@ def _created(job: Job, index: Index, now: float) -> str:
 
 
 def _service_created(job: Job, index: Index) -> str:
-    held = quota_reached(job, index)
+    held = quota_reached(job, quotas(index), index)
     if held is None:
         return "about to be submitted, as soon as the cluster's job limit allows"
     return (
@@ -110,7 +110,8 @@ def _said(service: Job, index: Index) -> str:
 def _pending(job: Job) -> str:
     if not job.reason:
         return "waiting in Slurm's queue"
-    return f"waiting in Slurm's queue ({job.reason}): {reason_class(job.reason).advice}"
+    says = reason_class(job.reason, job.spec.resources)
+    return f"waiting in Slurm's queue ({job.reason}): {says.advice}"
 
 
 def _running(job: Job) -> str:

@@ -287,7 +287,8 @@ def settled(record: Record, evidence: Evidence) -> Submission | None:
     if said.kind is slurm.SbatchKind.ACCEPTED and said.slurm_id:
         return Accepted(slurm_id=said.slurm_id, evidence=evidence)
     if said.kind is slurm.SbatchKind.REFUSED:
-        return Refused(why=said.why, final=said.final, evidence=evidence)
+        limit = said.quota or None
+        return Refused(why=said.why, final=said.final, evidence=evidence, reason=limit)
     return None
 
 
