@@ -369,3 +369,25 @@ def test_only_recipe_errors_leave_the_parser_for_almost_recipes(text: str) -> No
     except RecipeError:
         return
     assert recipe.service or recipe.services or recipe.client or recipe.clients
+
+
+@pytest.mark.parametrize(
+    ("policy", "reason"),
+    [("on-failure", "set restart.max_attempts to 2 or more"), ("never", "restart.policy is never")],
+)
+def test_nothing_is_said_about_attempts_that_there_are_not(policy: str, reason: str) -> None:
+    """What would have no effect is a mistake, at its key."""
+    text = f"service: {{name: redis, restart: {{policy: {policy}, more_memory: 2, on: [node]}}}}\n"
+    what = f"is about further attempts, and there are none: {reason}"
+    found = [line.split(": ", 2)[1:] for line in mistakes(text)]
+    assert [
+        ["service.restart.more_memory", f"more_memory {what}"],
+        ["service.restart.on", f"on {what}"],
+    ] == sorted(found)
+
+
+def test_causes_of_further_attempts_are_those_that_there_are() -> None:
+    """Memory and time are not among them: they need to know how much more."""
+    text = "service: {name: redis, restart: {max_attempts: 2, on: [node, memory], more_time: 0.5}}"
+    places_ = [line.split(": ")[1] for line in mistakes(text)]
+    assert ["service.restart.on[1]", "service.restart.more_time"] == places_

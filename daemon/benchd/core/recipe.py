@@ -225,6 +225,7 @@ class _Rules:
         self.names(parts)
         for path, part in parts:
             self.kind(path, part)
+            self.restart(path, part)
             for inner, what in secrets.complaints(part):
                 self.note((*path, *inner), what)
             if isinstance(part, Client):
@@ -276,6 +277,20 @@ class _Rules:
         for inner, what in self.catalog.check(part):
             is_key = inner[:1] == ("parameters",) and len(inner) == 2 and inner[1] not in known
             self.note((*path, *inner), what, at_key=is_key)
+
+    def restart(self, path: Path, part: Part) -> None:
+        """Refuse what is said about further attempts where there are none."""
+        policy = part.restart
+        if policy.policy == "never":
+            why = "restart.policy is never"
+        elif policy.max_attempts == 1:
+            why = "set restart.max_attempts to 2 or more"
+        else:
+            return
+        for key in ("on", "more_memory", "more_time", "back_off"):
+            if key in policy.model_fields_set:
+                what = f"{key} is about further attempts, and there are none: {why}"
+                self.note((*path, "restart", key), what, at_key=True)
 
     def targets(self, path: Path, client: Client, parts: Sequence[tuple[Path, Part]]) -> None:
         """Refuse targets that cannot be measured.
