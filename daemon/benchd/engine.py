@@ -15,7 +15,17 @@ from typing import Protocol
 
 import structlog
 
-from benchd.core.effects import Effect, Finish, Open, Poll, Probe, Retry, Submit, World
+from benchd.core.effects import (
+    Collect,
+    Effect,
+    Finish,
+    Open,
+    Poll,
+    Probe,
+    Retry,
+    Submit,
+    World,
+)
 from benchd.core.lifecycle import IllegalMove, Rules, advance
 from benchd.core.model import Binding, Event, Job, Readiness, Run
 from benchd.core.plan import decide, effect_key, next_wake
@@ -32,6 +42,11 @@ BUG_PAUSE = 60.0
 NOT_YET_PAUSE = 10.0
 # Seconds between two looks at a full disk.
 FULL_PAUSE = 5.0
+# What is not begun on a full disk: it asks the site for something that could not be kept.
+HELD_WHILE_FULL = (Submit, Collect, Retry, Finish)
+# A turn is followed by a rest of so many times what it took, but no longer than this (seconds):
+# a burst of news is looked at together, and one piece of news at once.
+REST, LONGEST_REST = 4.0, 0.1
 # The loop turns at least this often (seconds), so that the watchdog sees it alive.
 LONGEST_SLEEP = 15.0
 # Seconds that effects in flight get to end when the daemon stops.
@@ -40,6 +55,10 @@ STOP_GRACE = 8.0
 
 class Records(Protocol):
     """What the engine needs of the store."""
+
+    @property
+    def writable(self) -> bool:
+        """False while the disk is full."""
 
     async def world(self) -> tuple[tuple[Run, ...], tuple[Job, ...], Mapping[str, bool]]:
         """Return unfinished runs, their jobs and all live ones, and which results are valid."""
@@ -92,12 +111,17 @@ class Engine:
 
     async def run(self) -> None:
         """Turn until ``stop`` is called; then let what is in flight end."""
+        loop = asyncio.get_running_loop()
         try:
             while not self._stopping:
                 self._woken.clear()  # before the world is read: what comes later must wake us
+                began = loop.time()
                 wake_at = await self.turn()
+                ended = loop.time()
                 self.heartbeat()
                 await self._sleep(wake_at)
+                rested = ended + min(REST * (ended - began), LONGEST_REST)
+                await asyncio.sleep(max(rested - loop.time(), 0.0))
         finally:
             await self._settle()
 
@@ -106,13 +130,12 @@ class Engine:
         now = self.clock()
         try:
             world = await self.look()
-            clusters = {job.token: job.cluster for job in world.jobs}
-            for effect in decide(world, now):
-                await self._start(effect, cluster_of(effect, clusters), now)
-            self._not_before = {k: t for k, t in self._not_before.items() if t > now}
-        except StoreFull as error:
-            log.warning("store.full", error=str(error))
+        except StoreFull:  # even a look needs room, for the index of the log
             return now + FULL_PAUSE
+        clusters = {job.token: job.cluster for job in world.jobs}
+        for effect in decide(world, now):
+            await self._start(effect, cluster_of(effect, clusters), now)
+        self._not_before = {k: t for k, t in self._not_before.items() if t > now}
         pauses = [t for t in self._not_before.values() if t > now]
         return min([next_wake(world, now), *pauses])
 
@@ -155,6 +178,8 @@ class Engine:
         pacing = self.pacings.get(cluster) if cluster is not None else None
         if pacing is not None and pacing.quiet_until > now:
             return
+        if isinstance(effect, HELD_WHILE_FULL) and not self.store.writable:
+            return  # whoever finds that there is room again wakes us
         if isinstance(effect, Submit) and not await self._intend(effect, now):
             return
         task = asyncio.create_task(self._carry_out(performer, effect, cluster), name=_kind(effect))
@@ -168,7 +193,7 @@ class Engine:
             return False
         try:
             await self.store.intend(job, effect.bindings, now)
-        except Stale:
+        except (Stale, StoreFull):
             return False
         return True
 
@@ -197,9 +222,8 @@ class Engine:
                 asked = isinstance(effect, Poll) and error.sent
                 pacing.failed(began, self.clock(), why=str(error), asked=asked)
             log.warning("cluster.unreachable", cluster=cluster, error=str(error))
-        except StoreFull as error:
+        except StoreFull:  # nothing was kept, so nothing moves
             pause = FULL_PAUSE
-            log.warning("store.full", error=str(error))
         except Exception:  # one broken effect must not take the others along
             pause = BUG_PAUSE
             log.exception("effect.failed", effect=_kind(effect))
@@ -218,14 +242,17 @@ class Engine:
 
     # --- feeding back ---------------------------------------------------------------------------
 
-    async def learn(self, token: str, event: Event, rules: Rules) -> Job | None:
+    async def learn(
+        self, token: str, event: Event, rules: Rules, seen: Job | None = None
+    ) -> Job | None:
         """Apply what was learned about a job to its row as it is now; return the row.
 
         Losing the race for the row is normal (another task learned something first): read again
-        and try again. An event that the row no longer accepts is dropped and counted.
+        and try again. An event that the row no longer accepts is dropped and counted. ``seen`` is
+        the row as it was a moment ago: where it says that nothing is new, it is not read again.
         """
         while True:
-            job = await self.store.job(token)
+            job, seen = seen or await self.store.job(token), None
             if job is None or job.is_terminal:
                 return job
             now = self.clock()

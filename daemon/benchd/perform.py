@@ -7,6 +7,7 @@ again.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -35,7 +36,7 @@ from benchd.core.restart import pause_before_next
 from benchd.core.spec import Role
 from benchd.edge.submission import SubmitOrder
 from benchd.engine import Engine
-from benchd.errors import Stale, StoreError, StoreFull, Unreachable
+from benchd.errors import Stale, StoreBroken, StoreError, StoreFull, Unreachable
 from benchd.metrics import Metrics
 from benchd.pacing import Pacing
 from benchd.ports import Closing, ClusterPort, Ledger
@@ -103,13 +104,13 @@ class Performing:
                 deed = self._finish(effect)
         return await deed
 
-    async def learn(self, job: Job, event: Event) -> Job | None:
+    async def learn(self, job: Job, event: Event, *, seen: Job | None = None) -> Job | None:
         """Feed an event to the engine with the guards' settings for this job."""
         # Only a time limit is judged by whether the run measures anything (lifecycle row 11b).
         limited = job.role is Role.SERVICE and event.word == "TIMEOUT"
         open_ended = limited and not await self._is_measured(job)
         rules = Rules(patience=self._patience(job.cluster), open_ended=open_ended)
-        return await self.engine.learn(job.token, event, rules)
+        return await self.engine.learn(job.token, event, rules, seen)
 
     def _patience(self, cluster: str) -> float:
         # A cluster may be gone from the configuration while its jobs are still in the books.
@@ -207,17 +208,13 @@ class Performing:
         ]
         answer = await self.clusters[effect.cluster].poll(asked)
         self._told = {j.token: self._told[j.token] for j in asked if j.token in self._told}
-        changed, sealed = False, await self._sealed(effect.cluster, asked, answer)
+        sealed = await self._sealed(effect.cluster, asked, answer)
+        moved: list[bool] = []
         # Services first: a client that fell with its service must not be judged before it is known.
-        for job in sorted(asked, key=lambda j: j.role is Role.CLIENT):
-            try:
-                changed |= await self._learn_from_poll(job, answer, sealed)
-            except StoreFull:
-                raise
-            except StoreError:  # one row that the books refuse must not cost the others their news
-                log.exception("poll.row", **job.log_context())
-                self.metrics.invariant_violations.labels(kind="row").inc()
-        pacing.answered(began, self.clock(), changed=changed)
+        for role in (Role.SERVICE, Role.CLIENT):
+            news = [self._take_in(j, answer, sealed) for j in asked if j.role is role]
+            moved += await asyncio.gather(*news)  # together: they share the commits of the store
+        pacing.answered(began, self.clock(), changed=any(moved))
         await self._strays(effect.cluster, answer.strays)
         return None
 
@@ -251,6 +248,19 @@ class Performing:
         ]
         return await self.clusters[cluster].seal(lost) if lost else frozenset()
 
+    async def _take_in(self, job: Job, answer: PollAnswer, sealed: frozenset[str]) -> bool:
+        """Apply what a poll said about one job, whatever it does to others."""
+        try:
+            return await self._learn_from_poll(job, answer, sealed)
+        except StoreFull:  # the poll was answered all the same; the next one says it again
+            return False
+        except StoreBroken:
+            raise
+        except StoreError:  # one row that the books refuse must not cost the others their news
+            log.exception("poll.row", **job.log_context())
+            self.metrics.invariant_violations.labels(kind="row").inc()
+            return False
+
     async def _learn_from_poll(
         self, job: Job, answer: PollAnswer, sealed: frozenset[str] = frozenset()
     ) -> bool:
@@ -264,13 +274,13 @@ class Performing:
         if row is not None:
             unclaimed = job.token in answer.unclaimed
             for event in events_of(job, row, claim, self.clock(), unclaimed=unclaimed):
-                after = await self.learn(job, event)
+                after = await self.learn(job, event, seen=after)
         elif not rows and job.is_live and job.token in answer.absent:
             gone = Event(trigger=Trigger.NOT_SEEN, evidence=answer.absent[job.token])
             if job.token in sealed:
                 raw = f"{gone.evidence.raw}; its claim was free and is sealed now"
                 gone = replace(gone, why="NEVER_STARTED", evidence=replace(gone.evidence, raw=raw))
-            after = await self.learn(job, gone)
+            after = await self.learn(job, gone, seen=job)
         return after is not None and after.rev != job.rev
 
     async def _prune(self, job: Job, rows: Sequence[Observation], claim: str) -> None:
