@@ -23,6 +23,7 @@ from benchd.api.views import (
     job_view,
     result_order,
     run_detail,
+    run_trouble,
     run_view,
     silence,
     state_counts,
@@ -113,7 +114,8 @@ class Routes:
     async def clusters(self, request: web.Request) -> web.Response:
         """Return how each cluster is doing."""
         clusters = self.control.status()["clusters"]
-        return answer("clusters", {"clusters": [cluster_view(c) for c in clusters]})
+        views = [cluster_view(c) for c in clusters]
+        return answer("clusters", {"now": self.clock(), "clusters": views})
 
     async def pause(self, request: web.Request) -> web.Response:
         """Send nothing to a cluster until it is resumed."""
@@ -169,7 +171,11 @@ class Routes:
 
     async def _run_answer(self, run: Run) -> web.Response:
         jobs = await self.reads.jobs(run=run.id)
-        return answer("run", {**run_detail(run, jobs), "last_words": await self._last_words(jobs)})
+        more = {
+            "last_words": await self._last_words(jobs),
+            "trouble": run_trouble(run, self.control.status()["clusters"]),
+        }
+        return answer("run", {**run_detail(run, jobs), **more})
 
     async def thing(self, request: web.Request) -> web.Response:
         """Return a run or a job, whichever is called so."""

@@ -141,6 +141,21 @@ def run_detail(run: Run, jobs: Sequence[Job]) -> View:
     }
 
 
+def run_trouble(run: Run, clusters: Iterable[ClusterStatus]) -> View | None:
+    """Return why nothing can be learned about a run now, since when, and when it is tried next."""
+    for each in clusters:
+        unwell = each["paused"] or each["unreachable_since"] is not None
+        if run.outcome is None and each["name"] == run.cluster and unwell:
+            next_at = each["next_at"]
+            return {
+                "cluster": each["name"],
+                "since": each["unreachable_since"],
+                "why": each["detail"],
+                "next_at": None if next_at is None else round(next_at),
+            }
+    return None
+
+
 def run_phase(run: Run, jobs: Sequence[Job]) -> str:
     """Return in one word how far a run is: derived from its jobs, never stored."""
     if run.outcome is not None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchd.cli.clusters import table as cluster_table
 from benchd.cli.tables import ago, clean, job_state, short_ids, show, where
 from benchd.cli.wire import OK, REFUSED, USAGE, Daemon, Stop, segment
 from benchd.core.headline import NONE, cell_text
@@ -44,30 +45,8 @@ def status(daemon: Daemon, args: argparse.Namespace) -> int:
     if rejected.get("count"):
         files = "1 recipe was" if rejected["count"] == 1 else f"{rejected['count']} recipes were"
         print(f"{files} rejected: the mistakes are beside each in {rejected['folder']}")
-    _clusters(own["clusters"], own["now"])
+    cluster_table(own["clusters"], own["now"])
     return OK
-
-
-def _clusters(rows: Sequence[Mapping[str, Any]], now: float | None = None) -> None:
-    show(
-        ("cluster", "link", "circuit", "budget", "logins", "last poll", "detail"),
-        [
-            (
-                c["name"],
-                c["link"],
-                "open" if c["circuit_open"] else "closed",
-                NONE if c["budget_tokens"] is None else f"{c['budget_tokens']:.0f}",
-                NONE if c["logins"] is None else c["logins"],
-                ago(c["last_poll_at"], now),
-                c["detail"],
-            )
-            for c in rows
-        ],
-        empty="no cluster is configured",
-        numbers=(3, 4, 5),
-        prose=(6,),
-        spare=(4, 3, 2, 5),
-    )
 
 
 def clusters(daemon: Daemon, args: argparse.Namespace) -> int:
@@ -76,7 +55,7 @@ def clusters(daemon: Daemon, args: argparse.Namespace) -> int:
         answer = daemon.get("/v1/clusters")
         if args.json:
             return emit(answer)
-        _clusters(answer["clusters"])
+        cluster_table(answer["clusters"], answer["now"])
         return OK
     body = {"take_over": True} if args.action == "resume" and args.take_over else {}
     answer = daemon.post(f"/v1/clusters/{segment(args.name)}/{args.action}", body)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from benchd.cli.tables import clean, job_state, on_terminal, short_ids
+from benchd.cli.tables import ago, clean, job_state, on_terminal, short_ids
 from benchd.cli.wire import NO, NO_DAEMON, OK, Daemon, Stop, segment
 
 LOOK = 0.5  # seconds between two looks at a run: quick enough to feel live, 2 requests a second
@@ -19,6 +19,7 @@ LOG_LOOK = 2.0  # seconds between two looks at a growing log: each one is a comm
 PATIENCE = 60.0  # seconds for which a daemon may be away (a restart, an upgrade) while we watch
 QUICK = 1.2  # seconds for an answer while we watch: with LOOK, silence is noticed within two
 AWAY = "the daemon does not answer; waiting"
+ANSWERS = "the cluster answers again"
 
 
 def logs(daemon: Daemon, args: argparse.Namespace) -> int:
@@ -220,6 +221,10 @@ def changes(run: Mapping[str, Any], before: dict[str, str]) -> list[str]:
             before[job["id"]] = state
             detail = f": {job['detail']}" if job["detail"] and job["state"] == "FAILED" else ""
             lines.append(clean(f"{job['role']:<8} {short[job['id']]}  {state}{detail}"))
+    why = (run.get("trouble") or {}).get("why", "")
+    if before.get("trouble", "") != why:
+        before["trouble"] = why
+        lines.append(trouble(run["trouble"], time.time()) if why else ANSWERS)
     phase = run["outcome"] or run["phase"]
     done = run["measurements"]
     word = f"{phase}, {done['done']} of {done['total']} measurements done"
@@ -228,6 +233,14 @@ def changes(run: Mapping[str, Any], before: dict[str, str]) -> list[str]:
         why = f": {run['why']}" if run["why"] else ""
         lines.append(clean(f"run      {run['id']}  {word}{why}"))
     return lines
+
+
+def trouble(cluster: Mapping[str, Any], now: float) -> str:
+    """Say since when a run's cluster does not answer, why, and when it is tried next."""
+    since, next_at = cluster["since"], cluster["next_at"]
+    silent = f"no answer from {cluster['cluster']} for {ago(since, now)}" if since else "waiting"
+    then = "" if next_at is None else f"; next try in {max(0.0, next_at - now):.0f} s"
+    return clean(f"{silent}: {cluster['why']}{then}")
 
 
 def _watch_json(daemon: Daemon, run: str) -> int:

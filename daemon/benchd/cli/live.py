@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from benchd.cli.follow import AWAY
+from benchd.cli.follow import AWAY, trouble
 from benchd.cli.paint import GAP, layout
 from benchd.cli.tables import COLOURS, clean, job_state, short_ids, where
 from benchd.core.headline import cell_text, span
@@ -48,6 +48,8 @@ def picture(
     parts: list[RenderableType] = [_headline(run, now), _progress(run, width)]
     if run.get("away"):
         parts.append(Text(AWAY, style="yellow"))
+    elif run.get("trouble"):
+        parts.append(Text(trouble(run["trouble"], now), style="yellow"))
     parts.append(_jobs(shown, short, now, width))
     if len(jobs) > len(shown):
         parts.append(Text(f"… and {len(jobs) - len(shown)} more", style="dim"))
