@@ -70,6 +70,7 @@ class Bash:
         stdin: bytes = b"",
         home: str = "/home/sim",
         pid: int = 1,
+        uid: int = 1000,
         pace: float = 1.0,
     ) -> None:
         self.disk = disk
@@ -84,7 +85,9 @@ class Bash:
         self.pause = STEP * pace
         self.last = 0  # $?
         self.pipe_is_broken = False
+        self.ignores_sigpipe = False
         self.data = b""  # what was read from standard input
+        self.uid = uid
         self.pid = pid  # in the names of temporary files
         self.paths: dict[str, str] = {}  # W, R, J, T ...: where things are
         self.answer = Answer(0)  # of the program that ran last
@@ -99,10 +102,11 @@ class Bash:
         """Leave nothing behind."""
 
     def write(self, data: bytes) -> None:
-        """Print to standard output; where nobody listens any more, SIGPIPE ends the shell."""
-        if self.pipe_is_broken:
+        """Print to standard output; where nobody listens any more, SIGPIPE may end the shell."""
+        if not self.pipe_is_broken:
+            self.out += data
+        elif not self.ignores_sigpipe:
             raise Exit(141)
-        self.out += data
 
     def nap(self, seconds: float) -> float:
         """Return for how long a program pauses, before `timeout` ends it."""

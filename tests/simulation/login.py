@@ -15,28 +15,26 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from benchd.edge.shell import ByteReader, ByteWriter, Completed, ForwardingForbidden
+from benchd.edge.wire import NoLogin, NothingRan
 from benchd.errors import Unreachable
 from simulation.bash import Answer, Bash
 from simulation.phrases import BOOK
 from simulation.process import Process, Step
 
 if TYPE_CHECKING:
+    from benchd.edge.framing import Frame
     from simulation.site import Site
 
 # Seconds in which a silent link is found dead: keepalives of OpenSSH's and ours.
 KEEPALIVE = 45.0
+# Seconds that a login takes: the TCP handshake, the keys, a slow PAM.
+LOGIN = (0.2, 2.0)
+# Seconds after which a login to a node that is down is given up.
+NO_LOGIN = 10.0
 # Seconds by which we wait longer than the far side's own limit.
 GRACE = 15.0
 # sshd's MaxSessions.
 MAX_SESSIONS = 10
-
-
-class SessionRefused(Exception):
-    """The login node opened no session: nothing ran. ``is_full``: there are too many already."""
-
-    def __init__(self, *, is_full: bool) -> None:
-        super().__init__("open failed")
-        self.is_full = is_full
 
 
 @dataclass(slots=True, kw_only=True)
@@ -172,7 +170,7 @@ class LoginNode:
         latency = rng.uniform(0.005, 0.05)
         if site.faults.refused and rng.random() < site.faults.refused:
             site.struck["refused"] += 1
-            refusal = SessionRefused(is_full=rng.random() < 0.5)
+            refusal = NothingRan("open failed", is_full=rng.random() < 0.5)
             site.agenda.after(latency, partial(session.settle, refusal))
             return session, future
         self._sessions[session.number] = session
@@ -291,7 +289,7 @@ class LoginNode:
 
 
 class VirtualWire:
-    """An authenticated connection to the login node."""
+    """An authenticated connection to the login node; a ``Wire``."""
 
     def __init__(
         self,
@@ -311,12 +309,12 @@ class VirtualWire:
         """Tell whether it is gone."""
         return self.closed
 
-    async def send(self, command: str, *, stdin: bytes, seconds: float, limit: int) -> Completed:
-        """Run one command."""
+    async def run(self, frame: Frame, stdin: bytes, limit: int) -> Completed:
+        """Run one command in a session of its own."""
         if self.closed:
             raise Unreachable(f"{self._site.name}: the link broke")
         session, future = self._node.open(
-            self._number, command, stdin=stdin, seconds=seconds, limit=limit
+            self._number, frame.command, stdin=stdin, seconds=frame.seconds, limit=limit
         )
         try:
             return await future
@@ -380,6 +378,26 @@ class Conversation:
 
     async def wait_closed(self) -> None:
         """Wait for nothing."""
+
+
+class VirtualDial:
+    """Logs in to the login node; a ``Dial``."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def check(self) -> None:
+        """Find nothing wrong with the keys."""
+
+    async def __call__(self, lost: Callable[[Exception | None], None]) -> VirtualWire:
+        """Log in, or say why not."""
+        site = self._site
+        site.logins.append(site.agenda.now)
+        await site.sleep(site.rng.uniform(*LOGIN))
+        if site.login.is_down:
+            await site.sleep(NO_LOGIN)
+            raise NoLogin("timeout", "no answer in time")
+        return site.login.accept(lost)
 
 
 def answer_of(sent: bytes) -> Answer:

@@ -174,6 +174,8 @@ def cat(sh: Bash, m: Found) -> None:
 
 def _hash(sh: Bash, path: str) -> str:
     found = sh.disk.file(path, cached=True)
+    if found is None:
+        sh.err += f"bash: line 1: {path}: {MISSING}\n".encode()
     return hashlib.sha256(found.data).hexdigest() if found else ""
 
 
@@ -255,6 +257,7 @@ def pack(sh: Bash, m: Found) -> None:
     if found is None:
         raise Exit(int(m["gone"]))
     if not isinstance(found, Dir):
+        sh.err += f"bash: line 1: cd: {job}: Not a directory\n".encode()
         raise Exit(int(m["failed"]))
     members: list[tuple[str, File | Dir]] = []
     for name in m["names"].split():

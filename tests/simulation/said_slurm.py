@@ -36,14 +36,15 @@ def _print_answer(sh: Bash, _: None) -> float:
 
 
 @BOOK.pattern(
-    rf's=0; for n in (?P<names>{WORD}(?: {WORD})*); do scancel --me --name="\$n" \|\| s=\$\?; '
-    r"done; exit \$s"
+    rf"s=0; for n in (?P<names>{WORD}(?: {WORD})*); do scancel "
+    r'(?:--me|--user="\$\((?P<id>id -u)\)") --name="\$n" \|\| s=\$\?; done; exit \$s'
 )
 def cancel_names(sh: Bash, m: Found) -> float:
     """Cancel by name, one after the other."""
     sh.variables["s"] = "0"
+    who = f"--user={sh.uid}" if m["id"] else "--me"
     for name in reversed(words(m["names"])):
-        steps = sh.programs.steps("scancel", ("--me", f"--name={name}"), {}, sh.cwd)
+        steps = sh.programs.steps("scancel", (who, f"--name={name}"), {}, sh.cwd)
         then(sh, *steps, (_print_answer, None), (_note_status, None))
     sh.stack.insert(0, (_exit_with_s, None))
     return 0.0

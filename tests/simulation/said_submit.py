@@ -15,7 +15,6 @@ _FUNCTIONS = (
     'link() { v=$(readlink "$2") || return 0; say "$1" "$v"; }; '
 )
 
-BOOK.nothing("trap '' PIPE; ")
 BOOK.nothing("umask 077; ")
 BOOK.nothing(re.escape(_FUNCTIONS))
 BOOK.nothing(re.escape('stop() { say stop "$1"; say said "${2:-}"; exit 0; }; '))
@@ -25,6 +24,13 @@ BOOK.nothing(
         'link claim "$J/claim"; [ -d "$T" ] && say made "" "$(stat -c %Y "$T")"; exit 0; }; '
     )
 )
+
+
+@BOOK.literal("trap '' PIPE; ")
+def ignore_sigpipe(sh: Bash, m: Found) -> float:
+    """Go on although nobody listens any more."""
+    sh.ignores_sigpipe = True
+    return 0.0
 
 
 def stop(sh: Bash, why: str, said: bytes = b"") -> None:
@@ -238,6 +244,8 @@ def _sbatch_ended(sh: Bash, _: None) -> float:
             except OSError:
                 continue  # sbatch does not look whether its words were written
     sh.variables["rc"] = str(sh.answer.status)
+    if sh.answer.status > 128:
+        sh.err += b"bash: line 1: killed\n"
     return 0.0
 
 

@@ -12,25 +12,31 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from random import Random
 from typing import Any
 
 from benchd.config import ClusterSettings, SSHSettings
-from benchd.edge.shell import Shell
+from benchd.edge.link import Link
+from benchd.metrics import Metrics
 from benchd.sim.nouns import Job
 from simulation.agenda import Agenda
 from simulation.bash import Answer, NotUnderstood, Phrasebook
 from simulation.disk import Disk
 from simulation.faults import Faults
-from simulation.login import LoginNode, answer_of
+from simulation.login import LoginNode, VirtualDial, answer_of
 from simulation.nodes import Nodes, Planner, plan
 from simulation.process import Step
 from simulation.slurm import Slurm
-from simulation.way import Way
 
 # The home of the one user that matters.
 HOME = "/home/sim"
+
+
+@cache
+def _metrics() -> Metrics:
+    """Return numbers that nobody looks at; making them takes long."""
+    return Metrics()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +117,18 @@ class Site:
             ssh=SSHSettings(host=f"login.{self.name}"), workdir=self.workdir, **over
         )
 
-    def shell(self) -> Shell:
+    def shell(
+        self, settings: ClusterSettings | None = None, metrics: Metrics | None = None
+    ) -> Link:
         """Return the way in for a new life of the daemon; the old one's way is gone."""
         self.daemon_died()
-        return Way(self)
+        return Link(
+            self.name,
+            settings or self.settings(),
+            metrics=metrics or _metrics(),
+            jitter=self.rng.random,
+            dial=VirtualDial(self),
+        )
 
     def daemon_died(self) -> None:
         """Let everything go down that leads to the daemon."""
