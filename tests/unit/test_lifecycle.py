@@ -223,6 +223,32 @@ def test_a_requeue_starts_a_new_generation_without_readiness() -> None:
     assert expected == (queued.generation, queued.readiness, queued.started_at, queued.ready_at)
 
 
+def test_a_requeued_job_waits_in_the_queue_from_now_on() -> None:
+    """What it had waited and run before is no part of its time in the queue."""
+    was = live(client(), submitted_at=T0)
+    queued = advance(was, on(Trigger.SEEN_PENDING, generation=1), NOW, RULES)
+    again = advance(queued, on(Trigger.SEEN_PENDING, generation=1), NOW + 60, RULES)
+    assert (NOW, NOW) == (queued.submitted_at, again.submitted_at)
+
+
+def test_a_service_that_goes_on_after_a_suspension_has_its_grace_anew() -> None:
+    """Nobody looked at it meanwhile."""
+    silent = live(service(), readiness=Readiness.UNREADY, readiness_since=T0, probe_streak=-9)
+    asleep = advance(silent, on(Trigger.SEEN_RUNNING, substate=SubState.SUSPENDED), NOW, RULES)
+    assert (-9, T0) == (asleep.probe_streak, asleep.readiness_since)
+    woken = advance(asleep, on(Trigger.SEEN_RUNNING), NOW + 60, RULES)
+    expected = (Readiness.UNREADY, 0, NOW + 60, SubState.NONE)
+    assert expected == (woken.readiness, woken.probe_streak, woken.readiness_since, woken.substate)
+
+
+def test_what_slurm_lost_before_it_started_has_a_word_of_its_own() -> None:
+    """Its claim was free and is taken now: it cannot start any more."""
+    gone = live(client(), JobState.PENDING, missing_since=NOW - 700)
+    sealed = advance(gone, on(Trigger.NOT_SEEN, why="NEVER_STARTED"), NOW, RULES)
+    lost = advance(gone, on(Trigger.NOT_SEEN), NOW, RULES)
+    assert ("NEVER_STARTED", "LOST") == (sealed.why, lost.why)
+
+
 def test_a_restart_that_no_poll_saw_is_noticed_by_slurms_count() -> None:
     """RUNNING with a higher restart count means the same as seeing it pending in between."""
     ready = live(service(), readiness=Readiness.READY, started_at=T0 + 5)

@@ -19,15 +19,19 @@ from benchd.core.effects import (
     Submit,
     World,
 )
+from benchd.core.lifecycle import Rules, advance
 from benchd.core.model import (
     Binding,
     CancelWhy,
     Endpoint,
+    Event,
     Job,
     JobState,
     Readiness,
     Run,
     RunOutcome,
+    SubState,
+    Trigger,
 )
 from benchd.core.plan import decide, next_wake
 from benchd.core.spec import Limits, RestartPolicy, Target
@@ -329,6 +333,119 @@ def test_limits_of_a_run_end_what_takes_too_long() -> None:
     effects = of(Cancel, decide(world(queued, starting, runs=(limited,)), NOW))
     expected = {(queued.token, CancelWhy.LIMIT), (starting.token, CancelWhy.NOT_READY)}
     assert expected == {(e.token, e.why) for e in effects}
+
+
+@pytest.mark.parametrize(
+    ("job", "limits", "detail"),
+    [
+        (
+            replace(
+                service(reason="Resources"),
+                state=JobState.PENDING,
+                submitted_at=T0,
+                attempted_at=T0,
+                tries=1,
+            ),
+            Limits(pending=60.0),
+            "it has waited in Slurm's queue for 16m40s (Resources), and limits.pending is 60s",
+        ),
+        (
+            service(
+                state=JobState.RUNNING,
+                readiness=Readiness.STARTING,
+                readiness_since=T0 + 100,
+                probe_streak=-1,
+            ),
+            Limits(ready=300.0),
+            "it has run for 15m without an answer, and limits.ready is 5m",
+        ),
+        (service(), Limits(run=900.0), "the run has taken 16m40s, and limits.run is 15m"),
+    ],
+)
+def test_a_limit_is_named_with_the_value_that_passed_it(
+    job: Job, limits: Limits, detail: str
+) -> None:
+    """Whoever reads it sees what to raise, and by how much."""
+    (end,) = of(Cancel, decide(world(job, runs=(run(limits=limits),)), NOW))
+    assert detail == end.detail
+
+
+def test_the_limit_of_a_run_ends_services_and_clients_alike() -> None:
+    """Sent or not; but what was sent may have ended in time, so Slurm is heard first."""
+    limited = run(limits=Limits(run=900.0))
+    up, waiting = ready(), client(repeat=1)
+    busy = measuring(up)
+    both = {(job.token, CancelWhy.LIMIT) for job in (up, busy, waiting)}
+    effects = decide(world(up, busy, waiting, runs=(limited,)), NOW)
+    assert both == {(e.token, e.why) for e in of(Cancel, effects)}
+    deaf = {"alpha": replace(LATER, last_poll_at=T0 + 800)}
+    effects = decide(world(up, busy, waiting, runs=(limited,), clusters=deaf), NOW)
+    assert [waiting.token] == [e.token for e in of(Cancel, effects)]
+    again = replace(limited, reopened_at=NOW - 10)
+    assert [] == of(Cancel, decide(world(up, busy, waiting, runs=(again,)), NOW))
+
+
+def silent(**over: object) -> Job:
+    """Return a service that has not answered for far more than a minute of looks."""
+    facts = {"readiness": Readiness.UNREADY, "readiness_since": T0 + 900, "probe_streak": -40}
+    return ready(**{**facts, "detail": "refused", **over})
+
+
+def test_a_service_that_fell_silent_is_given_up_after_slurm_was_heard() -> None:
+    """It may have ended or been suspended: that is looked at first."""
+    (end,) = of(Cancel, decide(world(silent()), NOW))
+    said = "it stopped answering 100s ago; the last one: refused"
+    assert (CancelWhy.UNHEALTHY, said) == (end.why, end.detail)
+    for heard_at in (None, T0 + 899):
+        deaf = {"alpha": replace(LATER, last_poll_at=heard_at)}
+        assert [] == of(Cancel, decide(world(silent(), clusters=deaf), NOW))
+    assert [] == of(Cancel, decide(world(silent(missing_since=NOW - 1)), NOW))
+
+
+@pytest.mark.parametrize("substate", [SubState.SUSPENDED, SubState.COMPLETING])
+def test_what_slurm_holds_still_is_neither_probed_nor_judged(substate: SubState) -> None:
+    """It cannot answer, and that is no fault of it."""
+    held = silent(substate=substate, next_probe_at=T0)
+    assert [] == decide(world(held), NOW)
+    assert LATER.next_poll_at == next_wake(world(held), NOW)
+
+
+def test_nothing_is_measured_on_a_suspended_service() -> None:
+    """Who measures it is cancelled and tried again, who waits for it waits on."""
+    asleep = ready(substate=SubState.SUSPENDED)
+    hit, waiting = measuring(asleep), client(repeat=1)
+    assert [Cancel(hit.token, CancelWhy.SIBLING)] == decide(world(asleep, hit, waiting), NOW)
+    ended = over(hit, JobState.CANCELLED, cancel_why=CancelWhy.SIBLING)
+    assert [Retry(ended.token)] == decide(world(asleep, ended, waiting), NOW)
+
+
+def test_a_requeued_service_is_measured_anew_when_its_next_life_answers() -> None:
+    """Its client is cancelled, tried again, and waits for the generation that is READY."""
+    up = ready()
+    hit = measuring(up)
+    queued = advance(up, Event(trigger=Trigger.SEEN_PENDING, generation=1), NOW, Rules())
+    assert [Cancel(hit.token, CancelWhy.SIBLING)] == of(Cancel, decide(world(queued, hit), NOW))
+    missed = advance(up, Event(trigger=Trigger.SEEN_RUNNING, generation=1), NOW, Rules())
+    assert [Cancel(hit.token, CancelWhy.SIBLING)] == of(Cancel, decide(world(missed, hit), NOW))
+    ended = over(hit, JobState.CANCELLED, cancel_why=CancelWhy.SIBLING)
+    again = client(attempt=2)
+    assert [Retry(ended.token)] == of(Retry, decide(world(missed, ended), NOW))
+    assert [] == of(Submit, decide(world(missed, ended, again), NOW))
+    answers = replace(missed, readiness=Readiness.READY, endpoint=ENDPOINT, ready_at=NOW)
+    (sent,) = of(Submit, decide(world(answers, ended, again), NOW))
+    assert (again.token, 1) == (sent.token, sent.bindings[0].generation)
+
+
+def test_an_adopted_client_keeps_its_service_until_somebody_has_looked() -> None:
+    """Both rows were made again: that nothing is known yet is no loss."""
+    up = ready(generation=1)
+    hit = measuring(up)
+    unknown = replace(service(), tries=1, attempted_at=T0)
+    starting = replace(up, readiness=Readiness.STARTING, ready_at=None, probe_streak=0)
+    for known in (unknown, replace(unknown, state=JobState.SUBMITTED, slurm_id="7"), starting):
+        assert [] == of(Cancel, decide(world(known, hit), NOW))
+    for gone in (replace(starting, generation=2), replace(up, readiness=Readiness.UNREADY)):
+        assert [hit.token] == [e.token for e in of(Cancel, decide(world(gone, hit), NOW))]
 
 
 def test_our_own_blindness_is_no_fault_of_a_job() -> None:

@@ -86,7 +86,8 @@ class Leftovers:
             f"{pieces.FUNCTIONS}"
             'all() { [ -f "$2" ] || return 0; v=$(cat "$2"; echo x); say "$1" "${v%x}"; }; '
             f"cd {quote(home)} || exit {_GONE}; link claim claim; n=0; "
-            'for t in try-*; do k="${t#try-}"; [ -f "$t/job.json" ] || continue; i=$(cat "$t/id" 2>/dev/null); '
+            'for t in try-*; do k="${t#try-}"; [ -f "$t/job.json" ] || continue; '
+            'i=$(cat "$t/id" 2>/dev/null); '
             f'if [ "$i" = {quote(slurm_id)} ]; then n=$k; break; fi; '
             '[ "$k" -gt "$n" ] && n=$k; done; say try "$n"; '
             'all job "try-$n/job.json"; all script "try-$n/script.sh"; all run ../../run.json',
