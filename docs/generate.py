@@ -154,6 +154,7 @@ def settings() -> str:
             "`poll`": config.PollSettings,
             "`budget`": config.Budget,
             "`http`": config.HttpSettings,
+            "`backup`": config.BackupSettings,
         }
     )
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from pathlib import Path
 from typing import Self
 
 import structlog
@@ -34,15 +32,16 @@ from benchd.edge.link import Link
 from benchd.edge.local import LocalShell
 from benchd.edge.lock import Lock
 from benchd.edge.shell import Shell
-from benchd.edge.store import Store
+from benchd.edge.store import Backups, Store
 from benchd.engine import Engine
-from benchd.errors import StoreError, StoreFull, UserError
+from benchd.errors import StoreBroken, StoreError, StoreFull, UserError
 from benchd.forgetting import Forgetting
 from benchd.intake import Intake
 from benchd.metrics import Metrics, replace_all
 from benchd.pacing import Pacing
 from benchd.perform import Performing
 from benchd.site import Site
+from benchd.places import database_in, socket_of, state_dir_of
 from benchd.steering import Steering
 from benchd.upkeep import DRAINING, Upkeep
 
@@ -55,27 +54,9 @@ SETTLED = 0.5
 # Seconds between two measurements of the loop's lag and of the gauges drawn from the store.
 PULSE = 1.0
 GAUGES = 5.0
-
-
-def state_dir_of(settings: Settings) -> Path:
-    """Return the state directory: configured, given by systemd, or below the user's own."""
-    if settings.state_dir:
-        return Path(os.path.expandvars(settings.state_dir)).expanduser()
-    if given := os.environ.get("STATE_DIRECTORY"):
-        return Path(given.split(":")[0])
-    home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(home).expanduser() / "benchd"
-
-
-def socket_of(settings: Settings) -> Path:
-    """Return the control socket: configured, given by systemd, or below the user's own."""
-    if settings.socket:
-        return Path(os.path.expandvars(settings.socket)).expanduser()
-    if given := os.environ.get("RUNTIME_DIRECTORY"):
-        return Path(given.split(":")[0]) / "control.sock"
-    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
-        return Path(runtime) / "benchd" / "control.sock"
-    return state_dir_of(settings) / "control.sock"
+# Seconds between two looks whether a copy of the database is due; the first is not at the start,
+# which has enough to do.
+BACKUP_LOOK = 600.0
 
 
 class Daemon:
@@ -97,6 +78,7 @@ class Daemon:
         self._stopping = asyncio.Event()
 
     async def __aenter__(self) -> Self:
+        self._broken: StoreBroken | None = None
         async with AsyncExitStack() as stack:
             await self._open(stack)
             self._stack = stack.pop_all()
@@ -137,13 +119,28 @@ class Daemon:
     def _store(self) -> Store:
         self.metrics.store_writable.set(1)
         return Store(
-            self.state_dir / "benchd.sqlite3",
+            database_in(self.state_dir),
             on_commit=self.metrics.store_commit_seconds.observe,
-            on_writable=lambda ok: self.metrics.store_writable.set(1 if ok else 0),
+            on_writable=self._on_writable,
+            on_broken=self._on_broken,
         )
 
     def _shell(self, name: str, settings: ClusterSettings) -> Shell:
         if settings.ssh is not None:
+    def _on_writable(self, ok: bool) -> None:
+        self.metrics.store_writable.set(1 if ok else 0)
+        if ok:
+            log.info("store.writable")
+            self.engine.wake()
+        else:
+            log.error("store.full", state_dir=str(self.state_dir))
+
+    def _on_broken(self, error: StoreBroken) -> None:
+        """Stop: what is not written down must not happen."""
+        log.critical("store.broken", error=str(error))
+        self._broken = error
+        self.stop()
+
             return Link(name, settings, metrics=self.metrics, clock=self.measure)
         return LocalShell(name, metrics=self.metrics, channels=settings.budget.channels)
 
@@ -262,7 +259,16 @@ class Daemon:
     # --- running ----------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Work until ``stop``. Any root task that ends early ends the daemon."""
+        """Work until ``stop``; ``StoreBroken`` when the disk failed."""
+        try:
+            await self._work()
+        except* StoreBroken:  # by whichever task found it first
+            self.stop()
+        if self._broken is not None:
+            raise self._broken
+
+    async def _work(self) -> None:
+        """Run the root tasks. Any that ends early ends the daemon."""
         await self.intake.scan()  # so that the inbox is there when we say that we are ready
         log.info("daemon.started", version=__version__, state_dir=str(self.state_dir))
         notify.ready()
@@ -274,6 +280,7 @@ class Daemon:
                 roots.create_task(self._draw_gauges(), name="gauges"),
                 roots.create_task(self._take_secrets_back(), name="secrets"),
             ]
+                roots.create_task(self._take_backups(), name="backups"),
             await self._stopping.wait()
             notify.stopping()
             for task in helpers:
@@ -311,6 +318,20 @@ class Daemon:
 
     async def _take_secrets_back(self) -> None:
         while True:
+    async def _take_backups(self) -> None:
+        settings = self.settings.backup
+        while settings is not None:
+            backups = Backups(database_in(self.state_dir), keep=settings.keep)
+            self.metrics.store_backup_timestamp_seconds.set(backups.last() or 0.0)
+            await asyncio.sleep(BACKUP_LOOK)
+            try:
+                taken = await asyncio.to_thread(backups.keep_up, self.clock(), settings.interval)
+            except StoreError as error:
+                log.warning("backup.failed", error=str(error))
+            else:
+                if taken is not None:
+                    log.info("backup.taken", file=str(taken))
+
             try:
                 await self.forgetting.turn()
             except (OSError, StoreError) as error:  # the keyring remembers what is still owed

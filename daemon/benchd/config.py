@@ -104,6 +104,13 @@ class HttpSettings(Model):
     )
 
 
+class BackupSettings(Model):
+    """Copies of the database that are taken by themselves, into ``backup`` below ``state_dir``."""
+
+    interval: Duration = Field(86400.0, description="seconds between two copies")
+    keep: Annotated[int, Field(ge=1, le=1000)] = Field(7, description="how many are kept")
+
+
 class Settings(Model):
     """The whole configuration file."""
 
@@ -117,6 +124,9 @@ class Settings(Model):
     clusters: dict[Name, ClusterSettings] = Field({}, description="name -> how to use it")
     http: HttpSettings | None = Field(HttpSettings(), description="null: no TCP at all")
     scan_interval: Duration = Field(2.0, description="seconds between two looks at the inbox")
+    backup: BackupSettings | None = Field(
+        BackupSettings(), description="copies of the database; null: none are taken"
+    )
 
 
 WORDS = Words(

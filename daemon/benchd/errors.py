@@ -95,7 +95,7 @@ class StoreUnusable(StoreError):
 
 
 class StoreBroken(StoreError):
-    """The disk failed while we worked: stop at once, and look at the file anew at the next start."""
+    """The disk failed while we worked: stop at once, and look at the file anew when starting."""
 
 
 class StoreFull(StoreError):

@@ -49,6 +49,7 @@ class Metrics:
         self._build()
         self._work()
         self._cluster()
+        self._link()
         self._daemon()
 
     def _build(self) -> None:
@@ -158,6 +159,9 @@ class Metrics:
         )
         self.ssh_channels = Gauge(
             "benchd_ssh_channels", "Sessions open now.", ("cluster",), registry=r
+
+    def _link(self) -> None:
+        r = self.registry
         )
         self.ssh_channel_limit = Gauge(
             "benchd_ssh_channel_limit",
@@ -203,6 +207,11 @@ class Metrics:
         )
         self.strays = Gauge(
             "benchd_strays", "Jobs of our name in Slurm that no book has.", ("cluster",), registry=r
+        )
+        self.store_backup_timestamp_seconds = Gauge(
+            "benchd_store_backup_timestamp_seconds",
+            "When the newest copy of the database was taken by itself; 0: never.",
+            registry=r,
         )
         self.invariant_violations = Counter(
             "benchd_invariant_violations_total",

@@ -116,7 +116,7 @@ def summary(findings: Sequence[tuple[str, Finding]]) -> str:
 
 def _state(settings: Settings) -> list[Finding]:
     """Look whether the state directory can be made and written to."""
-    from benchd.app import state_dir_of  # noqa: PLC0415 - app imports everything
+    from benchd.places import state_dir_of  # noqa: PLC0415 -- only this needs it
 
     place = state_dir_of(settings)
     trial = place / f".check-{secrets.token_hex(4)}"

@@ -15,6 +15,7 @@ from benchd import __version__
 
 OK, NO, USAGE = 0, 1, 2
 BAD_CONFIGURATION = 78  # EX_CONFIG: systemd must not restart us for it
+NO_DISK = 74  # EX_IOERR: full or failing; starting again may help
 INTERRUPTED = 130  # the shell's status for a command that Ctrl-C ended
 
 Command = Callable[[argparse.Namespace], int]
@@ -59,6 +60,15 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--patience", type=float, default=30.0, metavar="S", help="wait so long for that job (30)"
     )
+    sub = add("backup", backup, "copy the database, also while the daemon works")
+    _config(sub)
+    sub.add_argument(
+        "dest",
+        nargs="?",
+        type=Path,
+        metavar="DEST",
+        help="file or directory (default: backup/ in the state directory)",
+    )
     sub = add("validate", validate, "say every mistake in a recipe, with line and column")
     sub.add_argument("files", nargs="+", metavar="FILE")
     sub.add_argument("--json", action="store_true", help="answer as JSON, with its schema")
@@ -101,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
 
     from benchd import config, log
     from benchd.app import serve
-    from benchd.errors import ConfigError, UserError
+    from benchd.errors import ConfigError, StoreError, StoreUnusable, UserError
 
     try:
         settings = config.load(config.find(args.config))
@@ -109,7 +119,11 @@ def run(args: argparse.Namespace) -> int:
         print(f"benchd: {error}", file=sys.stderr)
         return BAD_CONFIGURATION
     log.configure()
-    asyncio.run(serve(settings))
+    try:
+        asyncio.run(serve(settings))
+    except StoreError as error:
+        print(f"benchd: {error}", file=sys.stderr)
+        return BAD_CONFIGURATION if isinstance(error, StoreUnusable) else NO_DISK
     return OK
 
 
@@ -134,6 +148,17 @@ def check(args: argparse.Namespace) -> int:
     return asyncio.run(
         check_all(settings, only=args.cluster, with_job=not args.no_job, patience=args.patience)
     )
+
+
+def backup(args: argparse.Namespace) -> int:
+    """Copy the database and say where the copy is."""
+    from benchd import config
+    from benchd.cli.backup import copy
+    from benchd.places import database_in, state_dir_of
+
+    settings = config.load(config.find(args.config))
+    print(copy(database_in(state_dir_of(settings)), args.dest))
+    return OK
 
 
 def validate(args: argparse.Namespace) -> int:

@@ -121,7 +121,7 @@ def _existing(directory: Path) -> Path:
 
 
 class Backups:
-    """The copies that are taken regularly: one an interval, the newest few kept."""
+    """Copies in ``backup/``, named for the moment they were taken."""
 
     def __init__(self, path: Path, *, keep: int) -> None:
         self.path = path
@@ -131,19 +131,26 @@ class Backups:
         """Return when the newest copy was taken, in seconds since the epoch."""
         return max((_taken_at(copy) for copy in self._copies()), default=None)
 
-    def take(self, now: float) -> Path:
-        """Take a copy, and remove what is older than the newest few."""
-        stamp = time.strftime(_STAMP, time.gmtime(now))
-        target = folder(self.path) / f"{self.path.stem}-{stamp}{self.path.suffix}"
+    def keep_up(self, now: float, interval: float) -> Path | None:
+        """Take a copy if the newest is older than the interval; keep only the newest few."""
+        last = self.last()
+        if last is not None and 0 <= now - last < interval:
+            return None
+        target = folder(self.path) / named(self.path, now)
         take(self.path, target)
         for old in self._copies()[: -self.keep]:
             old.unlink(missing_ok=True)
         return target
 
     def _copies(self) -> list[Path]:
-        """Return the regular copies, oldest first; what has another name is not ours to remove."""
+        """Return the copies, oldest first; what has another name is not ours to remove."""
         pattern = f"{self.path.stem}-[0-9]*T[0-9]*Z{self.path.suffix}"
         return sorted(folder(self.path).glob(pattern))
+
+
+def named(path: Path, now: float) -> str:
+    """Return the name of a copy that is taken now."""
+    return f"{path.stem}-{time.strftime(_STAMP, time.gmtime(now))}{path.suffix}"
 
 
 def _taken_at(copy: Path) -> float:
