@@ -57,17 +57,17 @@ class Canned:
         self, name: str, argv: tuple[str, ...], environment: Mapping[str, str], cwd: str
     ) -> tuple[Step, ...]:
         """Answer at once."""
+        return ((self._give, (name, argv)),)
+
+    def _give(self, sh: Bash, asked: tuple[str, tuple[str, ...]]) -> float:
+        name, argv = asked
         self.asked[name].append(argv)
-        return ((_give, self.answers.get(name, Answer(0))),)
+        sh.answer = self.answers.get(name, Answer(0))
+        return 0.0
 
     def ask_service(self, host: str, port: int, sent: bytes) -> Answer:
         """Find nothing that listens."""
         return Answer(1)
-
-
-def _give(sh: Bash, answer: Answer) -> float:
-    sh.answer = answer
-    return 0.0
 
 
 class TwoSided:
@@ -169,8 +169,10 @@ class TwoSided:
         assert shown[0] == shown[1], f"{op}: bash said {shown[0]!r}, we {shown[1]!r}: {command}"
         assert real.status == virtual.status, f"{op}: {real} and {virtual}: {command}"
         assert bool(real.stderr) == bool(virtual.err), f"{op}: {real} and {virtual}: {command}"
-        assert self.real_tree() == self.virtual_tree(), op
-        assert self._asked() == {n: self.programs.asked[n] for n in PROGRAMS}, op
+        trees = self.real_tree(), self.virtual_tree()
+        assert trees[0] == trees[1], f"{op}: {trees[0].items() ^ trees[1].items()}"
+        asked = {n: self.programs.asked[n] for n in PROGRAMS}, self._asked()
+        assert asked[0] == asked[1], f"{op}: {asked}"
         return real
 
     def _real(self, command: str, stdin: bytes, limit: int) -> Completed:
