@@ -209,9 +209,17 @@ CLUSTER = Row(
             ((f"benchd_slurm_budget_tokens{{{HERE_ONLY}}}", "{{cluster}}"),),
         ),
         Panel(
+            "Answers that limit us",
+            "Since benchd started: how often Slurm said that our calls are too many.",
+            ((f"benchd_slurm_rate_limited_total{{{HERE_ONLY}}}", "{{cluster}}"),),
+        ),
+        Panel(
             "Age of the last poll",
             "Grows to the poll interval and falls back; a slope that does not end is a fault.",
-            ((f"benchd_poll_age_seconds{{{HERE_ONLY}}}", "{{cluster}}"),),
+            (
+                (f"benchd_poll_age_seconds{{{HERE_ONLY}}}", "{{cluster}}"),
+                (f"benchd_poll_interval_seconds{{{HERE_ONLY}}}", "{{cluster}} interval"),
+            ),
             "s",
         ),
         Panel(
@@ -232,12 +240,16 @@ CLUSTER = Row(
                     f"sum by (cluster, outcome) (benchd_ssh_logins_total{{{HERE_ONLY}}})",
                     "{{cluster}} {{outcome}}",
                 ),
+                (f"benchd_ssh_logins_left{{{HERE_ONLY}}}", "{{cluster}} left today"),
             ),
         ),
         Panel(
             "SSH sessions open",
             "sshd allows 10 at once by default; benchd stays below its budget.",
-            ((f"benchd_ssh_channels{{{HERE_ONLY}}}", "{{cluster}}"),),
+            (
+                (f"benchd_ssh_channels{{{HERE_ONLY}}}", "{{cluster}}"),
+                (f"benchd_ssh_channel_limit{{{HERE_ONLY}}}", "{{cluster}} at most"),
+            ),
         ),
     ),
 )

@@ -47,3 +47,9 @@ def run(story: Coroutine[Any, Any, T]) -> T:
 def now() -> float:
     """Return the running loop's time."""
     return asyncio.get_running_loop().time()
+
+
+async def pass_time(seconds: float) -> None:
+    """Let virtual time pass; outside a virtual loop this would wait, and so it refuses."""
+    assert isinstance(asyncio.get_running_loop(), VirtualLoop)
+    await asyncio.sleep(seconds)

@@ -14,7 +14,7 @@ from benchd.config import Budget
 from benchd.edge.budget import Bucket, Purse, Urgency
 from benchd.metrics import Metrics
 from support.near import sample
-from support.virtual import now, run
+from support.virtual import now, pass_time, run
 
 
 def time_of_loop() -> Callable[[], float]:
@@ -70,7 +70,7 @@ def test_no_window_ever_sees_more_than_the_burst_and_the_rate(
         spent: list[tuple[float, float]] = []
 
         async def take(after: float, cost: int, first: bool, patience: float | None) -> None:
-            await asyncio.sleep(after)
+            await pass_time(after)
             try:
                 async with asyncio.timeout(patience):
                     paid = await tokens.take(cost, first=first)
@@ -100,7 +100,7 @@ def test_everybody_is_served(
         tokens, waits = bucket(60.0, burst), []
 
         async def take(start: float, cost: int, first: bool) -> None:
-            await asyncio.sleep(start)
+            await pass_time(start)
             began = now()
             await tokens.take(cost, first=first)
             waits.append(now() - began)
@@ -121,7 +121,7 @@ def test_tokens_come_back_up_to_the_burst() -> None:
     async def story() -> float:
         tokens = bucket()
         await tokens.take(10.0)
-        await asyncio.sleep(3600.0)
+        await pass_time(3600.0)
         return tokens.tokens
 
     assert 10.0 == run(story())
@@ -245,7 +245,7 @@ def test_a_site_that_allows_four_calls_a_minute_sees_no_more() -> None:
 
         work = [asyncio.create_task(submit()) for _ in range(5)]
         work.append(asyncio.create_task(look()))
-        await asyncio.sleep(3600.0)
+        await pass_time(3600.0)
         for task in work:
             task.cancel()
         await asyncio.gather(*work, return_exceptions=True)
@@ -265,7 +265,7 @@ def test_a_submission_that_cannot_be_afforded_soon_gives_way() -> None:
         money, began = purse(submits_per_minute=6.0), now()
         answers = [await money.afford_submission() for _ in range(2)]
         waited = now() - began
-        await asyncio.sleep(5.0)  # ten seconds for one: what was given up took nothing
+        await pass_time(5.0)  # ten seconds for one: what was given up took nothing
         return [*answers, await money.afford_submission()], waited
 
     assert ([True, False, True], 5.0) == run(story())
@@ -292,7 +292,7 @@ def test_a_poll_does_not_starve_under_cancels() -> None:
         async def storm() -> None:
             while True:
                 await money.spend("scancel", urgency=Urgency.NOW, rpcs=100.0)
-                await asyncio.sleep(1.0)
+                await pass_time(1.0)
 
         cancels = asyncio.create_task(storm())
         await asyncio.sleep(0)
@@ -315,7 +315,7 @@ def test_a_poll_goes_before_the_line() -> None:
 
         await money.spend("squeue", rpcs=10.0)
         looks = [asyncio.create_task(ask("look", Urgency.QUEUED)) for _ in range(3)]
-        await asyncio.sleep(1.0)
+        await pass_time(1.0)
         for _ in range(3):
             await ask("poll", Urgency.POLL)
         await asyncio.gather(*looks)
@@ -372,10 +372,10 @@ def test_what_was_used_within_a_minute_is_known() -> None:
     async def story() -> list[tuple[float, float]]:
         money = purse()
         money.made("squeue", "ok", 0.1)
-        await asyncio.sleep(40.0)
+        await pass_time(40.0)
         money.made("sbatch", "ok", 0.1)
         before = money.used()
-        await asyncio.sleep(40.0)
+        await pass_time(40.0)
         return [before, money.used()]
 
     assert [(2.0, 1.0), (0.0, 1.0)] == run(story())

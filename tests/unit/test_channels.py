@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchd.edge.channels import SHRUNK, Channels, Lane, lane_of
-from support.virtual import now, run
+from support.virtual import now, pass_time, run
 
 
 def channels(budget: int) -> Channels:
@@ -20,7 +20,7 @@ def channels(budget: int) -> Channels:
 async def hold(where: Channels, lane: Lane, seconds: float = 1e6) -> None:
     """Hold a session for some time."""
     async with where.session(lane):
-        await asyncio.sleep(seconds)
+        await pass_time(seconds)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_each_lane_has_its_share(budget: int, submits: int, others: int, urgent:
     async def most(*lanes: Lane) -> int:
         where = channels(budget)
         tasks = [asyncio.create_task(hold(where, lane)) for lane in lanes]
-        await asyncio.sleep(1)
+        await pass_time(1)
         for task in tasks:
             task.cancel()
         held = where.held
@@ -73,7 +73,7 @@ def test_a_poll_does_not_wait_for_stalled_submissions(budget: int) -> None:
             asyncio.create_task(hold(where, lane, 150.0))
             for lane in [Lane.SUBMIT] * 9 + [Lane.FILES] * 9
         ]
-        await asyncio.sleep(1)
+        await pass_time(1)
         began = now()
         await hold(where, Lane.URGENT, 0)
         waited = now() - began
@@ -94,7 +94,7 @@ def test_with_a_single_session_a_cancel_is_the_next() -> None:
         async def work(op: str) -> None:
             async with where.session(lane_of(op)):
                 order.append(op)
-                await asyncio.sleep(1)
+                await pass_time(1)
 
         await asyncio.gather(*map(work, ["submit", "fetch", "submit", "fetch", "cancel", "poll"]))
         return order
@@ -111,10 +111,10 @@ def test_a_refusal_takes_one_away_for_an_hour_but_never_the_last() -> None:
             async with where.session(Lane.FILES):
                 where.refused()
             seen.append(where.limit)
-            await asyncio.sleep(600)
-        await asyncio.sleep(SHRUNK - 2400 + 1)
+            await pass_time(600)
+        await pass_time(SHRUNK - 2400 + 1)
         seen.append(where.limit)
-        await asyncio.sleep(600)
+        await pass_time(600)
         return [*seen, where.limit]
 
     assert [2, 1, 1, 1, 2, 3] == run(story())
@@ -135,10 +135,10 @@ def test_sessions_admitted_before_the_last_refusal_say_nothing_new() -> None:
                         await refused.wait()
                         return
                     where.refused()
-                await asyncio.sleep(1)
+                await pass_time(1)
 
         tasks = [asyncio.create_task(work()) for _ in range(5)]
-        await asyncio.sleep(100)
+        await pass_time(100)
         limit = where.limit
         for task in tasks:
             task.cancel()
@@ -173,13 +173,13 @@ def test_never_more_than_the_limit_and_everybody_gets_in(
             lane: Lane, comes: float, stays: float, patience: float | None, refused: bool
         ) -> None:
             nonlocal most, served
-            await asyncio.sleep(comes)
+            await pass_time(comes)
             try:
                 async with asyncio.timeout(patience), where.session(lane):
                     most = max(most, where.held)
                     if refused:
                         where.refused()
-                    await asyncio.sleep(stays)
+                    await pass_time(stays)
                     served += 1
             except TimeoutError:
                 pass
