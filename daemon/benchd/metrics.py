@@ -50,6 +50,7 @@ class Metrics:
         self._work()
         self._cluster()
         self._link()
+        self._link()
         self._daemon()
 
     def _build(self) -> None:
@@ -153,6 +154,9 @@ class Metrics:
             ("cluster",),
             registry=r,
         )
+
+    def _link(self) -> None:
+        r = self.registry
         self.ssh_up = Gauge("benchd_ssh_up", "1 while the link is up.", ("cluster",), registry=r)
         self.ssh_logins = Counter(
             "benchd_ssh_logins_total", "Logins tried.", ("cluster", "outcome"), registry=r
