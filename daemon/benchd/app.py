@@ -6,7 +6,7 @@ import asyncio
 import signal
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from typing import Self
 
@@ -40,8 +40,8 @@ from benchd.intake import Intake
 from benchd.metrics import Metrics, replace_all
 from benchd.pacing import Pacing
 from benchd.perform import Performing
-from benchd.site import Site
 from benchd.places import database_in, socket_of, state_dir_of
+from benchd.site import Site
 from benchd.steering import Steering
 from benchd.upkeep import DRAINING, Upkeep
 
@@ -76,9 +76,9 @@ class Daemon:
         self.sites: dict[str, Site] = {}
         self._stack = AsyncExitStack()
         self._stopping = asyncio.Event()
+        self._broken: StoreBroken | None = None
 
     async def __aenter__(self) -> Self:
-        self._broken: StoreBroken | None = None
         async with AsyncExitStack() as stack:
             await self._open(stack)
             self._stack = stack.pop_all()
@@ -125,8 +125,6 @@ class Daemon:
             on_broken=self._on_broken,
         )
 
-    def _shell(self, name: str, settings: ClusterSettings) -> Shell:
-        if settings.ssh is not None:
     def _on_writable(self, ok: bool) -> None:
         self.metrics.store_writable.set(1 if ok else 0)
         if ok:
@@ -141,6 +139,8 @@ class Daemon:
         self._broken = error
         self.stop()
 
+    def _shell(self, name: str, settings: ClusterSettings) -> Shell:
+        if settings.ssh is not None:
             return Link(name, settings, metrics=self.metrics, clock=self.measure)
         return LocalShell(name, metrics=self.metrics, channels=settings.budget.channels)
 
@@ -278,9 +278,9 @@ class Daemon:
                 roots.create_task(self._watch_inbox(), name="inbox"),
                 roots.create_task(self._measure_lag(), name="lag"),
                 roots.create_task(self._draw_gauges(), name="gauges"),
+                roots.create_task(self._take_backups(), name="backups"),
                 roots.create_task(self._take_secrets_back(), name="secrets"),
             ]
-                roots.create_task(self._take_backups(), name="backups"),
             await self._stopping.wait()
             notify.stopping()
             for task in helpers:
@@ -316,8 +316,6 @@ class Daemon:
             await self.draw_gauges()
             await asyncio.sleep(GAUGES)
 
-    async def _take_secrets_back(self) -> None:
-        while True:
     async def _take_backups(self) -> None:
         settings = self.settings.backup
         while settings is not None:
@@ -332,6 +330,8 @@ class Daemon:
                 if taken is not None:
                     log.info("backup.taken", file=str(taken))
 
+    async def _take_secrets_back(self) -> None:
+        while True:
             try:
                 await self.forgetting.turn()
             except (OSError, StoreError) as error:  # the keyring remembers what is still owed

@@ -50,7 +50,6 @@ class Metrics:
         self._work()
         self._cluster()
         self._link()
-        self._link()
         self._daemon()
 
     def _build(self) -> None:
@@ -163,9 +162,6 @@ class Metrics:
         )
         self.ssh_channels = Gauge(
             "benchd_ssh_channels", "Sessions open now.", ("cluster",), registry=r
-
-    def _link(self) -> None:
-        r = self.registry
         )
         self.ssh_channel_limit = Gauge(
             "benchd_ssh_channel_limit",
@@ -206,16 +202,16 @@ class Metrics:
         self.store_writable = Gauge(
             "benchd_store_writable", "0 while the disk is full.", registry=r
         )
+        self.store_backup_timestamp_seconds = Gauge(
+            "benchd_store_backup_timestamp_seconds",
+            "When the newest copy of the database was taken by itself; 0: never.",
+            registry=r,
+        )
         self.event_loop_lag_seconds = Gauge(
             "benchd_event_loop_lag_seconds", "How late the event loop wakes.", registry=r
         )
         self.strays = Gauge(
             "benchd_strays", "Jobs of our name in Slurm that no book has.", ("cluster",), registry=r
-        )
-        self.store_backup_timestamp_seconds = Gauge(
-            "benchd_store_backup_timestamp_seconds",
-            "When the newest copy of the database was taken by itself; 0: never.",
-            registry=r,
         )
         self.invariant_violations = Counter(
             "benchd_invariant_violations_total",
