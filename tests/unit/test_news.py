@@ -161,3 +161,23 @@ def test_a_refusal_for_a_quota_names_the_limit() -> None:
     event = submission_event(refused)
     assert event is not None
     assert (Trigger.SUBMIT_REFUSED, "AssocMaxSubmitJobLimit") == (event.trigger, event.reason)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "seen", "trigger"),
+    [
+        (2, {"word": "PENDING", "reason": "launch failed requeued held"}, Trigger.SEEN_FAILED),
+        (2, {"word": "LAUNCH_FAILED"}, Trigger.SEEN_FAILED),
+        (1, {"word": "PENDING", "reason": "launch failed requeued held"}, Trigger.SEEN_PENDING),
+        (2, {"word": "PENDING", "reason": "JobHeldUser"}, Trigger.SEEN_PENDING),
+        (2, {"word": "RUNNING", "reason": "launch failed requeued held"}, Trigger.SEEN_RUNNING),
+    ],
+)
+def test_a_job_that_is_held_after_its_launch_failed_is_given_up_for_another_attempt(
+    attempts: int, seen: dict[str, str], trigger: Trigger
+) -> None:
+    """It would never start by itself; where no attempt follows, a human may still release it."""
+    job = replace(submitted("7"), spec=client(restart=RestartPolicy(max_attempts=attempts)).spec)
+    (event,) = events_of(job, row("7", **seen), None)
+    why = "LAUNCH_FAILED" if trigger is Trigger.SEEN_FAILED else None
+    assert (trigger, why) == (event.trigger, event.why)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -17,12 +18,17 @@ from benchd.core.model import (
     Trigger,
     Unknown,
 )
+from benchd.core.restart import is_retried
 from benchd.core.slurm import event as event_of
 
 # Seconds from start to end of a job that was never launched: Slurm's times are whole seconds.
 AT_ONCE = 1.0
 # The signal with which Slurm from 24.11 on reports that a node's prolog failed (0:54).
 PROLOG_FAILED = 54
+# "launch failed requeued held", "launch failure limit exceeded requeued held".
+_LAUNCH = re.compile(r"launchfail[a-z]*requeuedheld")
+# What Slurm says of jobs that it does not hold, whatever reason still stands beside them.
+_OVER = frozenset({"RUNNING", "COMPLETED", "CANCELLED", "FAILED"})
 # Our word for a job that its node could not start.
 LAUNCH_FAILED = "LAUNCH_FAILED"
 
@@ -90,6 +96,8 @@ def events_of(
         events.append(Event(trigger=Trigger.SEEN_TWIN, slurm_id=claim, evidence=row.evidence))
     elif said is not None:
         why = _why(row, claim, unclaimed=unclaimed)
+        if why is None and is_better_elsewhere(job, row):
+            why = LAUNCH_FAILED
         if why == LAUNCH_FAILED:  # nobody cancelled it, whatever Slurm calls it
             said = replace(said, trigger=Trigger.SEEN_FAILED)
         events.append(replace(said, why=why))
@@ -104,6 +112,17 @@ def _why(row: Observation, claim: str | None, *, unclaimed: bool) -> str | None:
     if row.word == "CANCELLED" and row.signal == PROLOG_FAILED:
         return LAUNCH_FAILED
     return None if launched and not (unclaimed and failed_at_once(row)) else LAUNCH_FAILED
+
+
+def is_better_elsewhere(job: Job, row: Observation) -> bool:
+    """Tell whether Slurm holds a job whose launch failed, while the recipe allows another attempt.
+
+    What is held never starts by itself. So it is given up here, and ended in Slurm by its name as
+    everything is that is over in the books.
+    """
+    held = _LAUNCH.match(re.sub(r"[^a-z]", "", row.reason.lower())) or row.word == "LAUNCH_FAILED"
+    given_up = replace(job, state=JobState.FAILED, why=LAUNCH_FAILED)
+    return bool(held) and row.word not in _OVER and is_retried(given_up)
 
 
 def failed_at_once(row: Observation) -> bool:

@@ -38,7 +38,7 @@ ACTIONS: Final[Mapping[ReasonClass, str]] = {
     ReasonClass.QUOTA: "waits, and starts nothing new under the same partition, account and QOS",
     ReasonClass.NEVER: "cancels the job after two minutes: FAILED `HOPELESS`, with the fix",
     ReasonClass.DEPENDENCY: "waits; benchd's own jobs have no dependencies",
-    ReasonClass.HELD: "waits and warns; releases it once, on other nodes, if its launch had failed",
+    ReasonClass.HELD: "waits and warns; after a failed launch given up, if another attempt follows",
     ReasonClass.INFRASTRUCTURE: "waits and warns; `limits.pending` ends the wait",
     ReasonClass.ENDED: "says it beside the failure",
     ReasonClass.UNKNOWN: "waits and asks again",
