@@ -19,6 +19,7 @@ from benchd.catalog import CATALOG
 from benchd.clock import Level
 from benchd.closing import Closing
 from benchd.config import ClusterSettings, Settings
+from benchd.core.attention import Attention, attention, waiting
 from benchd.core.expand import next_attempt, renderer
 from benchd.core.model import Job, Readiness
 from benchd.core.spec import Role
@@ -74,6 +75,7 @@ class Daemon:
         self.state_dir = state_dir_of(settings)
         self.metrics = metrics or Metrics()
         self.sites: dict[str, Site] = {}
+        self._warned: set[tuple[str, str]] = set()  # jobs and reasons that the log has told of
         self._stack = AsyncExitStack()
         self._stopping = asyncio.Event()
         self._broken: StoreBroken | None = None
@@ -356,9 +358,25 @@ class Daemon:
                 answers = job.readiness is Readiness.READY
                 ready[key] = ready.get(key, 0.0) + (1.0 if answers else 0.0)
         replace_all(m.service_ready, ready)
+        replace_all(m.jobs_waiting, {key: float(n) for key, n in waiting(jobs).items()})
+        self._warn(attention(jobs))
         links = {name: site.shell.report().state for name, site in self.sites.items()}
         said = ", ".join(f"{name} {state}" for name, state in links.items())
         notify.status(f"{sum(not j.is_terminal for j in jobs)} active; {said}")
+
+    def _warn(self, found: Sequence[Attention]) -> None:
+        """Log a job once when it begins to wait for a human."""
+        for item in found:
+            if (item.token, item.reason) not in self._warned:
+                log.warning(
+                    "job.blocked",
+                    job=item.token,
+                    cluster=item.cluster,
+                    reason_class=str(item.cls),
+                    reason=item.reason,
+                    advice=item.advice,
+                )
+        self._warned = {(item.token, item.reason) for item in found}
 
 
 def ship_of(job: Job) -> tuple[str, ...]:

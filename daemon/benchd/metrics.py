@@ -68,6 +68,12 @@ class Metrics:
     def _work(self) -> None:
         r = self.registry
         self.jobs = Gauge("benchd_jobs", "Jobs by state.", ("cluster", "role", "state"), registry=r)
+        self.jobs_waiting = Gauge(
+            "benchd_jobs_waiting",
+            "Jobs in Slurm's queue by the class of Slurm's reason: wait, quota, held ...",
+            ("cluster", "reason_class"),
+            registry=r,
+        )
         self.transitions = Counter(
             "benchd_transitions_total",
             "State changes of jobs.",

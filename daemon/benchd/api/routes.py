@@ -18,6 +18,7 @@ from benchd.api.control import Control, Reads, Stream
 from benchd.api.lookup import Lookup
 from benchd.api.views import (
     View,
+    attention_view,
     cluster_view,
     job_detail,
     job_view,
@@ -30,6 +31,7 @@ from benchd.api.views import (
     transition_view,
 )
 from benchd.api.why import explain
+from benchd.core.attention import attention
 from benchd.core.html import render_html
 from benchd.core.markdown import render_markdown
 from benchd.core.model import Job, JobState, Run
@@ -97,6 +99,7 @@ class Routes:
     async def status(self, request: web.Request) -> web.Response:
         """Return the daemon, its clusters and the number of jobs by state."""
         counts, status = await self.reads.counts(), self.control.status()
+        pending = await self.reads.jobs(state=JobState.PENDING)
         return answer(
             "status",
             {
@@ -108,6 +111,7 @@ class Routes:
                     "rejected": await asyncio.to_thread(_rejected, Path(status["inbox"])),
                 },
                 "jobs": state_counts(counts),
+                "attention": [attention_view(item) for item in attention(pending)],
             },
         )
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from benchd.api.control import ClusterStatus
+from benchd.core.attention import Attention
 from benchd.core.model import (
     LIVE,
     CancelWhy,
@@ -182,6 +183,17 @@ def cluster_view(cluster: ClusterStatus) -> View:
     """Return how a cluster is doing; a link that nothing has needed yet is idle, not down."""
     unused = cluster["link"] == "down" and not cluster["logins"] and not cluster["detail"]
     return {**cluster, "link": "idle" if unused else cluster["link"]}
+
+
+def attention_view(item: Attention) -> View:
+    """Return a job that waits for a human, with what helps."""
+    return {
+        "id": job_id(item.token),
+        "cluster": item.cluster,
+        "class": str(item.cls),
+        "reason": item.reason,
+        "advice": item.advice,
+    }
 
 
 def result_order(jobs: Sequence[Job]) -> dict[str, int]:

@@ -14,6 +14,9 @@ from benchd.cli.tables import ago, clean, job_state, short_ids, show, where
 from benchd.cli.wire import OK, REFUSED, USAGE, Daemon, Stop, segment
 from benchd.core.headline import NONE, cell_text
 
+# Jobs that a human should look at, named by `status`; the rest is counted.
+BLOCKED_SHOWN = 5
+
 
 def emit(answer: Mapping[str, Any]) -> int:
     """Print an answer as JSON."""
@@ -41,6 +44,12 @@ def status(daemon: Daemon, args: argparse.Namespace) -> int:
     for cluster, number in (own.get("strays") or {}).items():
         jobs_are = "1 job of our name is" if number == 1 else f"{number} jobs of our name are"
         print(f"{jobs_are} on {cluster} and in no book: see `benchctl reap {cluster} --dry-run`")
+    blocked = answer.get("attention") or []
+    for item in blocked[:BLOCKED_SHOWN]:
+        why = clean(item["reason"] or item["class"])
+        print(f"{item['id']} does not start ({why}): {clean(item['advice'])}")
+    if len(blocked) > BLOCKED_SHOWN:
+        print(f"and {len(blocked) - BLOCKED_SHOWN} more: see `benchctl jobs --state PENDING`")
     rejected = own.get("rejected") or {}
     if rejected.get("count"):
         files = "1 recipe was" if rejected["count"] == 1 else f"{rejected['count']} recipes were"
