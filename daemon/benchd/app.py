@@ -292,7 +292,9 @@ class Daemon:
         log.info("daemon.stopped")
 
     def stop(self) -> None:
-        """End ``run``; Slurm jobs are left alone."""
+        """End ``run``; nothing more is sent anywhere, Slurm jobs are left alone."""
+        for site in self.sites.values():
+            site.shell.retire()
         self._stopping.set()
 
     async def _watch_inbox(self) -> None:

@@ -49,8 +49,9 @@ HELD_WHILE_FULL = (Submit, Collect, Retry, Finish)
 REST, LONGEST_REST = 4.0, 0.1
 # The loop turns at least this often (seconds), so that the watchdog sees it alive.
 LONGEST_SLEEP = 15.0
-# Seconds that effects in flight get to end when the daemon stops.
-STOP_GRACE = 8.0
+# Seconds that effects in flight get to end when the daemon stops. With the 2 s in which links hang
+# up and what closing the store takes, a daemon whose login nodes hang ends in less than 10.
+STOP_GRACE = 5.0
 
 
 class Records(Protocol):

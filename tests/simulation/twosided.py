@@ -138,6 +138,9 @@ class TwoSided:
     def resume(self) -> None:
         """Do nothing."""
 
+    def retire(self) -> None:
+        """Do nothing."""
+
     async def close(self) -> None:
         """Do nothing."""
 

@@ -175,11 +175,15 @@ class Link:
         wire = await self._connection()
         return await wire.connect(host, port, timeout)
 
-    async def close(self) -> None:
-        """Log out; a login under way is given up."""
+    def retire(self) -> None:
+        """Send nothing more and give up a login under way; what was sent may end."""
         self._closed = True
         if self._login is not None and not self._login.expired():
             self._login.reschedule(asyncio.get_running_loop().time())
+
+    async def close(self) -> None:
+        """Log out."""
+        self.retire()
         async with self._lock:
             if self._wire is not None:
                 await self._wire.hang_up()
@@ -196,7 +200,7 @@ class Link:
     async def _connection(self) -> Wire:
         async with self._lock:
             if self._closed:
-                raise Unreachable(f"{self.name}: the link was closed", sent=False)
+                raise Unreachable(f"{self.name}: this daemon is stopping", sent=False)
             if self._wire is not None:
                 if not self._wire.is_closed():
                     return self._wire

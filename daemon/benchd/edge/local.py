@@ -38,6 +38,7 @@ class LocalShell:
         self._metrics = metrics
         self._slots = Channels(channels, clock=time.monotonic)
         self._running: set[Process] = set()
+        self._retired = False
 
     def report(self) -> LinkReport:
         """Return how many commands run; there is no link that could be down."""
@@ -45,6 +46,10 @@ class LocalShell:
 
     def resume(self) -> None:
         """Do nothing: there is no login that could have been refused."""
+
+    def retire(self) -> None:
+        """Start nothing more; what runs may end."""
+        self._retired = True
 
     async def run(
         self,
@@ -77,6 +82,8 @@ class LocalShell:
             )
 
     async def _start(self, command: str) -> Process:
+        if self._retired:
+            raise Unreachable(f"{self.name}: this daemon is stopping", sent=False)
         try:
             process = await asyncio.create_subprocess_exec(
                 "bash",

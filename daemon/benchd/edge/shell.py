@@ -143,6 +143,10 @@ class Shell(Protocol):
         """Try again: a human says that whatever needed one is mended."""
         ...
 
+    def retire(self) -> None:
+        """Start nothing more from now on; what runs may end."""
+        ...
+
     async def close(self) -> None:
         """End everything this shell started and can reach."""
         ...
