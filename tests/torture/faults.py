@@ -367,8 +367,8 @@ def cold_start(stage: Stage) -> None:
     stage.until_ready()
     ctl("kill", "slurmctld")
     stage.fault()
-    for file in (stage.testbed.dir / "state").iterdir():
-        if file.name != "clustername":
+    for file in (stage.testbed.dir / "state").glob("**/*"):
+        if file.is_file() and file.name != "clustername":
             file.unlink()
     ctl("up", "slurmctld")
     stage.until_over()

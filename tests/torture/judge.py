@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from benchd.edge.store import Store
 from benchd.edge.store.rows import durable
+from slurm.testbed import until
+from support.realslurm import LAG_S
 from torture.stage import Stage
 
 # The number of a try, in the path of the script that was given to sbatch.
@@ -57,18 +59,21 @@ def _accepted(stage: Stage) -> tuple[Counter[str], Counter[tuple[str, str]]]:
     """Return how many Slurm jobs there are of each token, and of each of its tries."""
     instance = _instance(stage)
     tokens = {line.split()[0] for line in stage.starts.read_text().splitlines()}
+    jobs: dict[tuple[str, str], str] = {}
+
+    def has_caught_up() -> bool:
+        told = stage.slurm.run(
+            *("sacct", "-X", "-n", "-P", "-D", "-S", "now-1days", "-E", "now"),
+            "--format=JobIDRaw,JobName,SubmitLine",
+        )
+        rows = (row.split("|", 2) for row in told.splitlines())
+        jobs.update({(n, name): line for n, name, line in rows if name.startswith(f"{instance}-")})
+        return tokens <= {name for _, name in jobs}
+
+    until(has_caught_up, LAG_S)
     if tokens:
-        stage.slurm.sacct(",".join(sorted(tokens)))  # waits until accounting has caught up
-    fields = ("JobIDRaw", "JobName", "Submit", "SubmitLine")
-    told = stage.slurm.run(
-        *("sacct", "-X", "-n", "-P", "-D", "-S", "now-1days", "-E", "now"),
-        f"--format={','.join(fields)}",
-    )
-    jobs = {
-        (number, name): line
-        for number, name, _at, line in (row.split("|", 3) for row in told.splitlines())
-        if instance and name.startswith(f"{instance}-")
-    }
+        stage.slurm.sacct(",".join(sorted(tokens)))  # as far as slurmctld still knows them
+        has_caught_up()
     tries = Counter(
         (name, found[1]) for (_, name), line in jobs.items() if (found := _TRY.search(line))
     )
@@ -90,7 +95,8 @@ def _log_troubles(log: str) -> list[str]:
     if "Traceback (most recent call last)" in log:
         at = log.index("Traceback (most recent call last)")
         found.append(f"a traceback in the log: {log[max(0, at - 200) : at + 1500]}")
-    found += [line for line in log.splitlines() if "effect.failed" in line or "poll.row" in line]
+    broken = [line for line in log.splitlines() if "effect.failed" in line or "poll.row" in line]
+    found += [f"{len(broken)} broken effects in the log: {broken[0][:2000]}"] if broken else []
     return found
 
 
