@@ -155,6 +155,7 @@ def settings() -> str:
             "`budget`": config.Budget,
             "`http`": config.HttpSettings,
             "`backup`": config.BackupSettings,
+            "`access`": config.AccessSettings,
         }
     )
 

@@ -13,6 +13,7 @@ from typing import Self
 import structlog
 
 from benchd import __version__
+from benchd.access import access_of
 from benchd.api.server import Interface
 from benchd.api.views import run_phase
 from benchd.catalog import CATALOG
@@ -97,6 +98,7 @@ class Daemon:
         self.lock = stack.enter_context(Lock(self.state_dir / "benchd.lock"))
         self.store = await stack.enter_async_context(self._store())
         self.archive = Archive(self.state_dir / "runs")
+        self.access = access_of(self.settings.access, os.getuid())
         self.keyring = Keyring(self.state_dir / "secrets")
         self.ship = {name: pack.build(name).file_name for name in SHIPPED}
         for name, settings in self.settings.clusters.items():
@@ -115,6 +117,7 @@ class Daemon:
             clock=self.clock,
             path=socket_of(self.settings),
             http=self.settings.http,
+            access=self.access,
         )
         await stack.enter_async_context(self.interface)
 
@@ -212,6 +215,7 @@ class Daemon:
             ship=self.ship,
             archive=self.archive,
             keyring=self.keyring,
+            access=self.access,
             metrics=self.metrics,
             clock=self.clock,
         )

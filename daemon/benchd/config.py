@@ -111,6 +111,18 @@ class BackupSettings(Model):
     keep: Annotated[int, Field(ge=1, le=1000)] = Field(7, description="how many are kept")
 
 
+class AccessSettings(Model):
+    """Who may use the socket and the inbox, beside root and the user benchd runs as.
+
+    They also need the rights of the file system: the socket's group, write permission in the inbox.
+    """
+
+    read: tuple[Line, ...] = Field((), description="user names or uids that may ask")
+    operate: tuple[Line, ...] = Field(
+        (), description="user names or uids that may also submit, cancel and retry"
+    )
+
+
 class Settings(Model):
     """The whole configuration file."""
 
@@ -123,6 +135,7 @@ class Settings(Model):
     )
     clusters: dict[Name, ClusterSettings] = Field({}, description="name -> how to use it")
     http: HttpSettings | None = Field(HttpSettings(), description="null: no TCP at all")
+    access: AccessSettings = Field(AccessSettings(), description="who else may ask and act")
     scan_interval: Duration = Field(2.0, description="seconds between two looks at the inbox")
     backup: BackupSettings | None = Field(
         BackupSettings(), description="copies of the database; null: none are taken"

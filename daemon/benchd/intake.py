@@ -14,6 +14,7 @@ from typing import Protocol
 
 import structlog
 
+from benchd.access import Access, Right
 from benchd.catalog import Catalog
 from benchd.config import ClusterSettings, Settings
 from benchd.core.expand import expand
@@ -52,6 +53,7 @@ class Intake:
         ship: Mapping[str, str],
         archive: Archive,
         keyring: Keyring,
+        access: Access,
         metrics: Metrics,
         clock: Callable[[], float],
     ) -> None:
@@ -62,6 +64,7 @@ class Intake:
         self.ship = ship
         self.archive = archive
         self.keyring = keyring
+        self.access = access
         self.metrics = metrics
         self.clock = clock
         self._lock = asyncio.Lock()  # the inbox and a submission may offer the same file
@@ -94,6 +97,11 @@ class Intake:
         try:
             if drop.problem is not None:
                 raise UserError(drop.problem)
+            if self.access.right_of(drop.uid) < Right.OPERATE:
+                raise UserError(
+                    f"this file belongs to uid {drop.uid}, who may not submit here: ask uid "
+                    f"{self.access.owner}, whose benchd this is, for access.operate"
+                )
             recipe = self._parsed(drop.data, drop.name, {})
             secrets = await self.keyring.resolve(recipe, drop.uid)
         except UserError as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Gauge
 
+from benchd.access import Access
 from benchd.api.control import (
     Adopted,
     ClusterStatus,
@@ -210,6 +211,7 @@ class House:
     keeping: MemoryKeeping = field(default_factory=MemoryKeeping)
     reads: MemoryReads = field(default_factory=MemoryReads)
     http: HttpSettings | None = None
+    access: Access | None = None
     port: int | None = None
 
     @asynccontextmanager
@@ -225,6 +227,7 @@ class House:
             clock=lambda: NOW,
             path=self.path,
             http=self.http,
+            access=self.access,
         )
         async with interface:
             self.port = interface.tcp_port

@@ -93,6 +93,7 @@ COMPONENTS: dict[str, Probe] = {
     "xllamacpp": _modules("xllamacpp"),
     "apptainer": _binaries("apptainer"),
     "mknod": _mknod,
+    "root": lambda: None if os.geteuid() == 0 else "other users can be played by root only",
     "tmpfs": _tmpfs,
     "user-namespaces": _user_namespaces,
     "gpu": _path("/dev/nvidia0", "no /dev/nvidia0"),

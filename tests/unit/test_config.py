@@ -10,6 +10,7 @@ import pytest
 
 from benchd import config
 from benchd.config import (
+    AccessSettings,
     Budget,
     ClusterSettings,
     HttpSettings,
@@ -29,6 +30,7 @@ MODELS = (
     PollSettings,
     Budget,
     HttpSettings,
+    AccessSettings,
 )
 EXAMPLE = Path(__file__).parents[2] / "config" / "benchd.yaml"
 

@@ -43,6 +43,7 @@ async def json_body(request: web.Request) -> Mapping[str, Any]:
     """Return the body as a JSON object; an empty body is an empty object."""
     try:
         body = json.loads(await request.read() or b"{}")
+        json.dumps(body, ensure_ascii=False).encode()  # no halves of characters, such as \\ud800
     except (ValueError, RecursionError) as error:
         raise Problem(400, f"the body is not JSON: {error}", "send a JSON object") from error
     if not isinstance(body, dict):

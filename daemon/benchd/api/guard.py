@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable
+from urllib.parse import unquote_plus
 
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from benchd.access import Access, Right
 from benchd.api.answers import Problem, problem_of, problem_of_http, refusal
 from benchd.api.control import Reads
 from benchd.api.door import Door
 from benchd.api.routes import UID
 from benchd.api.sockets import is_loopback
 from benchd.errors import BenchdError, StoreError
+from benchd.log import printable
+from benchd.secrecy import without_secrets
 
 log = structlog.get_logger()
 
 REQUEST_DEADLINE = 30.0  # seconds for a whole request; reading a log over a slow link takes some
+BODY_PATIENCE = 5.0  # seconds for the body to arrive; 256 KiB through a socket take milliseconds
 _UCRED = struct.Struct("3i")  # pid, uid, gid: struct ucred of Linux
-ROOT = 0  # uid
 NOTE_LIMIT = 400  # characters of a command and of its answer that are kept
 
 Answering = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Admission = Callable[[web.Request], int]
+_ASKING = frozenset({"GET", "HEAD"})  # methods that change nothing
 
 
 def gate(door: Door, admit: Admission) -> Middleware:
@@ -41,6 +45,7 @@ def gate(door: Door, admit: Admission) -> Middleware:
         try:
             async with asyncio.timeout(REQUEST_DEADLINE):
                 request[UID] = admit(request)
+                await _arrived(request)
                 return await handler(request)
         except TimeoutError:
             return refusal(Problem(504, f"no answer in {REQUEST_DEADLINE:.0f} s", "ask again"))
@@ -57,14 +62,27 @@ def gate(door: Door, admit: Admission) -> Middleware:
     return layer
 
 
+async def _arrived(request: web.Request) -> None:
+    """Wait for the body, but not as long as for an answer; who reads it later finds it there."""
+    if not request.body_exists:
+        return
+    try:
+        async with asyncio.timeout(BODY_PATIENCE):
+            await request.read()
+    except TimeoutError:
+        late = f"the request was not complete after {BODY_PATIENCE:g} s"
+        raise Problem(408, late, "send it again at once") from None
+
+
 def notebook(reads: Reads, clock: Callable[[], float]) -> Middleware:
     """Return the layer that writes down who wanted what; questions are not written down."""
 
     @web.middleware
     async def layer(request: web.Request, handler: Answering) -> web.StreamResponse:
-        if request.method in {"GET", "HEAD"}:
+        if request.method in _ASKING:
             return await handler(request)
-        line = f"{request.method} {request.path_qs}"[:NOTE_LIMIT]
+        asked = without_secrets(unquote_plus(request.path_qs))  # --set may say a password
+        line = f"{request.method} {printable(asked)}"[:NOTE_LIMIT]
         try:
             response = await handler(request)
         except BenchdError as error:
@@ -84,24 +102,30 @@ async def _note(reads: Reads, uid: int, line: str, *, ok: bool, answer: str, now
         log.warning("command.not_noted", line=line, error=str(error))
 
 
-def admit_local(request: web.Request) -> int:
-    """Return the uid of the peer, as the kernel knows it; refuse strangers."""
-    uid = _peer_uid(request.transport)
-    check_uid(uid, os.getuid())
-    return uid
+def admit_local(access: Access) -> Admission:
+    """Return the admission for the socket: by the right of the uid that the kernel tells."""
+
+    def admit(request: web.Request) -> int:
+        uid = peer_uid(request.transport)
+        check(uid, access, Right.READ if request.method in _ASKING else Right.OPERATE)
+        return uid
+
+    return admit
 
 
-def check_uid(uid: int, owner: int) -> None:
-    """Refuse everybody but the owner of the daemon and root."""
-    if uid not in {ROOT, owner}:
-        raise Problem(
-            403,
-            f"this benchd belongs to uid {owner}, and you are uid {uid}",
-            "ask its owner, or run your own benchd",
-        )
+def check(uid: int, access: Access, needed: Right) -> None:
+    """Refuse who may not do this."""
+    right = access.right_of(uid)
+    if right is Right.NOTHING:
+        what = f"this benchd belongs to uid {access.owner}, and you are uid {uid}"
+        raise Problem(403, what, "ask its owner for access.read, or run your own benchd")
+    if right < needed:
+        what = f"uid {uid} may ask this benchd, and change nothing"
+        raise Problem(403, what, f"ask its owner, uid {access.owner}, for access.operate")
 
 
-def _peer_uid(transport: asyncio.Transport | None) -> int:
+def peer_uid(transport: asyncio.BaseTransport | None) -> int:
+    """Return the uid at the other end of a Unix socket."""
     peer = transport.get_extra_info("socket") if transport is not None else None
     if peer is None:
         raise Problem(403, "the connection is gone")

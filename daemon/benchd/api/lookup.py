@@ -14,6 +14,8 @@ from benchd.core.tally import latest_attempts
 
 RECENT_RUNS = 1000  # runs among which a shortened id is looked for
 SHOWN = 5  # candidates named in an answer
+LONGEST_WORD = 128  # characters of what may have been meant as an id; comparing takes their square
+NAMES_COMPARED = 1000  # newest names among which similar ones are looked for
 SIMILAR = 0.5  # ratio from which difflib's guess is worth showing
 
 
@@ -92,6 +94,6 @@ def _ambiguous(thing: str, word: str, names: Sequence[str]) -> Problem:
 
 
 def _missing(thing: str, word: str, names: Sequence[str]) -> Problem:
-    near = get_close_matches(word, names, n=3, cutoff=SIMILAR)
+    near = get_close_matches(word[:LONGEST_WORD], names[-NAMES_COMPARED:], n=3, cutoff=SIMILAR)
     fix = f"did you mean {', '.join(near)}?" if near else f"see: benchctl {thing}s"
     return Problem(404, f"there is no {thing} {word!r}", fix, {"candidates": near})

@@ -1,14 +1,16 @@
 """The HTTP interface: everything on the Unix socket, what only reads on TCP.
 
 The socket is 0660 in a 0750 directory, and every request is answered according to the uid of its
-peer as the kernel says it (SO_PEERCRED): the daemon's own user and root may do everything, anybody
-else is refused. On TCP there are only the routes that change nothing; off loopback a token is
-asked for.
+peer as the kernel says it (SO_PEERCRED): the daemon's own user and root may do everything, others
+what ``access:`` in the configuration gives them. On TCP there are only the routes that change
+nothing; off loopback a token is asked for.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import socket
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -18,9 +20,10 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from benchd.access import Access
 from benchd.api.control import Control, Keeping, Reads
 from benchd.api.door import KEEPALIVE, Door
-from benchd.api.guard import Admission, admit_local, admit_remote, gate, notebook
+from benchd.api.guard import Admission, admit_local, admit_remote, gate, notebook, peer_uid
 from benchd.api.routes import Routes
 from benchd.api.sockets import bind_tcp, bind_unix, is_loopback, read_token
 from benchd.api.upkeep import UpkeepRoutes
@@ -30,6 +33,7 @@ log = structlog.get_logger()
 
 BODY_LIMIT = 256 * 1024  # bytes: the largest recipe that is accepted
 SOCKET_VISITORS = 64  # connections at once; people and their scripts use a handful
+USER_VISITORS = 8  # of these, one user's; nobody else's scripts need more
 TCP_VISITORS = 16  # connections at once; one or two Prometheus servers scrape
 
 
@@ -46,11 +50,14 @@ class Interface:
         clock: Callable[[], float],
         path: Path,
         http: HttpSettings | None,
+        access: Access | None = None,
     ) -> None:
+        """``access``: default, nobody but the user this process runs as, and root."""
         self._routes = Routes(control=control, reads=reads, registry=registry, clock=clock)
         self._upkeep = UpkeepRoutes(keeping=keeping)
         self._path = path
         self._http = http
+        self._access = access or Access(owner=os.getuid())
         self._inode: int | None = None
         self._runners: list[web.AppRunner] = []
         self._servers: list[asyncio.Server] = []
@@ -90,15 +97,20 @@ class Interface:
         listening = bind_unix(self._path)
         self._inode = self._path.stat().st_ino
         routes = [*self._routes.reading(), *self._routes.acting(), *self._upkeep.acting()]
-        await self._serve(listening, routes, admit_local, SOCKET_VISITORS)
+        door = Door(limit=SOCKET_VISITORS, each=USER_VISITORS, who=self._other)
+        await self._serve(listening, routes, admit_local(self._access), door)
         log.info("api.listening", socket=str(self._path))
+
+    def _other(self, transport: asyncio.Transport) -> int | None:
+        uid = peer_uid(transport)
+        return None if self._access.is_trusted(uid) else uid
 
     async def _start_tcp(self, settings: HttpSettings) -> None:
         token = read_token(settings)
         listening = bind_tcp(settings, has_token=token is not None)
         host, self.tcp_port = listening.getsockname()[:2]
         admit = admit_remote(token, loopback=is_loopback(host))
-        await self._serve(listening, self._routes.reading(), admit, TCP_VISITORS)
+        await self._serve(listening, self._routes.reading(), admit, Door(limit=TCP_VISITORS))
         log.info("api.listening", host=host, port=self.tcp_port, token=token is not None)
 
     async def _serve(
@@ -106,14 +118,20 @@ class Interface:
         listening: socket.socket,
         routes: Iterable[web.AbstractRouteDef],
         admit: Admission,
-        visitors: int,
+        door: Door,
     ) -> None:
-        door = Door(limit=visitors)
         layers = [gate(door, admit), notebook(self._routes.reads, self._routes.clock)]
         application = web.Application(middlewares=layers, client_max_size=BODY_LIMIT)
         application.add_routes(routes)
+        # What is no HTTP is answered with 400 and not worth a traceback in the log.
+        quiet = logging.getLogger("aiohttp.noise")
+        quiet.setLevel(logging.CRITICAL)
         runner = web.AppRunner(
-            application, access_log=None, keepalive_timeout=KEEPALIVE, shutdown_timeout=2.0
+            application,
+            access_log=None,
+            keepalive_timeout=KEEPALIVE,
+            shutdown_timeout=2.0,
+            logger=quiet,
         )
         await runner.setup()
         self._runners.append(runner)
