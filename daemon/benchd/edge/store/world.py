@@ -45,19 +45,32 @@ class Memory:
         again = known is None or any(
             run.reopened_at is not None for run in runs.values() if run.id not in known
         )
-        if again or not self._follow(db, runs):
+        row = db.rows(sql.MARKS)[0]
+        marks = {name: row[name] or 0 for name in row.keys()}  # noqa: SIM118 -- a Row goes through its values
+        if again or not self._follow(db, runs, is_new=marks != self._marks):
             self._jobs = {row["token"]: rows.job_of(row) for row in db.rows(sql.WORLD_JOBS)}
             self._valid = {r["token"]: bool(r["valid"]) for r in db.rows(sql.WORLD_VALID)}
         elif known is not None and known.keys() - runs.keys():
             self._jobs = {t: job for t, job in self._jobs.items() if _belongs(job, runs)}
             self._valid = {t: valid for t, valid in self._valid.items() if t in self._jobs}
-        marks = db.rows(sql.MARKS)[0]
-        self._marks = {name: marks[name] or 0 for name in marks.keys()}  # noqa: SIM118 -- a Row goes through its values
-        self._runs = runs
+        self._marks, self._runs = marks, runs
         return Snapshot(tuple(runs.values()), tuple(self._jobs.values()), dict(self._valid))
 
-    def _follow(self, db: Statements, runs: Mapping[str, Run]) -> bool:
-        """Take in what is new; False where that does not fit to what is known."""
+    def _follow(self, db: Statements, runs: Mapping[str, Run], *, is_new: bool) -> bool:
+        """Take in what is new, if anything is; False where that does not fit to what is known."""
+        if is_new and not self._take_in(db, runs):
+            return False
+        for row in db.rows(sql.TALLIES):
+            token, *tally = row
+            job = self._jobs[token]
+            if tally != [job.probe_streak, job.probe_failures, job.next_probe_at]:
+                streak, failures, due = tally
+                self._jobs[token] = replace(
+                    job, probe_streak=streak, probe_failures=failures, next_probe_at=due
+                )
+        return True
+
+    def _take_in(self, db: Statements, runs: Mapping[str, Run]) -> bool:
         jobs, marks = self._jobs, self._marks
         new = {row["token"]: rows.job_of(row) for row in db.rows(sql.NEW_JOBS, marks)}
         for row in db.rows(sql.MOVED_JOBS, marks):
@@ -69,14 +82,6 @@ class Memory:
             elif job.token not in new:
                 return False
         jobs |= {token: job for token, job in new.items() if _belongs(job, runs)}
-        for row in db.rows(sql.TALLIES):
-            token, *tally = row
-            job = jobs[token]
-            if tally != [job.probe_streak, job.probe_failures, job.next_probe_at]:
-                streak, failures, due = tally
-                jobs[token] = replace(
-                    job, probe_streak=streak, probe_failures=failures, next_probe_at=due
-                )
         for row in db.rows(sql.NEW_VALID, marks):
             if row["token"] in jobs:
                 self._valid[row["token"]] = bool(row["valid"])
