@@ -174,13 +174,13 @@ def test_what_was_not_asked_for_is_left_out() -> None:
         ("launch failed requeued held", True),
         ("launch_failed_requeued_held", True),
         ("user env retrieval failed requeued held", True),
-        ("launch failure limit exceeded requeued held", False),
+        ("launch failure limit exceeded requeued held", True),
         ("JobHeldUser", False),
         ("job requeued in held state", False),
     ],
 )
-def test_only_the_first_launch_failure_may_be_released(reason: str, *, expected: bool) -> None:
-    """A hold by a human, and one after too many failures, is left to humans."""
+def test_a_failed_launch_is_told_from_other_holds(reason: str, *, expected: bool) -> None:
+    """What a node could not start is not what a human held."""
     assert expected is is_launch_failure(reason)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -20,13 +19,12 @@ from benchd.core.model import (
 )
 from benchd.core.restart import is_retried
 from benchd.core.slurm import event as event_of
+from benchd.core.slurm_reasons import is_launch_failure
 
 # Seconds from start to end of a job that was never launched: Slurm's times are whole seconds.
 AT_ONCE = 1.0
 # The signal with which Slurm from 24.11 on reports that a node's prolog failed (0:54).
 PROLOG_FAILED = 54
-# "launch failed requeued held", "launch failure limit exceeded requeued held".
-_LAUNCH = re.compile(r"launchfail[a-z]*requeuedheld")
 # What Slurm says of jobs that it does not hold, whatever reason still stands beside them.
 _OVER = frozenset({"RUNNING", "COMPLETED", "CANCELLED", "FAILED"})
 # Our word for a job that its node could not start.
@@ -120,9 +118,9 @@ def is_better_elsewhere(job: Job, row: Observation) -> bool:
     What is held never starts by itself. So it is given up here, and ended in Slurm by its name as
     everything is that is over in the books.
     """
-    held = _LAUNCH.match(re.sub(r"[^a-z]", "", row.reason.lower())) or row.word == "LAUNCH_FAILED"
+    held = is_launch_failure(row.reason) or row.word in {"LAUNCH_FAILED", "GETENV_FAILED"}
     given_up = replace(job, state=JobState.FAILED, why=LAUNCH_FAILED)
-    return bool(held) and row.word not in _OVER and is_retried(given_up)
+    return held and row.word not in _OVER and is_retried(given_up)
 
 
 def failed_at_once(row: Observation) -> bool:

@@ -314,6 +314,7 @@ TEXTS: Final = tuple(
     (re.compile(pattern), Reason(example, cls, meaning, fix))
     for pattern, example, cls, meaning, fix in _TEXTS
 )
+_LAUNCH = re.compile(r"launchfail\w*requeuedheld|userenvretrievalfailed\w*")
 # Slurm lists after this what nodes it would have needed.
 _UNAVAILABLE = re.compile(r"UnavailableNodes:(?P<hosts>\S+)")
 _GPU = ("gres", "gpus", "gpus_per_node", "gpus_per_task")
@@ -338,11 +339,8 @@ def reason_class(reason: str, asked: Resources | None = None) -> ReasonVerdict:
 
 
 def is_launch_failure(reason: str) -> bool:
-    """Tell whether Slurm holds a requeued job because a node could not launch it, the first time.
-
-    When it happened too often Slurm says so in other words, and a human has to look.
-    """
-    return _key(reason) in {"launchfailedrequeuedheld", "userenvretrievalfailedrequeuedheld"}
+    """Tell whether Slurm holds a requeued job because a node could not launch it."""
+    return _LAUNCH.fullmatch(_key(reason)) is not None
 
 
 def known_reasons() -> tuple[Reason, ...]:
