@@ -205,6 +205,9 @@ def unquote(text: str) -> str:
     """Return what a word of ``shlex.quote`` means."""
     if "'" not in text:
         return text
+    inside = text[1:-1]
+    if text[0] == text[-1] == "'" and "'" not in inside:
+        return inside
     return shlex.split(text)[0]
 
 

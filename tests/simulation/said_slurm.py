@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from simulation.bash import BOOK, WORD, Bash, Found, unquote
 from simulation.process import Exit, then
@@ -11,9 +12,10 @@ _WORD = re.compile(WORD)
 _PROGRAMS = "squeue|sacct|scancel|scontrol|sinfo|sdiag|sbatch"
 
 
-def words(text: str) -> list[str]:
+@lru_cache(maxsize=256)
+def words(text: str) -> tuple[str, ...]:
     """Return the words of a command line that ``shlex.join`` made."""
-    return [unquote(word) for word in _WORD.findall(text)]
+    return tuple(unquote(word) for word in _WORD.findall(text))
 
 
 @BOOK.pattern(
@@ -23,7 +25,7 @@ def program(sh: Bash, m: Found) -> float:
     """Run one of Slurm's commands."""
     settings = [word for word in words(m["settings"] or "") if "=" in word]
     environment = dict(word.split("=", 1) for word in settings)
-    steps = sh.programs.steps(m["name"], tuple(words(m["argv"])), environment, sh.cwd)
+    steps = sh.programs.steps(m["name"], words(m["argv"]), environment, sh.cwd)
     then(sh, *steps, (_print_answer, None))
     return 0.0
 

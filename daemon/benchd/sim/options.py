@@ -49,6 +49,7 @@ class Parser:
     ) -> None:
         self._program = program
         self._table = table
+        self._names = {option.name: option for option in table}
         self._status = status
         self._permute = permute
         self._hint = f'Try "{program} --help" for more information\n' if hint else ""
@@ -76,14 +77,7 @@ class Parser:
 
     def _long(self, word: str, rest: list[str]) -> tuple[str, str | None]:
         name, equals, value = word[2:].partition("=")
-        matches = [option for option in self._table if option.name.startswith(name)]
-        exact = [option for option in matches if option.name == name]
-        if not matches:
-            raise self._wrong(f"unrecognized option '{word}'")
-        if not exact and len(matches) > 1:
-            names = " ".join(f"'--{option.name}'" for option in matches)
-            raise self._wrong(f"option '{word}' is ambiguous; possibilities: {names}")
-        option = (exact or matches)[0]
+        option = self._names.get(name) or self._abbreviated(name, word)
         if equals:
             if option.argument == "no":
                 raise self._wrong(f"option '--{option.name}' doesn't allow an argument")
@@ -93,6 +87,15 @@ class Parser:
         if not rest:
             raise self._wrong(f"option '--{option.name}' requires an argument")
         return option.name, rest.pop(0)
+
+    def _abbreviated(self, name: str, word: str) -> Option:
+        matches = [option for option in self._table if option.name.startswith(name)]
+        if not matches:
+            raise self._wrong(f"unrecognized option '{word}'")
+        if len(matches) > 1:
+            names = " ".join(f"'--{option.name}'" for option in matches)
+            raise self._wrong(f"option '{word}' is ambiguous; possibilities: {names}")
+        return matches[0]
 
     def _short(self, letters: str, rest: list[str], found: Pairs) -> None:
         while letters:
