@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from benchd.edge.shell import ForwardingForbidden, Resting
 from benchd.errors import NeedsHuman, Unreachable
 from benchd.metrics import Metrics
 from benchd.sim import EmbeddedCluster
-from support.near import QUICK, link_to, sample, settings_for, until
+from support.near import QUICK, known_under, link_to, sample, settings_for, until
 from support.near_slurm import Now
 from support.wire import Wire
 
@@ -106,7 +107,7 @@ async def test_a_cut_in_the_middle_is_an_unknown_outcome_and_the_link_comes_back
 async def test_a_frozen_server_is_found_by_keepalive(cluster: EmbeddedCluster) -> None:
     """A server that keeps the connection but says nothing is noticed without a time-out."""
     async with Wire(cluster.port) as wire:
-        link = link_to(cluster, port=wire.port, known_hosts=_known(cluster, wire.port))
+        link = link_to(cluster, port=wire.port, known_hosts=known_under(cluster, wire.port))
         await link.run("true", op="x", timeout=10)
         mark = cluster.dir / "started"
         running = asyncio.create_task(link.run(f"touch {mark}; sleep 9", op="x", timeout=99))
@@ -232,12 +233,101 @@ async def test_more_commands_than_sessions_all_get_their_turn(tmp_path: Path) ->
 
 
 async def test_refused_sessions_are_asked_for_again(tmp_path: Path) -> None:
-    """A budget above the server's own limit still brings every command through."""
+    """A budget above the server's own limit brings every command through, and shrinks to it."""
+    metrics = Metrics()
     async with EmbeddedCluster(tmp_path / "sim", max_sessions=2) as cluster:
-        link = link_to(cluster, channels=4)
-        done = await asyncio.gather(*(link.run("echo y", op="x", timeout=60) for _ in range(12)))
+        link = link_to(cluster, channels=6, metrics=metrics)
+        done = await asyncio.gather(
+            *(link.run("sleep 0.1; echo y", op="poll", timeout=60) for _ in range(12))
+        )
+        report = link.report()
         await link.close()
     assert [b"y\n"] * 12 == [d.stdout for d in done]
+    assert (2, 2.0) == (
+        report.channel_limit,
+        sample(metrics, "benchd_ssh_channel_limit", cluster="alpha"),
+    )
+
+
+async def test_a_forwarded_connection_is_no_session(tmp_path: Path) -> None:
+    """Connections to compute nodes take no place from commands."""
+    async with EmbeddedCluster(tmp_path / "sim") as cluster:
+        link = link_to(cluster, channels=1)
+        server = await asyncio.start_server(_silent, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        open_ones = [await link.connect("127.0.0.1", port, 5) for _ in range(4)]
+        done = await link.run("echo y", op="x", timeout=10)
+        assert (b"y\n", 0) == (done.stdout, link.report().channels)
+        for _, writer in open_ones:
+            writer.close()
+        server.close()
+        await link.close()
+
+
+async def test_the_next_address_is_tried_after_a_failure(
+    cluster: EmbeddedCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name for two nodes, one of which hangs up: the second login goes to the other one."""
+    knocks: list[str] = []
+
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        knocks.append("127.0.0.2")
+        writer.transport.abort()
+
+    bad = await asyncio.start_server(hang_up, "127.0.0.2", cluster.port)
+    found = [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, cluster.port))
+        for address in ("127.0.0.2", "127.0.0.1")
+    ]
+
+    async def resolve(host: str, port: int, **_: object) -> list[object]:
+        assert ("login.test", cluster.port) == (host, port)
+        return list(found)
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+    clock = Now(0.0)
+    known = known_under(cluster, cluster.port, "login.test")
+    link = link_to(cluster, host="login.test", known_hosts=known, clock=clock)
+    with pytest.raises(Unreachable, match="cannot log in"):
+        await link.run("true", op="x", timeout=5)
+    clock.now += QUICK.ceiling
+    assert 0 == (await link.run("true", op="x", timeout=5)).status
+    await link.close()
+    bad.close()
+    assert (["127.0.0.2"], 1) == (knocks, cluster.logins)
+
+
+async def test_an_address_that_refuses_connections_costs_no_login(
+    cluster: EmbeddedCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the addresses of a name, the first that accepts a connection is logged in to."""
+    found = [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, cluster.port))
+        for address in ("127.0.0.3", "127.0.0.1")
+    ]
+
+    async def resolve(*_: object, **__: object) -> list[object]:
+        return list(found)
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+    known = known_under(cluster, cluster.port, "login.test")
+    link = link_to(cluster, host="login.test", known_hosts=known)
+    assert 0 == (await link.run("true", op="x", timeout=5)).status
+    assert 1 == link.tried
+    await link.close()
+
+
+async def test_closing_gives_up_a_login_that_hangs(cluster: EmbeddedCluster) -> None:
+    """A login node that accepts and says nothing does not hold the end up."""
+    async with Wire(cluster.port) as wire:
+        wire.freeze()
+        link = link_to(cluster, port=wire.port, known_hosts=known_under(cluster, wire.port))
+        running = asyncio.create_task(link.run("true", op="x", timeout=5))
+        await until(lambda: link.state is LinkState.CONNECTING)
+        await link.close()
+        with pytest.raises(Unreachable):
+            await running
+        assert LinkState.DOWN is link.state
 
 
 async def test_connect_reaches_a_port_through_the_login_node(
@@ -348,14 +438,6 @@ async def test_a_jump_host_is_read_as_ssh_reads_it(
 ) -> None:
     """User and port are optional, and IPv6 addresses stand in brackets."""
     assert expected == jump(text)
-
-
-def _known(cluster: EmbeddedCluster, port: int) -> str:
-    """Return a known_hosts file that knows the cluster's key under another port."""
-    path = cluster.dir / f"known_hosts_{port}"
-    text = cluster.known_hosts.read_text().replace(f":{cluster.port} ", f":{port} ")
-    path.write_text(text)
-    return str(path)
 
 
 async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -71,6 +71,14 @@ def link_to(
     )
 
 
+def known_under(cluster: EmbeddedCluster, port: int, host: str = "127.0.0.1") -> str:
+    """Return a known_hosts file that knows the cluster's key under another name or port."""
+    path = cluster.dir / f"known_hosts_{host}_{port}"
+    text = cluster.known_hosts.read_text()
+    path.write_text(text.replace(f"[127.0.0.1]:{cluster.port} ", f"[{host}]:{port} "))
+    return str(path)
+
+
 async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     """Wait for something to become true; fail when it does not in time."""
     async with asyncio.timeout(seconds):

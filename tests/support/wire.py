@@ -21,6 +21,7 @@ class Wire:
         self._target = target
         self._open = asyncio.Event()
         self._open.set()
+        self._is_plugged = True
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -54,9 +55,21 @@ class Wire:
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
             writer.transport.abort()
 
+    def unplug(self) -> None:
+        """Reset every connection, and each new one at once: the login node is gone."""
+        self._is_plugged = False
+        self.cut()
+
+    def plug(self) -> None:
+        """Let connections through again."""
+        self._is_plugged = True
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
+        if not self._is_plugged:
+            writer.transport.abort()
+            return
         self._tasks.add(task)
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
         self._writers |= {writer, far_writer}
