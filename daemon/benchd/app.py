@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from typing import Self
 
@@ -15,14 +15,12 @@ import structlog
 from benchd import __version__
 from benchd.access import access_of
 from benchd.api.server import Interface
-from benchd.api.views import run_phase
 from benchd.catalog import CATALOG
 from benchd.clock import Level
 from benchd.closing import Closing
 from benchd.config import ClusterSettings, Settings
-from benchd.core.attention import Attention, attention, waiting
 from benchd.core.expand import next_attempt, renderer
-from benchd.core.model import Job, Readiness
+from benchd.core.model import Job
 from benchd.core.spec import Role
 from benchd.edge import notify, pack
 from benchd.edge.archive import Archive
@@ -38,8 +36,9 @@ from benchd.edge.store import Backups, Store
 from benchd.engine import Engine
 from benchd.errors import StoreBroken, StoreError, StoreFull, UserError
 from benchd.forgetting import Forgetting
+from benchd.gauges import Gauges
 from benchd.intake import Intake
-from benchd.metrics import Metrics, replace_all
+from benchd.metrics import Metrics
 from benchd.pacing import Pacing
 from benchd.perform import Performing
 from benchd.places import database_in, socket_of, state_dir_of
@@ -76,7 +75,6 @@ class Daemon:
         self.state_dir = state_dir_of(settings)
         self.metrics = metrics or Metrics()
         self.sites: dict[str, Site] = {}
-        self._warned: set[tuple[str, str]] = set()  # jobs and reasons that the log has told of
         self._stack = AsyncExitStack()
         self._stopping = asyncio.Event()
         self._broken: StoreBroken | None = None
@@ -235,6 +233,7 @@ class Daemon:
             next_attempt=self.next_attempt,
         )
         self.upkeep = self._keeping(pacings)
+        self.gauges = Gauges(store=self.store, metrics=self.metrics, sites=self.sites)
 
     def _keeping(self, pacings: Mapping[str, Pacing]) -> Upkeep:
         left = {
@@ -321,7 +320,7 @@ class Daemon:
             if not self.store.writable:  # a full disk is left without a restart
                 with suppress(StoreFull):
                     await self.store.ping(self.clock())
-            await self.draw_gauges()
+            await self.gauges.draw()
             await asyncio.sleep(GAUGES)
 
     async def _take_backups(self) -> None:
@@ -345,44 +344,6 @@ class Daemon:
             except (OSError, StoreError) as error:  # the keyring remembers what is still owed
                 log.warning("secrets.not_removed", error=str(error))
             await asyncio.sleep(GAUGES)
-
-    async def draw_gauges(self) -> None:
-        """Set the gauges that are computed from the store rather than counted."""
-        m = self.metrics
-        counts = await self.store.counts()
-        replace_all(m.jobs, {tuple(key): float(n) for *key, n in counts})
-        runs, jobs, _ = await self.store.world()
-        own: dict[str, list[Job]] = defaultdict(list)
-        for job in jobs:
-            own[job.run_id].append(job)
-        phases = Counter(run_phase(run, own[run.id]) for run in runs)
-        replace_all(m.runs, {(phase,): float(n) for phase, n in phases.items()})
-        ready: dict[tuple[str, ...], float] = {}
-        for job in jobs:
-            if job.role is Role.SERVICE and not job.is_terminal:
-                key = (job.cluster, job.kind)
-                answers = job.readiness is Readiness.READY
-                ready[key] = ready.get(key, 0.0) + (1.0 if answers else 0.0)
-        replace_all(m.service_ready, ready)
-        replace_all(m.jobs_waiting, {key: float(n) for key, n in waiting(jobs).items()})
-        self._warn(attention(jobs))
-        links = {name: site.shell.report().state for name, site in self.sites.items()}
-        said = ", ".join(f"{name} {state}" for name, state in links.items())
-        notify.status(f"{sum(not j.is_terminal for j in jobs)} active; {said}")
-
-    def _warn(self, found: Sequence[Attention]) -> None:
-        """Log a job once when it begins to wait for a human."""
-        for item in found:
-            if (item.token, item.reason) not in self._warned:
-                log.warning(
-                    "job.blocked",
-                    job=item.token,
-                    cluster=item.cluster,
-                    reason_class=str(item.cls),
-                    reason=item.reason,
-                    advice=item.advice,
-                )
-        self._warned = {(item.token, item.reason) for item in found}
 
 
 def ship_of(job: Job) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ async def test_a_job_in_a_dead_partition_is_told_of(inside: Inside) -> None:
         inside.drop(DOWN)
         job = await inside.wait_job(Role.SERVICE, state=JobState.PENDING, reason="PartitionDown")
         for _ in range(2):
-            await inside.daemon.draw_gauges()
+            await inside.daemon.gauges.draw()
     text = inside.daemon.metrics.render().decode()
     line = f'benchd_jobs_waiting{{cluster="{job.cluster}",reason_class="infrastructure"}} 1.0'
     assert line in text.splitlines()
