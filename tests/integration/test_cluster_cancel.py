@@ -55,6 +55,18 @@ async def test_jobs_that_are_to_end_at_once_end_with_one_command(
     assert [["CANCELLED"]] * 8 == [base(slurm, job.token) for job in jobs]
 
 
+async def test_an_id_that_is_another_jobs_now_is_not_cancelled(
+    slurm: EmbeddedCluster, now: Now, opened: Opened
+) -> None:
+    """A job whose id Slurm gave again is ended by name; who has the id now goes on."""
+    async with opened() as at:
+        (lost, heir) = await queued(at, 2)
+        lost = replace(lost, slurm_id=heir.slurm_id)
+        await at.cluster.poll([lost, heir])
+        assert await at.cluster.cancel(lost) is None
+    assert (["CANCELLED"], ["PENDING"]) == (base(slurm, lost.token), base(slurm, heir.token))
+
+
 async def test_a_hundred_jobs_are_ended_by_one_scancel(
     slurm: EmbeddedCluster, now: Now, opened: Opened
 ) -> None:

@@ -67,6 +67,17 @@ async def test_retry_is_a_new_row_once(store: Store) -> None:
 
 
 @pytest.mark.asyncio
+async def test_two_live_jobs_may_have_one_slurm_id(store: Store) -> None:
+    """An id that Slurm gave again, though the first job of it is not known to be over, is kept."""
+    first, second = builders.service(), builders.job(name="other")
+    await stored.added(store, first, second)
+
+    ids = [(await stored.submitted(store, job, "7")).slurm_id for job in (first, second)]
+
+    assert ids == ["7", "7"]
+
+
+@pytest.mark.asyncio
 async def test_every_move_leaves_its_evidence(store: Store) -> None:
     """A move raises the revision and appends trigger, states, time and evidence."""
     job = builders.service()

@@ -253,7 +253,7 @@ class Cluster:
             return None
         place = await self.open()
         if job.is_live and job.slurm_id is not None:
-            await self._queue.end(job.slurm_id)
+            await self._queue.end(job.slurm_id, job.token)
             return None
         if job.is_live:
             await self._queue.end_names([job.token])

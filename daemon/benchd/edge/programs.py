@@ -56,11 +56,14 @@ class Queue:
         self._remote = remote
         self._clock = clock
         self._ending = Gathered(self.end_ids, sleep=sleep)
+        self._shown: dict[str, str] = {}  # Slurm id -> name, as the last poll showed them
         self.no_accounting = False  # sacct said that there is none, or there is no sacct
 
     async def everything(self) -> list[Observation]:
         """Return all our user's jobs, also those that ended within MinJobAge."""
-        return await self._squeue(slurm.squeue_command(), op="poll", urgency=Urgency.POLL)
+        rows = await self._squeue(slurm.squeue_command(), op="poll", urgency=Urgency.POLL)
+        self._shown = {row.slurm_id: row.token for row in rows}
+        return rows
 
     async def named(self, token: str) -> list[Observation]:
         """Return the jobs of this name that squeue knows."""
@@ -97,9 +100,16 @@ class Queue:
             log.debug("slurm.malformed", program=program, lines=rows.malformed[:5])
         return list(rows.seen)
 
-    async def end(self, slurm_id: str) -> None:
-        """Cancel a job by its id, together with others that are to end at this moment."""
-        await self._ending.add(slurm_id)
+    async def end(self, slurm_id: str, token: str) -> None:
+        """Cancel a job by its id, together with others that are to end at this moment.
+
+        By its name where the last poll showed the id on another job: a controller that lost its
+        state gives ids again.
+        """
+        if self._shown.get(slurm_id, token) == token:
+            await self._ending.add(slurm_id)
+        else:
+            await self.end_names([token])
 
     async def end_ids(self, slurm_ids: Sequence[str]) -> None:
         """Cancel jobs by their ids."""

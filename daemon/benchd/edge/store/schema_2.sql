@@ -1,5 +1,5 @@
--- Version 2: scripts out of the rows that every move writes and every look reads, and an index from
--- which jobs are counted.
+-- Version 2: scripts out of the rows that every move writes and every look reads, an index from
+-- which jobs are counted, and no rule that two live jobs have two Slurm ids.
 
 CREATE TABLE scripts (
   token  TEXT PRIMARY KEY REFERENCES jobs (token),
@@ -21,3 +21,6 @@ CREATE TRIGGER jobs_fixed BEFORE UPDATE OF
 BEGIN SELECT RAISE (ABORT, 'what a job is never changes'); END;
 
 CREATE INDEX jobs_counted ON jobs (cluster, role, state);
+
+-- A controller that lost its state gives ids again, also those of jobs that we still look for.
+DROP INDEX jobs_live_slurm_id;
