@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import suppress
 
 from simulation.bash import BOOK, WORD, Bash, Found, complaint, unquote
 from simulation.disk import Dir, File
@@ -155,6 +156,27 @@ def _witness_one(sh: Bash, given: tuple[int, str]) -> None:
         sh.say(f"dir.{i}", b"")
     sh.link(f"claim.{i}", f"{path}/claim")
     sh.put(f"exit.{i}", f"{path}/exit.json")
+
+
+@BOOK.literal(
+    'while IFS= read -r p; do [ -d "$p" ] && ln -sT sealed "$p/claim" 2>/dev/null; done; exit 0'
+)
+def seal_all(sh: Bash, m: Found) -> float:
+    """Take the free claims of the directories that standard input names."""
+    lines = sh.stdin.decode().split("\n")[:-1]
+    then(sh, *((_seal_one, line) for line in lines), (_leave, 0))
+    return 0.0
+
+
+def _leave(sh: Bash, status: int) -> None:
+    raise Exit(status)
+
+
+def _seal_one(sh: Bash, line: str) -> None:
+    path = line if line.startswith("/") else f"{sh.cwd}/{line}"
+    if sh.disk.is_dir(path, cached=True):
+        with suppress(OSError):
+            sh.disk.symlink("sealed", f"{path}/claim")
 
 
 @BOOK.pattern(rf"cat -- (?P<file>{WORD})$")

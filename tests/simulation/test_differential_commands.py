@@ -380,6 +380,7 @@ async def test_what_jobs_left_is_seen_as_in_bash(sides: TwoSided, prepare: Prepa
         cluster.log(LIVE, "out", 7, 3),
         cluster.log(LIVE, "err", -5, 100),
         cluster.probe(service_job),
+        cluster.seal([LIVE, service_job]),
     ):
         await outcome(answering)
     said = {op for op, _ in sides.said}
