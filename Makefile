@@ -7,6 +7,10 @@ PYTEST_ARGS ?=
 # Worker processes of the tests; each brings up what its own tests need.
 WORKERS ?= 2
 
+# All but test_sim_like_real.py: the embedded cluster talks like Slurm 22.05.
+HEAVY := $(addprefix tests/slurm/test_,testbed.py cluster_real.py launch_real.py script_real.py \
+	slurm_24_11.py) tests/acceptance/test_real_slurm.py
+
 BIN := $(VENV)/bin
 # The environment is made again when what it is made from changes; otherwise `make` is instant.
 KEY := $(shell cat pyproject.toml daemon/requirements.txt 2>/dev/null | cksum | cut -d' ' -f1)
@@ -20,12 +24,13 @@ COMPILE = build/lock/bin/pip-compile --quiet --generate-hashes --no-header --str
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options --allow-unsafe
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev packages demo test lint bench docs lock clean
+.PHONY: help setup setup-dev packages demo test test-heavy lint bench docs lock clean
 
 help: ## say what there is
 	@echo 'make demo                 install benchd into $(VENV) and watch it do its whole job here'
 	@echo 'make demo CLUSTER=slurm   the same on a real Slurm that is brought up for the occasion'
 	@echo 'make test                 every check and every test (installs Debian packages if it may)'
+	@echo 'make test-heavy           the tests on real Slurm also on Slurm 24.11 (root; installs it into build/)'
 	@echo 'make lint                 formatting, types, layers, shell scripts'
 	@echo 'make bench                speed and memory on a real Slurm'
 	@echo 'make docs                 write the generated parts of docs/ anew'
@@ -73,9 +78,16 @@ endif
 test: setup-dev packages
 	@start=$$(date +%s); lint=ok; tests=ok; \
 	$(MAKE) --no-print-directory lint || lint=FAILED; \
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS) || tests=FAILED; \
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m 'not heavy' $(PYTEST_ARGS) || tests=FAILED; \
 	echo "make test: lint $$lint, tests $$tests, $$(($$(date +%s) - start)) s"; \
 	[ $$lint$$tests = okok ]
+
+# The tests on real Slurm once more, on the Slurm 24.11 of Debian 13.
+test-heavy: setup-dev packages
+	@tests/slurm/release.sh trixie -- $(BIN)/pytest $(HEAVY) $(PYTEST_ARGS); status=$$?; \
+	if [ $$status = 77 ]; then \
+	  echo 'make test-heavy: not run on this machine; why is said above' >&2; [ "$$BENCHD_REQUIRE_REAL" != 1 ]; \
+	else exit $$status; fi
 
 lint: setup-dev
 	@$(BIN)/ruff check --quiet . && echo 'lint: ruff check ok'
