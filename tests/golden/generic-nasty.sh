@@ -29,6 +29,13 @@ if [ "$benchd_owner" != "$ID" ]; then
     benchd_say "nothing to do for Slurm job $ID: the work belongs to '$benchd_owner'"
     exit 75
 fi
+if ! mkdir "$JOB/try-$TRY/span-$GENERATION" 2>/dev/null; then
+    [ -d "$JOB/try-$TRY/span-$GENERATION" ] || benchd_unseen "no directory can be made in" \
+        "'$JOB/try-$TRY' from $(uname -n): is it read-only, full, or over its quota?"
+    benchd_say "nothing is done twice: Slurm lost track of job $ID and started it again"
+    benchd_status=$(sed -n 's/.*"status":\([0-9]*\).*/\1/p' "$JOB/exit.json" 2>/dev/null)
+    exit "${benchd_status:-76}"
+fi
 rm -f "$JOB/endpoint.json" "$JOB/exit.json"
 if [ "$GENERATION" != 0 ] && [ -d "$JOB/result" ]; then
     mv -T "$JOB/result" "$JOB/result.before-$GENERATION" # of a span that does not count

@@ -149,6 +149,39 @@ def is_mine(job: Batch, m: Found) -> float:
     raise Exit(75)
 
 
+_SPAN = """\
+if ! mkdir "$JOB/try-$TRY/span-$GENERATION" 2>/dev/null; then
+    [ -d "$JOB/try-$TRY/span-$GENERATION" ] || benchd_unseen "no directory can be made in" \\
+        "'$JOB/try-$TRY' from $(uname -n): is it read-only, full, or over its quota?"
+    benchd_say "nothing is done twice: Slurm lost track of job $ID and started it again"
+    benchd_status=$(sed -n 's/.*"status":\\([0-9]*\\).*/\\1/p' "$JOB/exit.json" 2>/dev/null)
+    exit "${benchd_status:-76}"
+fi
+"""
+
+
+@BOOK.literal(_SPAN)
+def begin(job: Batch, m: Found) -> float:
+    """Go on only where this generation has not begun before."""
+    span = f"{job.home}/try-{job.attempt}/span-{job.generation}"
+    if job.disk.is_dir(span):
+        job.complain(f"nothing is done twice: Slurm lost track of job {job.id}")
+        found = re.search(rb'"status":([0-9]*)', _content(job, "exit.json"))
+        raise Exit(int(found[1]) if found else 76)
+    try:
+        job.make_dirs(span)
+    except OSError:
+        _unseen(job, f"no directory can be made in '{job.home}/try-{job.attempt}'")
+    return 0.0
+
+
+def _content(job: Batch, name: str) -> bytes:
+    try:
+        return job.disk.read(f"{job.home}/{name}")
+    except OSError:
+        return b""
+
+
 @BOOK.literal('rm -f "$JOB/endpoint.json" "$JOB/exit.json"\n')
 def clear(job: Batch, m: Found) -> None:
     """Remove what an earlier span said."""

@@ -72,6 +72,24 @@ def test_a_twin_leaves_a_marker_and_touches_nothing(node: Node) -> None:
     assert before == {name: (node.job / name).lstat().st_mtime_ns for name in before}
 
 
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_second_start_of_what_ended_says_how_it_ended(node: Node, status: int) -> None:
+    """When Slurm starts a generation again that has ended, the payload does not run again."""
+    payload = case("sh", "-c", f'echo ran >>"$BENCHD_RESULT_DIR/x"; exit {status}')
+    first, again = node.run(payload), node.run(payload)
+    assert (status, status) == (first[0], again[0])
+    assert "benchd: nothing is done twice: Slurm lost track of job 101 " in again[2]
+    assert "ran\n" == (node.job / "result" / "x").read_text()
+
+
+def test_a_second_start_of_what_was_killed_is_76(node: Node) -> None:
+    """When Slurm starts a generation again that left no end, it is no second run but a failure."""
+    (node.job / "claim").symlink_to("101")
+    (node.job / "try-1" / "span-0").mkdir()
+    assert 76 == node.run(case("touch", Sh('"$JOB/ran"')))[0]
+    assert ["claim"] == node.names()
+
+
 def test_a_sealed_job_does_not_start(node: Node) -> None:
     """A job that was cancelled before it was known meets the seal: marker, 75, no exit.json."""
     (node.job / "claim").symlink_to("sealed")
@@ -181,8 +199,8 @@ def test_the_whole_process_group_gets_the_signal(node: Node) -> None:
 def test_a_signal_to_everybody_at_once_does_not_hide_the_status(node: Node) -> None:
     """Told all at once, as scancel does, a script still records what its payload chose to say."""
     text = """'trap "exit 3" TERM; : >"$0"; while :; do sleep 0.01; done'"""
-    for _ in range(10):  # bash loses about one status in four when its own `wait` is trusted
-        process = node.start(case("bash", "-c", Sh(text), Sh('"$JOB/up"')))
+    for turn in range(10):  # bash loses about one status in four when its own `wait` is trusted
+        process = node.start(case("bash", "-c", Sh(text), Sh('"$JOB/up"')), restarts=turn)
         until(lambda: started(node))
         for pid in node.processes(process.pid):
             with contextlib.suppress(ProcessLookupError):  # it may end after it was listed
@@ -301,7 +319,7 @@ def test_shipped_programs_are_found_below_the_workdir(node: Node) -> None:
     status, out, err = node.run(what)
     assert (1, "", True) == (status, out, f"ship/{SHIP['llm']} cannot be read" in err)
     (node.workdir / "ship" / what.ship["llm"]).write_text("zip\n")
-    assert (0, "zip\n", "") == node.run(what)
+    assert (0, "zip\n", "") == node.run(what, restarts=1)
 
 
 def test_the_preamble_runs_in_front_of_the_payload(node: Node) -> None:

@@ -6,7 +6,9 @@ named in the script contract; what the payload may rely on begins with ``BENCHD_
 
 from __future__ import annotations
 
-# One atomic claim per job, carrying its owner. Exit status: 75 a twin, 78 no fence to be had.
+# One atomic claim per job, carrying its owner; one span per generation: a controller that lost its
+# state starts again, as the same generation, what it has started before. Exit status: 75 a twin,
+# 76 such a second start (or what the first recorded), 78 no fence to be had.
 # A link that is there but cannot be read yet is a lagging attribute cache: three looks, 1 s apart.
 FENCE = r"""# shellcheck disable=SC2016,SC2317,SC2329 # quotes are meant; traps call
 set -u
@@ -35,6 +37,13 @@ if [ "$benchd_owner" != "$ID" ]; then
     : >"$JOB/twin-$ID"
     benchd_say "nothing to do for Slurm job $ID: the work belongs to '$benchd_owner'"
     exit 75
+fi
+if ! mkdir "$JOB/try-$TRY/span-$GENERATION" 2>/dev/null; then
+    [ -d "$JOB/try-$TRY/span-$GENERATION" ] || benchd_unseen "no directory can be made in" \
+        "'$JOB/try-$TRY' from $(uname -n): is it read-only, full, or over its quota?"
+    benchd_say "nothing is done twice: Slurm lost track of job $ID and started it again"
+    benchd_status=$(sed -n 's/.*"status":\([0-9]*\).*/\1/p' "$JOB/exit.json" 2>/dev/null)
+    exit "${benchd_status:-76}"
 fi
 rm -f "$JOB/endpoint.json" "$JOB/exit.json"
 if [ "$GENERATION" != 0 ] && [ -d "$JOB/result" ]; then
