@@ -299,15 +299,24 @@ def _recorded(stage: Stage) -> bool:
 
 
 def controller_restarted(stage: Stage) -> None:
-    """slurmctld is killed again and again at random times, and comes back with its jobs."""
+    """slurmctld is restarted at random times, and comes back with its jobs."""
+    _without_controller(stage, "down")
+
+
+def controller_killed(stage: Stage) -> None:
+    """slurmctld is killed at random times: what it had not saved is gone, ids come again."""
+    _without_controller(stage, "kill")
+
+
+def _without_controller(stage: Stage, how: str) -> None:
     ctl = stage.slurm.ctl
     stage.afterwards(lambda: ctl("up", "slurmctld"))
     stage.start()
     for _ in range(1 if stage.quick else 3):
         stage.pause(0.5, 4.0)
-        ctl("kill", "slurmctld")
+        ctl(how, "slurmctld")
         stage.fault()
-        stage.pause(0.5, 12.0)
+        stage.pause(0.5, 4.0 if stage.quick else 12.0)
         ctl("up", "slurmctld")
     stage.until_over()
 
@@ -372,6 +381,7 @@ def cold_start(stage: Stage) -> None:
             file.unlink()
     ctl("up", "slurmctld")
     stage.until_over()
+    stage.again()
 
 
 # --- the disk ------------------------------------------------------------------------------------
@@ -424,7 +434,7 @@ def read_only(stage: Stage) -> None:
     stage.until_sent()
     stage.daemon.kill()
     subprocess.run(["mount", "-o", "remount,ro", str(state)], check=True)
-    stage.refuses_to_start(78, "make it writable")
+    stage.refuses_to_start(2, "make it writable")
     subprocess.run(["mount", "-o", "remount,rw", str(state)], check=True)
     stage.daemon.start()
     stage.until_over()

@@ -88,6 +88,8 @@ class Setting:
     seconds: float = 0.5  # how long one measurement takes
     concurrent: bool = False  # all clients at once
     restart: str = "never"
+    # Slurm itself loses jobs: they may be in none of its books, and a run may say that it failed.
+    forgets: bool = False
     cable: bool = False  # a proxy in between, whose connections can be reset
 
 
@@ -187,6 +189,14 @@ class Stage:
         """Start the daemon and drop the recipe."""
         self.daemon.start()
         self.daemon.drop(self.recipe)
+
+    def again(self) -> None:
+        """Have the same measured once more by another run, and wait for its end."""
+        before = self.run()["id"]
+        self.daemon.drop(self.recipe, "again.yaml")
+        self.until(lambda: self.run()["id"] != before, "the second run is accepted")
+        run = self.until_over()
+        self.expect(run["outcome"] == "PASSED", f"the run afterwards did not pass: {run}")
 
     def fault(self, number: int = 1) -> None:
         """Count what was done to it."""
