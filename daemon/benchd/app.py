@@ -99,9 +99,9 @@ class Daemon:
         self.access = access_of(self.settings.access, os.getuid())
         self.keyring = Keyring(self.state_dir / "secrets")
         self.ship = {name: pack.build(name).file_name for name in SHIPPED}
+        stack.push_async_callback(self._log_out)
         for name, settings in self.settings.clusters.items():
             self.sites[name] = await self._site(name, settings)
-            stack.push_async_callback(self.sites[name].shell.close)
         self._wire()
         self.engine.draining = bool(await self.store.meta(DRAINING))
         await self._listen(stack)
@@ -166,6 +166,10 @@ class Daemon:
         )
         self._draw_site(pacing)
         return Site(name=name, shell=shell, cluster=cluster, pacing=pacing)
+
+    async def _log_out(self) -> None:
+        """Leave all clusters at once: one that says no good-bye keeps no other waiting."""
+        await asyncio.gather(*(site.shell.close() for site in self.sites.values()))
 
     def _draw_site(self, pacing: Pacing) -> None:
         """Let the gauges of a cluster's rhythm be computed whenever they are read."""

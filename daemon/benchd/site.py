@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from math import ceil
 
 from benchd.api.control import ClusterStatus
 from benchd.edge.breaker import Circuit
@@ -97,14 +98,14 @@ def outlook(site: Site, link: LinkReport, now: float) -> tuple[str, float | None
     if circuit >= max(login, quiet):
         return f"left alone until {moment(at, now)}, then one try", at
     what = "next login attempt" if link.state == "down" else "asked again"
-    return f"{what} in {wait:.0f} s", at
+    return f"{what} in {ceil(wait)} s", at
 
 
 def _idle(site: Site, link: LinkReport, now: float) -> tuple[str, float | None]:
     poll_at = site.pacing.next_poll_at
     if poll_at > now:
         what = "next login attempt" if link.state == "down" else "next poll"
-        return f"{what} in {poll_at - now:.0f} s, if jobs are there then", poll_at
+        return f"{what} in {ceil(poll_at - now)} s if jobs are live", poll_at
     if link.down_for is not None:
         return "next login attempt as soon as there is something to ask", None
     return "", None

@@ -510,6 +510,13 @@ def test_a_job_that_can_never_start_is_given_up_after_a_while() -> None:
     assert [Cancel(late.token, CancelWhy.HOPELESS)] == of(Cancel, decide(world(late), NOW))
 
 
+@pytest.mark.parametrize(("ahead", "due"), [(0.0, 1), (3.0, 0), (3600.0, 1)])
+def test_a_probe_that_lies_too_far_ahead_is_due(ahead: float, due: int) -> None:
+    """A moment beyond the check's own interval was written before the clock was set back."""
+    redis = ready(next_probe_at=NOW + ahead)
+    assert due == len(of(Probe, decide(world(redis), NOW)))
+
+
 def test_polls_and_probes_come_when_they_are_due() -> None:
     """One poll for the cluster, one probe for each running service."""
     redis = ready(next_probe_at=NOW)

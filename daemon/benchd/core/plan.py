@@ -35,6 +35,7 @@ from benchd.core.effects import (
 )
 from benchd.core.model import Binding, CancelWhy, Job, JobState, Readiness, Run
 from benchd.core.policy import ASIDE, cancel_reason, is_followed, quota_reached, quotas, verdict
+from benchd.core.readiness import DEFAULT_CHECK
 from benchd.core.spec import Role, Target
 from benchd.core.view import Index, index, is_sent, is_uncollected
 
@@ -297,13 +298,18 @@ def _finish(run: Run, index: Index) -> Iterator[Finish]:
         yield Finish(run.id, outcome, why)
 
 
+def _probe_interval(job: Job) -> float:
+    """Return the pause between two looks; a longer one is due: the clock was set back."""
+    return (job.spec.health_check or DEFAULT_CHECK).interval
+
+
 def _is_probe_due(job: Job, now: float) -> bool:
     return (
         job.role is Role.SERVICE
         and job.state is JobState.RUNNING
         and job.cancel_requested_at is None
         and job.substate not in ASIDE
-        and (job.next_probe_at or 0.0) <= now
+        and not now < (job.next_probe_at or 0.0) <= now + _probe_interval(job)
     )
 
 

@@ -35,8 +35,16 @@ class Circuit(StrEnum):
 class Breaker:
     """Counts the link failures of one cluster and says when nothing may be tried."""
 
-    def __init__(self, cluster: str, *, metrics: Metrics, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        cluster: str,
+        *,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        longest: float = LONGEST,
+    ) -> None:
         self._cluster = cluster
+        self._longest = longest
         self._clock = clock
         self._failures: deque[float] = deque(maxlen=FAILURES)
         self._failed_at: float | None = None  # when the last incident was noticed
@@ -115,7 +123,7 @@ class Breaker:
         often = len(self._failures) == FAILURES and now - self._failures[0] <= WINDOW
         if trial or often:
             again = trial or (self._closed_at is not None and now - self._closed_at < AGAIN)
-            self._pause = min(LONGEST, self._pause * 2) if again else OPEN
+            self._pause = min(self._longest, self._pause * 2) if again else OPEN
             self._open_until = now + self._pause
 
     def _close(self) -> None:
