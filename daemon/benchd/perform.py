@@ -26,6 +26,7 @@ from benchd.core.model import (
     JobState,
     Observation,
     PollAnswer,
+    Readiness,
     Run,
     Trigger,
 )
@@ -310,6 +311,8 @@ class Performing:
                 job = fresh
             else:
                 self.engine.announce_health(job, saved, answer.detail)
+                if Readiness.UNREADY is saved.readiness is not job.readiness:
+                    self.pacings[job.cluster].soon(self.clock())  # has it ended, or been suspended?
                 return None
         return None
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchd.core.model import JobState, RunOutcome
+from benchd.core.model import Job, JobState, ProbeAnswer, Readiness, RunOutcome, Verdict
 from benchd.core.spec import Role
 from benchd.sim import EmbeddedCluster
 from support.inside import WAITING, Inside, daemon_on
@@ -132,3 +134,25 @@ async def test_a_requeue_that_no_poll_saw_is_measured_anew(
     history = [row.new for row in await inside.daemon.store.transitions(service.token)]
     assert "PENDING" not in history[history.index("READY") :]
     assert JobState.CANCELLED is (await inside.jobs())[first.token].state
+
+
+async def test_slurm_is_asked_soon_about_a_service_that_fell_silent(
+    inside: Inside, slurm: EmbeddedCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it ended, was suspended or hangs must be known before it is given up."""
+    inside.drop(SERVICE)
+    up = await inside.wait_job(Role.SERVICE, readiness=Readiness.READY)
+    pacing = inside.daemon.sites["sim"].pacing
+    looking = inside.daemon.sites["sim"].cluster.probe
+
+    async def silent(job: Job) -> ProbeAnswer:
+        answer = await looking(job)
+        return replace(answer, verdict=Verdict.BAD, detail="refused")
+
+    monkeypatch.setattr(inside.daemon.sites["sim"].cluster, "probe", silent)
+    pacing.next_poll_at = inside.daemon.clock() + 1e6
+    fell = await inside.wait_job(Role.SERVICE, readiness=Readiness.UNREADY)
+    async with asyncio.timeout(10):
+        while (pacing.last_poll_at or 0.0) < (fell.readiness_since or 0.0):
+            await inside.turn()
+    assert up.token == fell.token
