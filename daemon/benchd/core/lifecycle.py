@@ -153,12 +153,14 @@ TABLE: tuple[Row, ...] = (
 
 
 class _Cursor:
-    """The throw-away model of one ``advance``: remembers which row matched."""
+    """The throw-away model of one ``advance``: remembers which row matched.
 
-    state: str
-    trigger: Callable[..., bool]
+    It is never added to the machine, which would dress it with a method for every trigger: most of
+    the cost of an event.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, state: JobState) -> None:
+        self.state = state.value
         self.row: Row | None = None
 
 
@@ -198,15 +200,12 @@ _MACHINE = _machine()
 
 def match(job: Job, event: Event, now: float, rules: Rules) -> Row:
     """Return the row that accepts the event; raise ``IllegalMove`` when none does."""
-    cursor = _Cursor()
-    _MACHINE.add_model(cursor, initial=job.state.value)
+    cursor = _Cursor(job.state)
     try:
-        cursor.trigger(event.trigger.value, job, event, now, rules)
+        _MACHINE.events[event.trigger.value].trigger(cursor, job, event, now, rules)
     except MachineError as error:
         message = f"{job.token}: {event.trigger} is not possible in {job.state}"
         raise IllegalMove(message) from error
-    finally:
-        _MACHINE.remove_model(cursor)
     if cursor.row is None:
         message = f"{job.token}: no row accepts {event.trigger} in {job.state}"
         raise IllegalMove(message)
