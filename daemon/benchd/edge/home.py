@@ -96,7 +96,10 @@ async def enter(
         raise NeedsHuman(f"{remote.name}: {epoch_mismatch(place, found)}")
     old = int(found) if found.isdigit() else 0
     new = max(old, known.confirmed or 0, known.pending or 0) + 1
-    await epochs.set(Epoch(known.confirmed, new))
+    # What was found is ours, be it that an answer to the last raising was lost. Should this raising
+    # not even arrive, it is found again.
+    ours_now = old if found and found in ours else known.confirmed
+    await epochs.set(Epoch(ours_now, new))
     await _raise(remote, place, old, new)
     await epochs.set(Epoch(new))
     return Place(workdir=home, instance=instance, epoch=new, skew=skew)
