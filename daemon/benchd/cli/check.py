@@ -7,7 +7,6 @@ contenders exactly one wins ``ln -sT`` there. The promise that no job runs twice
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
 import sys
 import time
@@ -18,8 +17,9 @@ from shlex import quote
 from benchd.cli.tables import show
 from benchd.config import ClusterSettings, RuntimeSettings, Settings
 from benchd.core.script import sbatch_lines
-from benchd.core.slurm import reason_class
+from benchd.core.slurm import read_config, reason_class
 from benchd.core.slurm_reasons import ReasonClass
+from benchd.core.slurm_versions import Known, known, read_version
 from benchd.edge import keys, login
 from benchd.edge.home import shell_word
 from benchd.edge.link import Link
@@ -36,9 +36,14 @@ BRIEF = "00:02:00"  # asked for where the cluster has no default; it takes a sec
 LOOK = 1.0  # seconds between two looks for the tiny job's answer
 ROUNDS = 50  # times that two contenders race for one name
 NEEDED = ("sbatch", "squeue", "scancel")
-OLDEST = (20, 11)  # the Slurm from which squeue and sbatch have what benchd asks of them
-# Our default for MessageTimeout is Slurm's; a larger one makes benchd wait longer before retrying.
-_CONFIG = re.compile(r"^(\w+)\s*=\s*(.*?)\s*$", re.MULTILINE)
+# How a version of Slurm is known -> level, and what is said after its name.
+_KNOWN = {
+    Known.RUN: ("ok", ""),
+    Known.READ: ("ok", ": benchd's tests do not run this release, but its source was compared"),
+    Known.NEWER: ("ok", ": newer than what benchd's tests know"),
+    Known.OLDER: ("warn", " is older than what benchd needs: 20.11"),
+    Known.UNKNOWN: ("warn", ": no version of Slurm"),
+}
 _COLOURED = {"ok": "ok", "warn": "warn", "fail": "FAIL"}
 
 _JOB = """\
@@ -200,30 +205,28 @@ class Checks:
             return Finding("fail", "slurm", fix)
         done = await self._ask("sbatch --version")
         said = printable(done.stdout)
-        found = re.search(r"(\d+)\.(\d+)", said)
-        if found and (int(found[1]), int(found[2])) < OLDEST:
-            return Finding("warn", "slurm", f"{said} is older than what benchd is tested with")
-        return Finding("ok", "slurm", said)
+        level, comment = _KNOWN[known(read_version(said))]
+        return Finding(level, "slurm", f"{said}{comment}")
 
     async def site(self) -> Finding:
         """Compare the site's settings with ours."""
         done = await self._ask("scontrol show config")
         if done.status != 0:
             return Finding("warn", "site", f"scontrol show config: {done.said()}")
-        said = dict(_CONFIG.findall(done.stdout.decode(errors="replace")))
-        timeout = re.match(r"\d+", said.get("MessageTimeout", ""))
-        if timeout and int(timeout[0]) > self.settings.message_timeout:
-            fix = f"MessageTimeout is {timeout[0]} s: set message_timeout: {timeout[0]}s"
+        site = read_config(done.stdout.decode(errors="replace"))
+        if site.message_timeout > self.settings.message_timeout:
+            wait = f"{site.message_timeout:.0f}"
+            fix = f"MessageTimeout is {wait} s: set message_timeout: {wait}s"
             return Finding("warn", "site", fix)
-        age = re.match(r"\d+", said.get("MinJobAge", ""))
-        storage = said.get("AccountingStorageType", "")
-        if storage.endswith("none") and age and int(age[0]) < 2 * self.settings.poll.interval:
+        if not site.accounting and site.min_job_age < 2 * self.settings.poll.interval:
             fix = (
-                f"no accounting, and MinJobAge is {age[0]} s: benchd will learn of ends from "
-                "exit.json; a poll.interval below half of it is surer"
+                f"no accounting, and MinJobAge is {site.min_job_age:.0f} s: benchd will learn of "
+                "ends from exit.json; a poll.interval below half of it is surer"
             )
             return Finding("warn", "site", fix)
-        return Finding("ok", "site", f"{said.get('ClusterName', '?')}, {storage or 'accounting ?'}")
+        books = "accounting" if site.accounting else "no accounting"
+        limits = ", limits calls (rl_enable)" if site.rate_limited else ""
+        return Finding("ok", "site", f"{printable(site.cluster) or '?'}, {books}{limits}")
 
     async def partition(self) -> Finding | None:
         """Look whether the default partition is there."""
