@@ -4,6 +4,9 @@ VENV ?= .venv
 PYTHON ?= python3
 CLUSTER ?= embedded
 PYTEST_ARGS ?=
+# How often `make torture` tells each story; TORTURE_ARGS="--seed 7 --only killed".
+ROUNDS ?= 1
+TORTURE_ARGS ?=
 # Worker processes of the tests; each brings up what its own tests need.
 WORKERS ?= 2
 
@@ -24,7 +27,7 @@ COMPILE = build/lock/bin/pip-compile --quiet --generate-hashes --no-header --str
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options --allow-unsafe
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev packages demo test test-heavy lint bench docs lock clean
+.PHONY: help setup setup-dev packages demo test test-heavy lint torture bench docs lock clean
 
 help: ## say what there is
 	@echo 'make demo                 install benchd into $(VENV) and watch it do its whole job here'
@@ -32,6 +35,7 @@ help: ## say what there is
 	@echo 'make test                 every check and every test (installs Debian packages if it may)'
 	@echo 'make test-heavy           the tests on real Slurm also on Slurm 24.11 (root; installs it into build/)'
 	@echo 'make lint                 formatting, types, layers, shell scripts'
+	@echo 'make torture ROUNDS=3     real faults on a real Slurm, sshd and disk, each as often as said'
 	@echo 'make bench                speed and memory on a real Slurm'
 	@echo 'make docs                 write the generated parts of docs/ anew'
 	@echo 'make setup                only $(VENV) with benchd'
@@ -97,6 +101,10 @@ lint: setup-dev
 	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS) && echo 'lint: shellcheck ok'; \
 	elif [ "$$BENCHD_REQUIRE_REAL" = 1 ]; then echo 'lint: shellcheck is not installed' >&2; exit 1; \
 	else echo 'lint: shellcheck skipped: not installed'; fi
+
+torture: setup-dev
+	@tests/install/system-packages.sh slurm
+	@PYTHONPATH=daemon:tests $(BIN)/python -m torture.run --rounds $(ROUNDS) $(TORTURE_ARGS)
 
 bench: setup-dev
 	@tests/install/system-packages.sh slurm
