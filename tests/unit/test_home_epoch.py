@@ -23,9 +23,11 @@ class Words:
         self.kept: dict[str, str] = {}
 
     async def meta(self, key: str) -> str | None:
+        """Return a word."""
         return self.kept.get(key)
 
     async def set_meta(self, key: str, value: str) -> None:
+        """Remember a word."""
         self.kept[key] = value
 
 
@@ -39,6 +41,7 @@ class Node:
         self._fate = list(fate)
 
     async def run(self, command: str, **_how: Any) -> Completed:
+        """Answer the two commands of an opening."""
         if "mktemp" in command:
             said = {"home": WORKDIR, "now": "1700000000"}
             said |= {"epoch": self.epoch} if self.epoch else {}
@@ -66,7 +69,7 @@ async def test_lost_raisings_in_a_row_leave_a_workdir_that_is_ours(
     """However many raisings of the epoch were lost or never sent, the next opening succeeds."""
     words, node = Words(), Node(*fate)
     if before:
-        words.kept["epoch:alpha"], node.epoch = before, before.split()[0]
+        words.kept["epoch:alpha"], node.epoch = before, before.split(maxsplit=1)[0]
     epochs = StoredEpoch(words, "alpha")
     remote: Any = node
     for _ in fate:
