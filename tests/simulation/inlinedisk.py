@@ -44,6 +44,10 @@ class Disk:
             self._depth -= 1
 
 
+# What a statement returns that does nothing here.
+_NOTHING: Any = None
+
+
 class Port:
     """One machine's way to its disk; for the store's functions it is a ``sqlite3.Connection``."""
 
@@ -60,6 +64,8 @@ class Port:
     def execute(self, sql: str, parameters: Any = ()) -> sqlite3.Cursor:
         """Run one statement; the beginning of a transaction is a savepoint."""
         if sql.startswith("BEGIN"):
+            if sql == "BEGIN":  # to read: nobody writes while a step is taken
+                return _NOTHING
             self._is_writing = True
             sql = "SAVEPOINT work"
         return self._raw.execute(sql, parameters)

@@ -15,8 +15,9 @@ import pickle
 import random
 import shutil
 import sys
+import warnings
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -28,13 +29,15 @@ from benchd.app import Daemon
 from benchd.config import Budget, ClusterSettings, PollSettings, Settings
 from benchd.core.model import Job, Run
 from benchd.edge.archive import Archive
+from benchd.edge.link import Link
 from benchd.edge.shell import Shell
 from benchd.edge.store import Store
 from benchd.errors import UserError
 from benchd.metrics import Metrics
 from simulation.agenda import START, Agenda
 from simulation.inlinedisk import Disk, Port
-from simulation.scenario import Scenario
+from simulation.login import VirtualDial
+from simulation.scenario import Scenario, brisk
 from simulation.silence import Silent
 from simulation.site import Site
 from simulation.virtualloop import Crash, VirtualLoop
@@ -58,9 +61,18 @@ class World:
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
         self.agenda = Agenda()
-        self.site = Site(
-            self.agenda, Random(f"{scenario.seed} site"), name=CLUSTER, faults=scenario.faults
-        )
+        rng = Random(f"{scenario.seed} site")
+        if scenario.is_brisk:
+            self.site = Site(
+                self.agenda,
+                rng,
+                name=CLUSTER,
+                faults=scenario.faults,
+                planner=brisk,
+                waits=(0.2, 4.0),
+            )
+        else:
+            self.site = Site(self.agenda, rng, name=CLUSTER, faults=scenario.faults)
         self.offset = 0.0  # the machine's clock minus the true time
         self.answered: set[int] = set()  # wishes that the daemon has acknowledged
         self.struck: Counter[str] = Counter()
@@ -110,9 +122,10 @@ class World:
     async def _cancel(self, i: int, daemon: Daemon) -> None:
         name = self.scenario.cancels[i][1]
         for run in await daemon.store.runs():
-            if run.recipe_path == name and run.finished_at is None:
-                with suppress(UserError):
-                    await daemon.steering.cancel(run.id)
+            if run.recipe_path == name:
+                if run.finished_at is None:
+                    with suppress(UserError):
+                        await daemon.steering.cancel(run.id)
                 self.answered.add(i)
 
     def _step_clock(self, seconds: float) -> None:
@@ -147,28 +160,11 @@ Line = tuple[float, str, str, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A copy of everything that survives a crash, as it is just before a step, but for the disk."""
+    """A copy of everything that survives a crash, but for the disk."""
 
-    step: int
     births: tuple[float, ...]
     world: bytes
     files: tuple[File, ...]
-
-
-class Counted:
-    """The way to the site, and how often it was gone."""
-
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
-        self._shell = machine.world.site.shell()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._shell, name)
-
-    def run(self, command: str, **how: Any) -> Any:
-        """Send a command."""
-        self._machine.calls += 1
-        return self._shell.run(command, **how)
 
 
 class Nowhere(Archive):
@@ -213,9 +209,13 @@ class Virtual(Daemon):
         )
 
     def _shell(self, name: str, settings: ClusterSettings) -> Shell:
-        way: Any = Counted(self._machine)
-        shell: Shell = way
-        return shell
+        return Link(
+            name,
+            settings,
+            metrics=self.metrics,
+            clock=asyncio.get_running_loop().time,
+            dial=VirtualDial(self._machine.world.site),
+        )
 
     def _wire(self) -> None:
         self.archive = Nowhere()
@@ -261,7 +261,8 @@ class Machine:
         world.machine = self
         self.loop: VirtualLoop | None = None
         self.daemon: Virtual | None = None
-        self.lives = self.steps = self.calls = 0
+        self.lives = self.steps = 0
+        self.is_over = False
         self.births: list[float] = []  # when each life began
         self.over_at = world.scenario.over_at
         self.log.clear()
@@ -323,14 +324,13 @@ class Machine:
             self.world.agenda, ends_before=ends_before, watch=watch, idle=self._idle
         )
         self._looked, self._stopped_at = -1, -1.0
-        self._is_over = False
         try:
             loop.run_until_complete(self._serve())
         except Crash:
             pass
         finally:
             self._bury()
-        return self._is_over
+        return self.is_over
 
     async def _serve(self) -> None:
         self.daemon = Virtual(self.settings, self)
@@ -353,13 +353,11 @@ class Machine:
         if self.disk.commits != self._looked:
             self._looked = self.disk.commits
             if self.is_done():
-                self._is_over = True
+                self.is_over = True
                 self.loop.stop()
 
     def is_done(self) -> bool:
         """Tell whether every recipe became a run, and every run has ended."""
-        if not self.disk.execute("PRAGMA user_version").fetchone()[0]:
-            return False
         runs, ended = self.disk.execute("SELECT count(*), count(finished_at) FROM runs").fetchone()
         return bool(runs == ended == len(self.world.scenario.recipes))
 
@@ -387,33 +385,39 @@ class Machine:
             self.daemon.let_go()
         self.loop = self.daemon = None
 
-    def forget(self) -> None:
-        """Dispose of the dead. Their coroutines are closed here, where nothing can be touched."""
-        hook, sys.unraisablehook = sys.unraisablehook, _unheard
-        try:
-            for loop in self.graves:
-                loop.forget()
-            self.graves.clear()
-            gc.collect()
-        finally:
-            sys.unraisablehook = hook
-
     # --- copies -----------------------------------------------------------------------------------
 
     @property
-    def version(self) -> tuple[int, int, int]:
+    def version(self) -> tuple[int, ...]:
         """Return what differs when something has changed that a crash would leave."""
-        assert self.loop is not None
-        return self.disk.commits, self.loop.outside, self.calls
+        site, outside = self.world.site, self.loop.outside if self.loop else 0
+        return self.disk.commits, outside, site.login._count, len(site.logins)
 
-    def moment(self, step: int) -> Moment:
-        """Copy what a crash before this step would leave."""
+    def moment(self) -> Moment:
+        """Copy what a crash at this moment would leave."""
         return Moment(
-            step=step,
             births=tuple(self.births),
             world=pickle.dumps(self.world, protocol=pickle.HIGHEST_PROTOCOL),
             files=tuple(_files(self.root / "inbox")),
         )
+
+
+def forget(graves: Iterable[list[VirtualLoop]]) -> None:
+    """Dispose of the dead. Their coroutines are closed here, where they can touch nothing."""
+    hook, sys.unraisablehook = sys.unraisablehook, _unheard
+    outer = asyncio._get_running_loop()  # perhaps a history is under way that these were beside
+    asyncio._set_running_loop(None)
+    try:
+        with warnings.catch_warnings():  # that tasks were never begun is what death is
+            warnings.simplefilter("ignore", RuntimeWarning)
+            for loops in graves:
+                for loop in loops:
+                    loop.forget()
+                loops.clear()
+            gc.collect()
+    finally:
+        asyncio._set_running_loop(outer)
+        sys.unraisablehook = hook
 
 
 def _unheard(_raised: object) -> None:
@@ -426,7 +430,7 @@ def _settings(root: Path) -> Settings:
         state_dir=str(root),
         http=None,
         # Two looks at a new file are an interval apart; rare looks make a history short.
-        scan_interval=20.0,
+        scan_interval=60.0,
         default_cluster=CLUSTER,
         clusters={CLUSTER: cluster},
     )

@@ -2,8 +2,9 @@
 
 A crash leaves the disk, the inbox and the site; where none of them changed between two steps, a
 crash before the one or the other leaves the same, so one trial stands for both. Each trial is a
-history of its own: crash, restart, recovery (with a second and a third crash in it, sometimes), the
-end of all runs, and the judge's look after every life.
+history of its own: crash, restart, recovery, the end of all runs, and the judge's look after every
+life. A recovery can crash as well, and the recovery from that; such trials are named by the steps
+of all their crashes, ``133.57``.
 """
 
 from __future__ import annotations
@@ -20,15 +21,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from functools import cache
-from pathlib import Path
+from pathlib import Path as Folder
 from random import Random
 from typing import Any
 
+from benchd import engine
 from benchd.edge.store import migrate, store
 from benchd.metrics import Metrics
 from simulation.inlinedisk import Disk
 from simulation.invariants import Judge, Violation
-from simulation.machine import Fell, Machine
+from simulation.machine import Fell, Machine, forget
 from simulation.scenario import Scenario, draw
 from simulation.silence import Silent, overheard
 from simulation.virtualloop import Stuck
@@ -37,10 +39,16 @@ from simulation.virtualloop import Stuck
 _DOWN = (0.5, 5.0, 5.0, 5.0, 40.0, 400.0, 4000.0)
 # Seconds for which the site goes on after the last run has ended: what is late lands.
 _AFTER = 1800.0
-# Crashes in one history, at most.
+# Crashes in one history, at most; the share of recoveries that crash again, and of their moments.
 _CRASHES = 3
+_AGAIN, _THERE = 0.3, 0.04
+# How many recoveries are stopped by SIGTERM on their way, and before which step at the latest.
+_STOPPED, _STOPPED_BY = 0.05, 300
+# Seconds after which the engine turns although nothing is due. It turns more often in truth, for a
+# watchdog that there is none of here; such turns find nothing to do.
+PULSE = 60.0
 # Trials after which the dead are disposed of.
-_FORGOTTEN = 25
+_FORGOTTEN = 100
 
 
 @dataclass
@@ -64,6 +72,25 @@ class Tally:
     struck: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[str] = field(default_factory=Counter)
 
+    def count(self, machine: Machine) -> None:
+        """Count one history."""
+        site = machine.world.site
+        self.lives += machine.lives
+        self.virtual += machine.world.age
+        self.pauses += len(machine.world.pauses)
+        self.payloads += len(site.starts)
+        self.twins += len(site.twins)
+        tries = Counter((each.token, each.k) for each in site.accepted)
+        starts = Counter((each.token, each.generation) for each in site.starts)
+        self.accepted_per_try = max(self.accepted_per_try, *tries.values(), 0)
+        self.starts_per_generation = max(self.starts_per_generation, *starts.values(), 0)
+        self.extra_tries += len(tries) - len({token for token, _ in tries})
+        self.struck.update(site.struck)
+        self.struck.update(machine.world.struck)
+        self.outcomes.update(
+            row["outcome"] for row in machine.disk.execute("SELECT outcome FROM runs")
+        )
+
     def add(self, other: Tally) -> None:
         """Count what another has played."""
         for each in fields(self):
@@ -76,26 +103,30 @@ class Tally:
                 setattr(self, each.name, mine + theirs)
 
 
+Path = tuple[int, ...]  # the steps before which the lives of a history are ended
+
+
 class Broken(Exception):
     """A trial that failed, and how to play it again."""
 
-    def __init__(self, seed: int, k: int | None, why: str) -> None:
-        self.seed, self.k, self.why = seed, k, why
-        crash = "without a crash" if k is None else f"crash before step {k}"
-        super().__init__(f"seed {seed}, {crash}: {why}")
+    def __init__(self, seed: int, path: Path, why: str) -> None:
+        self.seed, self.why = seed, why
+        self.path = ".".join(map(str, path)) or "none"
+        super().__init__(f"seed {seed}, crash before step {self.path}: {why}")
 
 
 class Player:
-    """Two machines on one disk: the one that lives through a seed, and the one that crashes."""
+    """Machines on one disk: the one that lives through a seed, the one that crashes, and so on."""
 
-    def __init__(self, root: Path, metrics: Metrics | None = None) -> None:
+    def __init__(self, root: Folder, metrics: Metrics | None = None) -> None:
         self._disk = Disk()
         measured: Any = metrics or Silent()
-        self._machine = Machine(root / "first", self._disk, measured)
-        self._other = Machine(root / "crashed", self._disk, measured)
-        for machine in (self._machine, self._other):
+        self._machines = [
+            Machine(root / str(depth), self._disk, measured) for depth in range(_CRASHES + 1)
+        ]
+        for machine in self._machines:
             machine.root.mkdir(mode=0o700)
-        migrate.migrate(self._machine.disk, self._machine.root, migrate.scripts())  # type: ignore[arg-type] # it looks like a connection
+        migrate.migrate(self._machines[0].disk, root, migrate.scripts())  # type: ignore[arg-type] # it looks like a connection
         self._unforgotten = 0
 
     def play(
@@ -104,144 +135,136 @@ class Player:
         """Play a seed without a crash, and with one at each moment, or at ``most`` of them."""
         scenario = scenario or draw(str(seed))
         tally, started = Tally(seeds=1), time.process_time()
-        share = self._share(seed, scenario, most)
-        chooser, last = Random(f"{seed} choice"), (-1, -1, -1)
-
-        def watch(step: int) -> None:
-            nonlocal last
-            if self._machine.version == last:
-                return
-            last = self._machine.version
-            tally.moments += 1
-            if share >= 1 or chooser.random() < share:
-                self._crash_here(seed, step, tally)
-
-        with self._disk.aside(), overheard(self._machine.note):
-            self._machine.begin(scenario)
-            self._live_through(seed, watch if share else None)
-            tally.steps = self._machine.steps
-            self._count(self._machine, tally)
-        self._forget(now=True)
+        chance = self._chance(scenario, most)
+        with self._disk.aside(), told(seed, ()):
+            self._machines[0].begin(scenario)
+            self._go_on(seed, (), chance, tally)
+            tally.steps = self._machines[0].steps
+        self.bury()
         tally.cpu = time.process_time() - started
         return tally
 
-    def _share(self, seed: int, scenario: Scenario, most: int | None) -> float:
+    def _chance(self, scenario: Scenario, most: int | None) -> float:
+        """Return the share of a seed's moments that are tried."""
         if most is None:
             return 1.0
-        if most == 0:
-            return 0.0
-        return min(1.0, most / max(1, self.moments(seed, scenario)))
+        return min(1.0, most / self.moments(scenario)) if most else 0.0
 
-    def moments(self, seed: int, scenario: Scenario | None = None) -> int:
+    def moments(self, scenario: Scenario) -> int:
         """Return how many moments a seed has at which a crash leaves something else."""
-        seen: set[tuple[int, int, int]] = set()
-        with self._disk.aside(), overheard(self._machine.note):
-            self._machine.begin(scenario or draw(str(seed)))
-            self._live_through(seed, lambda _: seen.add(self._machine.version))
-        self._forget()
+        seen: set[tuple[int, ...]] = set()
+        machine = self._machines[0]
+        with self._disk.aside(), overheard(machine.note):
+            machine.begin(scenario)
+            machine.live(watch=lambda _: seen.add(machine.version))
+        self.bury()
         return len(seen)
 
-    def _live_through(self, seed: int, watch: Any) -> None:
-        machine, judge = self._machine, Judge(self._machine)
-        with told(seed, None):
-            if not machine.live(watch=watch):
-                raise Fell("the daemon ended by itself")
-            judge.look()
+    def _go_on(self, seed: int, path: Path, chance: float, tally: Tally) -> None:
+        """Live to the end of everything, and crash aside at each moment with this chance."""
+        machine, judge = self._machines[len(path)], Judge(self._machines[len(path)])
+        rng, last = Random(f"{seed} inside of {path}"), [machine.version]
+
+        def watch(step: int) -> None:
+            if machine.version == last[0]:
+                return
+            last[0] = machine.version
+            tally.moments += not path
+            if chance >= 1.0 or rng.random() < chance:
+                self._crash(seed, (*path, step), tally)
+
+        with overheard(machine.note):
+            stop = _stop(seed, path)
+            if stop is not None and not machine.live(ends_before=stop, gently=True):
+                judge.look()
+            while not machine.is_over:
+                machine.live(watch=watch if chance else None)
+                judge.look()
             machine.rest(_AFTER)
             judge.end()
+        tally.count(machine)
 
-    def _crash_here(self, seed: int, step: int, tally: Tally) -> None:
-        """Play what follows when the process dies before this step."""
-        moment, luck = self._machine.moment(step), random.getstate()
-        machine = self._other
-        with self._disk.aside(), overheard(machine.note), told(seed, step):
+    def _crash(self, seed: int, path: Path, tally: Tally) -> None:
+        """Play, aside, what follows when the process dies before this step."""
+        moment, luck = self._machines[len(path) - 1].moment(), random.getstate()
+        with self._disk.aside(), told(seed, path):
+            machine = self._machines[len(path)]
             machine.restore(moment)
             machine.world.site.daemon_died()
-            tally.crashes += recover(machine, Random(f"{seed} before {step}"))
-            self._count(machine, tally)
+            machine.rest(_down(seed, path))
+            rng = Random(f"{seed} again after {path}")
+            again = len(path) < _CRASHES and rng.random() < _AGAIN
+            self._go_on(seed, path, _THERE if again else 0.0, tally)
         random.setstate(luck)
         tally.trials += 1
-        self._forget()
+        tally.crashes += len(path)
+        self.bury(now=False)
 
     def replay(
-        self, seed: int, k: int | None, *, scenario: Scenario | None = None
+        self, seed: int, path: Path, *, scenario: Scenario | None = None
     ) -> tuple[Machine, str | None]:
         """Play one history by itself, and return its machine and what was wrong with it.
 
         Its log has all that the daemon said. To be read before the next history is played.
         """
-        machine = self._machine
+        machine = self._machines[0]
         with overheard(machine.note, level=logging.INFO):
             machine.begin(scenario or draw(str(seed)))
+            judge = Judge(machine)
             try:
-                if k is None:
-                    self._live_through(seed, None)
-                else:
-                    machine.live(ends_before=k)
-                    recover(machine, Random(f"{seed} before {k}"))
-            except (Violation, Fell, Stuck, Broken) as error:
+                for i, step in enumerate(path):
+                    machine.live(ends_before=step)
+                    machine.rest(_down(seed, path[: i + 1]))
+                    judge.look()
+                self._replay_end(seed, path, judge)
+            except (Violation, Fell, Stuck) as error:
                 return machine, str(error)
         return machine, None
+
+    def _replay_end(self, seed: int, path: Path, judge: Judge) -> None:
+        machine, stop = self._machines[0], _stop(seed, path)
+        if stop is not None:
+            machine.live(ends_before=stop, gently=True)
+            judge.look()
+        while not machine.is_over:
+            machine.live()
+            judge.look()
+        machine.rest(_AFTER)
+        judge.end()
 
     @contextmanager
     def one(self) -> Iterator[None]:
         """Play what is played inside on a disk that is taken back at the end."""
         with self._disk.aside():
             yield
-        self._forget(now=True)
+        self.bury()
 
-    def _count(self, machine: Machine, tally: Tally) -> None:
-        site = machine.world.site
-        tally.lives += machine.lives
-        tally.virtual += machine.world.age
-        tally.pauses += len(machine.world.pauses)
-        tally.payloads += len(site.starts)
-        tally.twins += len(site.twins)
-        tries = Counter((each.token, each.k) for each in site.accepted)
-        starts = Counter((each.token, each.generation) for each in site.starts)
-        tally.accepted_per_try = max(tally.accepted_per_try, *tries.values(), 0)
-        tally.starts_per_generation = max(tally.starts_per_generation, *starts.values(), 0)
-        tally.extra_tries += len(tries) - len({token for token, _ in tries})
-        tally.struck.update(site.struck)
-        tally.struck.update(machine.world.struck)
-        tally.outcomes.update(
-            row["outcome"] for row in machine.disk.execute("SELECT outcome FROM runs")
-        )
-
-    def _forget(self, *, now: bool = False) -> None:
+    def bury(self, *, now: bool = True) -> None:
+        """Dispose of the dead, now and then."""
         self._unforgotten += 1
         if now or self._unforgotten >= _FORGOTTEN:
             self._unforgotten = 0
-            self._other.forget()
-            if now:
-                self._machine.forget()
+            forget([machine.graves for machine in self._machines])
 
 
 @contextmanager
-def told(seed: int, k: int | None) -> Iterator[None]:
+def told(seed: int, path: Path) -> Iterator[None]:
     """Say of which trial it was that something was wrong."""
     try:
         yield
     except (Violation, Fell, Stuck) as error:
-        raise Broken(seed, k, str(error)) from error
+        raise Broken(seed, path, str(error)) from error
 
 
-def recover(machine: Machine, rng: Random) -> int:
-    """Restart until all is over, and look at everything after each life; return the crashes."""
-    judge, crashes = Judge(machine), 1
-    while True:
-        machine.rest(rng.choice(_DOWN))
-        again = crashes < _CRASHES and rng.random() < 0.3
-        # Most of what is delicate is done soon after a start.
-        last = int(rng.choice((30, 100, 300)) * rng.random()) + 1 if again else None
-        over = machine.live(ends_before=last, gently=rng.random() < 0.15)
-        judge.look()
-        if over:
-            break
-        crashes += 1
-    machine.rest(_AFTER)
-    judge.end()
-    return crashes
+def _down(seed: int, path: Path) -> float:
+    """Return for how long (seconds) no daemon runs after a crash."""
+    return Random(f"{seed} down after {path}").choice(_DOWN)
+
+
+def _stop(seed: int, path: Path) -> int | None:
+    """Return before which step a recovery is stopped by SIGTERM, if it is."""
+    rng = Random(f"{seed} stopped after {path}")
+    return rng.randrange(_STOPPED_BY) if path and rng.random() < _STOPPED else None
 
 
 def digest(machine: Machine) -> str:
@@ -258,17 +281,27 @@ def digest(machine: Machine) -> str:
 @contextmanager
 def playing(metrics: Metrics | None = None) -> Iterator[Player]:
     """Make a player, in memory where there is a place for files in it; take all away at the end."""
-    shared = Path("/dev/shm")
-    home = Path(tempfile.mkdtemp(prefix="sim-", dir=shared if shared.is_dir() else None))
-    read, store.scripts = store.scripts, cache(store.scripts)  # read once, not in each life
+    shared = Folder("/dev/shm")
+    home = Folder(tempfile.mkdtemp(prefix="sim-", dir=shared if shared.is_dir() else None))
     was_on = gc.isenabled()
+    swaps: list[tuple[Any, str, object]] = [
+        (store, "scripts", cache(store.scripts)),  # read once, not in each life
+        (store, "secrets", random),  # the instance's name follows from the seed
+        (engine, "LONGEST_SLEEP", PULSE),
+    ]
+    was = [getattr(owner, name) for owner, name, _ in swaps]
+    for owner, name, value in swaps:
+        setattr(owner, name, value)
     gc.collect()
     gc.freeze()  # modules are not looked through again and again
     gc.disable()  # a coroutine of a dead life must not be closed inside of another's step
+    player = Player(home, metrics)
     try:
-        yield Player(home, metrics)
+        yield player
     finally:
-        store.scripts = read
+        player.bury()
+        for (owner, name, _), value in zip(swaps, was, strict=True):
+            setattr(owner, name, value)
         gc.unfreeze()
         if was_on:
             gc.enable()

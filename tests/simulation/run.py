@@ -24,12 +24,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=200, help="how many seeds to play")
     parser.add_argument("--seed0", type=int, default=0, help="the first of them")
-    parser.add_argument("--crash", help="play one trial only: crash before this step, or 'none'")
+    parser.add_argument("--crash", help="play one trial only: 133, 133.57 for two crashes, or none")
     parser.add_argument("--most", type=int, help="trials of a seed, about; default: all there are")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
     asked = parser.parse_args()
     if asked.crash is not None:
-        return _story(asked.seed0, None if asked.crash == "none" else int(asked.crash))
+        steps = () if asked.crash == "none" else tuple(map(int, asked.crash.split(".")))
+        return _story(asked.seed0, steps)
     started = time.monotonic()
     tally, broken = Tally(), []
     seeds = range(asked.seed0, asked.seed0 + asked.seeds)
@@ -61,8 +62,7 @@ def _play(asked: tuple[int, int | None]) -> Tally | str:
     try:
         return _player[0].play(seed, most=most)
     except Broken as error:
-        again = "none" if error.k is None else error.k
-        return f"{error}\n     its story: make sim SEED0={seed} K={again}"
+        return f"{error}\n     its story: make sim SEED0={seed} K={error.path}"
 
 
 def report(tally: Tally, violations: int, seconds: float, cores: int) -> None:
@@ -86,9 +86,9 @@ def report(tally: Tally, violations: int, seconds: float, cores: int) -> None:
     )
 
 
-def _story(seed: int, k: int | None) -> int:
+def _story(seed: int, path: tuple[int, ...]) -> int:
     with playing() as player, player.one():
-        machine, wrong = player.replay(seed, k)
+        machine, wrong = player.replay(seed, path)
         print(f"seed {seed}: {machine.world.scenario}\n")
         _tell(machine)
         print(f"\ndigest {digest(machine)}; {'violation: ' + wrong if wrong else 'nothing wrong'}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
+from simulation.batch import Plan
 from simulation.faults import Faults
 
 _SERVICE = """\
@@ -40,12 +41,7 @@ class Scenario:
     faults: Faults
     calm_at: float  # from here on nothing goes wrong any more
     over_at: float  # and by then every run has ended
-    fresh: bool  # the state directory is empty at first
-
-    @property
-    def span(self) -> float:
-        """Seconds until the world is over, whatever the daemon does."""
-        return self.over_at
+    is_brisk: bool = True  # jobs wait and run for seconds rather than minutes
 
 
 # Seconds in which things go wrong, and what the daemon has after that to bring all to an end: the
@@ -77,7 +73,7 @@ def draw(seed: str) -> Scenario:
         faults=Faults.draw(rng, chance=rng.choice((0.0, 0.15, 0.3))),
         calm_at=calm_at + asleep,
         over_at=calm_at + asleep + _AFTERWARDS,
-        fresh=rng.random() < 0.1,
+        is_brisk=rng.random() < 0.75,
     )
 
 
@@ -104,3 +100,10 @@ def _recipe(rng: Random, shape: str) -> str:
     if shape != "service":
         parts.append(_CLIENT.format(**words, target=_TARGET if shape == "both" else ""))
     return "".join(parts)
+
+
+def brisk(_token: str, is_service: bool, rng: Random) -> Plan:
+    """Plan programs that answer and end soon: a history without long waits is played sooner."""
+    if is_service:
+        return Plan(start_up=rng.uniform(0.5, 8.0), seconds=None)
+    return Plan(start_up=0.1, seconds=rng.uniform(1.0, 15.0), files={"out.txt": b"42\n"})
