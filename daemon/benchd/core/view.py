@@ -41,19 +41,27 @@ def index(world: World, now: float) -> Index:
     """Arrange the world; the latest attempt of every slot, in the order of the rows."""
     arranged = Index(world, now)
     arranged.runs.update((run.id, run) for run in world.runs)
-    latest: dict[Slot, Job] = {}
+    rows, attempts = arranged.rows, arranged.attempts
     for job in world.jobs:
-        arranged.rows[job.token] = job
-        arranged.attempts[job.run_id].append(job)
+        rows[job.token] = job
+        attempts[job.run_id].append(job)
+    for run_id, own in attempts.items():
+        latest = own if all(job.attempt == 1 for job in own) else _latest(own)
+        arranged.slots[run_id] = latest
+        for job in latest:
+            if job.role is Role.SERVICE:
+                arranged.services[job.run_id, job.name, job.point].append(job)
+                arranged.external[job.cluster, job.name].append(job)
+    return arranged
+
+
+def _latest(jobs: list[Job]) -> list[Job]:
+    latest: dict[Slot, Job] = {}
+    for job in jobs:
         slot = slot_of(job)
         if slot not in latest or latest[slot].attempt < job.attempt:
             latest[slot] = job
-    for job in latest.values():
-        arranged.slots[job.run_id].append(job)
-        if job.role is Role.SERVICE:
-            arranged.services[job.run_id, job.name, job.point].append(job)
-            arranged.external[job.cluster, job.name].append(job)
-    return arranged
+    return list(latest.values())
 
 
 def ended_well(job: Job) -> bool:
