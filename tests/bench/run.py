@@ -15,17 +15,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
+sys.path[:0] = [str(Path(__file__).resolve().parents[i]) for i in (1, 0)]
 
 # ruff: noqa: E402 - the tests' support is importable only from here on
+import books
+from figures import Figure, median_of
+
 from support.daemon import REPO, RunningDaemon, environment, until
 
-ROUNDS = 9  # odd, so that the median is one of them
 IDLE = 20.0  # seconds over which the idle daemon is watched
 SCAN = 2.0  # seconds between two looks at the inbox: the default
 MIB = 1024 * 1024
@@ -52,36 +53,6 @@ client:
   parameters: {{requests: 2000, clients: 4, tests: set}}
   resources: {{cpus_per_task: 1, time: "00:05:00"}}
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One line: what was measured, the limit, and what the same thing costs without benchd."""
-
-    what: str
-    value: float
-    unit: str
-    limit: float
-    baseline: float | None = None
-    baseline_what: str = ""
-
-    @property
-    def kept(self) -> bool:
-        """Whether the limit was kept."""
-        return self.value <= self.limit
-
-    def __str__(self) -> str:
-        verdict = "ok  " if self.kept else "OVER"
-        line = f"{verdict} {self.what:<44} {self.value:9.3f} {self.unit:<3} (limit {self.limit:g})"
-        if self.baseline:
-            line += f"  {self.value / self.baseline:6.2f} x {self.baseline_what}"
-            line += f" {self.baseline:.3f} {self.unit}"
-        return line
-
-
-def median_of(action: Callable[[], float], rounds: int = ROUNDS) -> float:
-    """Return the median of some rounds, in seconds."""
-    return statistics.median(action() for _ in range(rounds))
 
 
 def timed(argv: list[str], stdin: bytes = b"") -> float:
@@ -208,6 +179,7 @@ def main() -> int:
         figures += [ready_to_submitted(daemon), demo()]
     finally:
         daemon.close()
+    figures += books.figures()
     print(*figures, sep="\n")
     report = {f.what: {"value": f.value, "unit": f.unit, "limit": f.limit} for f in figures}
     Path("build").mkdir(exist_ok=True)
