@@ -1,10 +1,11 @@
 """The recipe folder: what was dropped, once it is complete; and where it goes afterwards.
 
-A file is offered when it looked the same in two scans: same size, modification time and inode.
-Whatever lies there was put there by somebody else, so nothing is opened that could block or lead
-elsewhere (FIFO, device, symbolic link), nothing large is read, and what cannot be a recipe is
-offered with a ``problem`` for the caller to reject. Moving a file is the last step: after a crash
-before it, the same drop gives the same run id, and the store already knows the run.
+A file is offered when it looked the same in two scans (same size, modification time and inode) and
+nobody has it open for writing: a slow copy may pause for longer than we do. Whatever lies there was
+put there by somebody else, so nothing is opened that could block or lead elsewhere (FIFO, device,
+symbolic link), nothing large is read, and what cannot be a recipe is offered with a ``problem`` for
+the caller to reject. Moving a file is the last step: after a crash before it, the same drop gives
+the same run id, and the store already knows the run.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import asyncio
 import base64
 import contextlib
 import errno
+import fcntl
 import hashlib
 import itertools
 import os
+import signal
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -270,11 +273,28 @@ def _read(path: Path, seen: os.stat_result) -> tuple[bytes, os.stat_result] | No
         before = os.fstat(descriptor)
         if _signature(before) != _signature(seen) or _problem(before) is not None:
             return None
+        if _is_being_written(descriptor):
+            return None
         data = file.read(SIZE_LIMIT + 1)
         after = os.fstat(descriptor)
     if _signature(after) != _signature(before) or len(data) != after.st_size:
         return None
     return data, after
+
+
+def _is_being_written(descriptor: int) -> bool:
+    """Tell whether somebody has the file open for writing, as far as the kernel tells us.
+
+    It grants a read lease on a file that nobody writes, to the file's owner and to root. Should
+    somebody begin to write while we hold it, it sends a signal: one that does nothing by itself.
+    """
+    fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError as error:
+        return error.errno == errno.EAGAIN  # others: not our file, or no such thing on this disk
+    fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False
 
 
 def _owner(path: Path, status: os.stat_result) -> int:
