@@ -64,6 +64,23 @@ def test_a_key_that_cannot_work_is_said_with_its_fix(
     assert (said in text, str(tmp_path / name) in text, wrong_advice) == (True, True, False), text
 
 
+@pytest.mark.parametrize(
+    ("valid_before", "said"), [("+1h", ""), ("20200101", "Certificate expired"), (None, "")]
+)
+def test_an_expired_certificate_is_named_when_a_key_was_refused(
+    settings: Write, tmp_path: Path, valid_before: str | None, said: str
+) -> None:
+    """Only a certificate that has run out is blamed, with the way out."""
+    chosen = settings(PRIVATE)
+    if valid_before:
+        certificate = PAIR.generate_user_certificate(
+            PAIR.convert_to_public(), "me", valid_before=valid_before
+        )
+        certificate.write_certificate(str(tmp_path / "id-cert.pub"))
+    trouble = keys.certificate_trouble(chosen)
+    assert (said in trouble, "get a new one" in trouble) == (True, bool(said))
+
+
 @pytest.mark.parametrize(("mode", "refused"), [(0o440, False), (0o444, True)])
 def test_what_systemd_hands_over_may_be_readable_for_its_group(
     settings: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, refused: bool

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import asyncssh
+from asyncssh.public_key import CERT_TYPE_USER, SSHOpenSSHCertificate
 
 from benchd.config import SSHSettings
 from benchd.edge import login
@@ -33,6 +34,20 @@ def check(settings: SSHSettings) -> str:
             "`ssh-keygen -t ed25519`"
         ) from error
     return f"{file} ({key.get_algorithm()})"
+
+
+def certificate_trouble(settings: SSHSettings) -> str:
+    """Return why the certificate beside the key is refused, if there is one and it says so."""
+    file = Path(f"{login.identity(settings)}-cert.pub")
+    if not login.names_key(settings) or not file.is_file():
+        return ""
+    try:
+        certificate = asyncssh.import_certificate(file.read_bytes())
+        if isinstance(certificate, SSHOpenSSHCertificate):
+            certificate.validate(CERT_TYPE_USER, login.user(settings))
+    except (asyncssh.KeyImportError, OSError, ValueError) as error:
+        return f"; its certificate {file} is no good ({error}): get a new one from your site"
+    return ""
 
 
 def knows(settings: SSHSettings) -> bool:

@@ -72,7 +72,8 @@ class Dialer:
         try:
             return await self._dial(lost)
         except asyncssh.PermissionDenied as error:
-            raise NoLogin("auth", login.denied(self._settings)) from error
+            why = login.denied(self._settings) + keys.certificate_trouble(self._settings)
+            raise NoLogin("auth", why) from error
         except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed) as error:
             known = keys.knows(self._settings)
             raise NoLogin("hostkey", login.distrusted(self._settings, known=known)) from error
