@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 DOCS = Path(__file__).resolve().parent
-sys.path.insert(0, str(DOCS.parent / "daemon"))
+sys.path[:0] = [str(DOCS.parent / "daemon"), str(DOCS)]
+
+import slurm_words  # noqa: E402 - the path is set above
 
 from benchd import config  # noqa: E402 - the path is set above
 from benchd.catalog import CATALOG  # noqa: E402 - as above
@@ -346,6 +348,13 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "benchd-commands": benchd_commands,
     "benchctl-commands": benchctl_commands,
     "load-workloads": load_workloads,
+    "slurm-versions": lambda: table(*slurm_words.versions()),
+    "slurm-states": lambda: table(*slurm_words.states()),
+    "slurm-classes": lambda: table(*slurm_words.classes()),
+    "slurm-reasons": lambda: table(*slurm_words.reasons()),
+    "slurm-texts": lambda: table(*slurm_words.texts()),
+    "slurm-complaints": lambda: table(*slurm_words.complaints()),
+    "slurm-errors": lambda: table(*slurm_words.errors()),
 }
 
 

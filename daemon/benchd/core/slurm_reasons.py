@@ -110,7 +110,7 @@ _REASONS: Final[Mapping[str, tuple[ReasonClass, str, str]]] = {
         f"{_LESS_TIME} (`sinfo -o '%P %l'`){_OTHER}",
     ),
     "PartitionNodeLimit": (
-        _NEVER, "it asks for{nodes} nodes, which the partition{partition} does not give to one job",
+        _NEVER, "the partition{partition} gives no job that number of nodes{nodes}",
         f"ask for fewer or more `nodes` (`scontrol show partition`){_OTHER}",
     ),
     "PartitionConfig": (
