@@ -27,6 +27,7 @@ class Faults:
     stalls: float = 0.0  # per hour: it hangs for 5 s to 10 min
     stall_drops: float = 0.3  # of requests that came while it hung: they are never served
     downs: float = 0.0  # per hour: it is not running for 1 to 10 min
+    amnesia: float = 0.0  # per queued job: slurmctld falls before it has saved what it knows
     sbatch_stalls: float = 0.0  # per sbatch: it hangs just then, for 2 s to 10 min
     sbatch_killed: float = 0.0  # per sbatch: killed between the queue and its answer
     sbatch_garbage: float = 0.0  # per sbatch: a site's wrapper says something that is no id
@@ -43,6 +44,7 @@ class Faults:
     requeue: float = 0.0  # an administrator requeues it while it runs
     preempt: float = 0.0  # it is preempted: requeued where it may be, else ended
     node_failure: float = 0.0  # its node is lost under it
+    zombies: float = 0.0  # per lost node: its processes go on for up to 10 min
     payload_fails: float = 0.0  # its program ends with a status that is not 0
     blind_node: float = 0.0  # its node does not see the job's directory
     launch_fails: float = 0.0  # its script cannot be started: Slurm says signal 53
@@ -85,6 +87,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "outages": (0.5, 4.0),
     "stalls": (0.5, 4.0),
     "downs": (0.5, 3.0),
+    "amnesia": (0.02, 0.3),
     "sbatch_stalls": (0.1, 0.8),
     "sbatch_killed": (0.1, 0.6),
     "sbatch_garbage": (0.05, 0.4),
@@ -97,6 +100,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "requeue": (0.1, 0.6),
     "preempt": (0.1, 0.6),
     "node_failure": (0.05, 0.4),
+    "zombies": (0.2, 1.0),
     "payload_fails": (0.05, 0.4),
     "blind_node": (0.02, 0.2),
     "launch_fails": (0.02, 0.2),

@@ -50,6 +50,7 @@ class Session:
     started_at: float = 0.0
     process: Process | None = None
     future: asyncio.Future[Completed] | None = None
+    is_lost: bool = False  # it never arrives
     is_attended: bool = True  # somebody waits for its answer
 
     def __getstate__(self) -> dict[str, Any]:
@@ -125,7 +126,7 @@ class LoginNode:
         rng, process = self._rng, session.process
         if process is None:  # it is still on its way
             session.stdin = session.stdin[: rng.choice((0, len(session.stdin) // 2, None))]
-            if rng.random() < 0.5:
+            if session.is_lost or rng.random() < 0.5:
                 del self._sessions[session.number]
             return
         self._unplug(session)
@@ -180,7 +181,10 @@ class LoginNode:
     def _arrive(self, number: int) -> None:
         session = self._sessions.get(number)
         site, rng, faults = self._site, self._rng, self._site.faults
-        if session is None or self.is_down:
+        if session is None:
+            return
+        if self.is_down:
+            session.is_lost = True  # who waits for it hears that when the link is found dead
             return
         delay = 0.001
         if faults.slow_shell and rng.random() < faults.slow_shell:

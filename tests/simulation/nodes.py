@@ -114,7 +114,8 @@ class Nodes:
     def _tell(self, key: Key, raw: int) -> None:
         era, job_id, restarts = key
         job = self._site.slurm.model.jobs.get(job_id)
-        if era == self.era and job is not None and job.restarts == restarts:
+        # A lost node's job is counted as requeued before the node has cleaned up.
+        if era == self.era and job is not None and job.restarts - restarts in (0, 1):
             self._site.slurm.ended(job_id, raw)
 
     # --- what scripts need of the world ---------------------------------------------------------
@@ -163,11 +164,18 @@ class Nodes:
             self._coming.discard(key)
             self._site.agenda.after(1.0, partial(self._tell, key, 15))
             return
-        wait = self._site.slurm.config.kill_wait if order.grace else 0.0
+        wait = self._site.slurm.config.kill_wait if order.grace else self._linger()
         self._site.agenda.after(wait, partial(self._kill, key, process))
         batch = process.runner
         if order.grace and isinstance(batch, Batch):
             batch.terminate(process)
+
+    def _linger(self) -> float:
+        """Draw for how long a lost node's processes go on: it may only be cut off."""
+        if self.rng.random() >= self._site.faults.zombies:
+            return 0.0
+        self._site.struck["zombies"] += 1
+        return self.rng.uniform(5.0, 600.0)
 
     def _kill(self, key: Key, process: Process) -> None:
         if self._running.get(key) is process:

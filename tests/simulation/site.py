@@ -216,18 +216,18 @@ class Site:
     def _trouble(self, name: str) -> None:
         if not getattr(self.faults, name):
             return  # it is calm now
-        rng, now = self.rng, self.agenda.now
+        rng = self.rng
         if name == "outages":
             self.login.go_down(rng.uniform(60.0, 1200.0), reboot=rng.random() < 0.5)
         elif name == "stalls":
             self.slurm.stall(rng.choice((rng.uniform(5.0, 30.0), rng.uniform(30.0, 600.0))))
         elif name == "downs":
-            self.slurm.down_until = max(self.slurm.down_until, now + rng.uniform(60.0, 600.0))
+            self.slurm.go_down(rng.uniform(60.0, 600.0))
         elif name == "cold_starts":
             self.nodes.abort()
             self.slurm.cold_start()
         elif name == "sacct_downs":
-            self.slurm.sacct_down_until = now + rng.uniform(3600.0, 6 * 3600.0)
+            self.slurm.sacct_down_until = self.agenda.now + rng.uniform(3600.0, 6 * 3600.0)
         else:
             self.disk.full = rng.choice(("blocks", "names"))
             self.agenda.after(rng.uniform(60.0, 600.0), self._free_disk)

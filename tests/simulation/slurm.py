@@ -34,7 +34,9 @@ CLIENT, RPC = 0.02, 0.01
 CONNECT_FAILURE = 9.0
 # Seconds after which sacct says the same of slurmdbd's.
 NO_DATABASE_AFTER = 1.0
-# sacct's column of the job id, and between columns.
+# Seconds after which slurmctld has saved what it knows.
+SAVED_AFTER = 5.0
+# Between the columns of sacct.
 _SEPARATOR = "\x1f"
 # What a site's filter says to a job that it does not like now.
 REFUSAL = (
@@ -74,6 +76,11 @@ class Ledger(Accounting):
                 versions.append((now, replace(row, state="CANCELLED", end=now)))
         self._eras.append(self._versions)
         self._versions = {}
+
+    def forget(self, job_id: int) -> None:
+        """Never have heard of a job."""
+        for key in [key for key in self._versions if key[0] == job_id]:
+            del self._versions[key]
 
     def rows(self, now: float, *, lag: float = 0.0, duplicates: bool = False) -> list[Row]:
         """Return what the database says now, of all eras."""
@@ -259,6 +266,9 @@ class Slurm:
         self._site.note_queued(job)
         # It waits as in a real queue; what it says meanwhile is BeginTime.
         job.eligible = self.now() + self._site.draw_wait()
+        chance = self._site.faults.amnesia
+        if chance and self._rng.random() < chance:
+            self._site.agenda.after(self._rng.uniform(0.0, SAVED_AFTER), self._fall)
 
     # --- time -----------------------------------------------------------------------------------
 
@@ -316,6 +326,24 @@ class Slurm:
     def stall(self, seconds: float) -> None:
         """Have slurmctld hang."""
         self.stalled_until = max(self.stalled_until, self._site.agenda.now + seconds)
+
+    def go_down(self, seconds: float) -> None:
+        """Be down for so long."""
+        self.down_until = max(self.down_until, self._site.agenda.now + seconds)
+
+    def _fall(self) -> None:
+        """Be down for a while; what was not saved before is forgotten, id and all."""
+        if self._site.agenda.now < max(self.down_until, self.stalled_until):
+            return
+        model = self.model
+        self.go_down(self._rng.uniform(5.0, 300.0))
+        for job in list(model.jobs.values()):
+            if job.base == "PENDING" and self.now() - job.submit < SAVED_AFTER and not job.restarts:
+                self._site.struck["amnesia"] += 1
+                del model.jobs[job.id]
+                model.next_id = min(model.next_id, job.id)
+                if isinstance(model.accounting, Ledger):
+                    model.accounting.forget(job.id)
 
     def cold_start(self) -> None:
         """Start slurmctld without its memory: jobs are lost, and their numbers given again."""
