@@ -10,6 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
 
 from benchd.core.model import TERMINAL, JobState, Verdict
+from benchd.core.slurm_reasons import ReasonClass
 from benchd.metrics import CONTENT_TYPE, Metrics, replace_all
 
 # contract.md 8, fixed: dashboards and alerts rest on these names.
@@ -53,6 +54,7 @@ VALUES = {
     "kind": [f"kind{i}" for i in range(6)],
     "valid": ["true", "false"],
     "op": [f"op{i}" for i in range(14)],
+    "reason_class": list(ReasonClass),
     "trigger": [f"trigger{i}" for i in range(13)],
 }
 
