@@ -55,11 +55,12 @@ async def test_five_megabytes_come_whole(link: Link) -> None:
     assert (b"\xff" * 5_000_000, False) == (done.stdout, done.truncated)
 
 
+@pytest.mark.parametrize("noise", ["", "head -c 20000000 /dev/zero | tee /dev/stderr"])
 async def test_banners_of_start_up_files_are_no_output(
-    cluster: EmbeddedCluster, link: Link
+    cluster: EmbeddedCluster, link: Link, noise: str
 ) -> None:
-    """What start-up files print before the command is not taken for its output."""
-    (cluster.home / ".bashrc").write_text("echo Welcome; echo 0:0; echo Beware >&2\n")
+    """What start-up files print before the command is not its output, however much it is."""
+    (cluster.home / ".bashrc").write_text(f"{noise}\necho Welcome; echo 0:0; echo Beware >&2\n")
     done = await link.run("echo mine", op="x", timeout=10)
     assert (b"mine\n", b"") == (done.stdout, done.stderr)
 

@@ -26,7 +26,7 @@ STILL_S = 3.0
 def killed(stage: Stage) -> None:
     """SIGKILL at random times, also while it starts, until the run is over."""
     stage.start()
-    for _ in range(6 if stage.quick else 20):
+    for _ in range(4 if stage.quick else 20):
         stage.pause(0.1, 2.5)
         stage.daemon.kill()
         stage.fault()
@@ -204,28 +204,28 @@ def rubbish(stage: Stage) -> None:
 
 def bad_manners(stage: Stage) -> None:
     """Few sessions, no forwarding, banners, rubbish and delay, all at once."""
-    stage.door.set_profile(_BANNER + "printf '\\377\\376\\n'; sleep 0.3\n")
+    stage.door.set_profile(_BANNER + "printf '\\377\\376\\n'; sleep 0.2\n")
     stage.fault()
     stage.start()
     stage.until_over()
 
 
 def flood(stage: Stage) -> None:
-    """A start-up file prints 50 MB before every command, for a while."""
+    """A start-up file prints 50 MB before every command, until the first job is in Slurm."""
     mark = stage.door.home / "flood"
+    mark.touch()
     stage.door.set_profile(f'[ -e "{mark}" ] && head -c 52428800 /dev/zero | tr "\\0" x\n')
+    stage.fault()
     stage.start()
     stage.until_sent()
-    mark.touch()
-    stage.fault()
-    stage.until(lambda: stage.cluster()["detail"], "status says what is wrong")
     mark.unlink()
     stage.until_over()
     process = stage.daemon.process
     assert process is not None
     told = Path(f"/proc/{process.pid}/status").read_text()
     peak = next(int(line.split()[1]) for line in told.splitlines() if line.startswith("VmHWM"))
-    stage.expect(peak < 400_000, f"took {peak} kB of memory for 50 MB of noise")
+    # it is 90,000 without any noise
+    stage.expect(peak < 200_000, f"took {peak} kB of memory for 50 MB of noise")
 
 
 # --- keys ----------------------------------------------------------------------------------------

@@ -143,7 +143,7 @@ class Stage:
         s = self.setting
         text = _RECIPE.format(
             payload=self.payload,
-            repeat=s.repeat,
+            repeat=min(s.repeat, 2) if self.quick and not s.concurrent else s.repeat,
             seconds=s.seconds,
             concurrent=str(s.concurrent).lower(),
             restart=s.restart,

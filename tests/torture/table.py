@@ -93,7 +93,7 @@ FAR = (
         setting=Setting(slurm_conf={"MessageTimeout": "3"}),
         quick=True,
     ),
-    Scenario(story=faults.controller_restarted, quick=True),
+    Scenario(story=faults.controller_restarted),
     Scenario(story=faults.no_accounting, quick=True),
     Scenario(story=faults.purged),
     Scenario(story=faults.controller_killed, setting=_FORGETS),

@@ -37,6 +37,11 @@ class Frame:
         words = ("exec", "bash", "--norc", "-c", _FRAME, self.nonce, f"{self.seconds:g}")
         return shlex.join((*words, self.command))
 
+    @property
+    def start(self) -> bytes:
+        """The line before the command's own first word, on both streams."""
+        return f"{self.nonce}<\n".encode()
+
     def status(self, stdout: Capped) -> int | None:
         """Return the command's exit status, or None when the end was never said."""
         _before, mark, after = stdout.tail.rpartition(f"\n{self.nonce}:".encode())
@@ -51,7 +56,7 @@ class Frame:
 
     def err(self, stderr: Capped) -> bytes:
         """Return a stream without what stood before the command began."""
-        before, mark, after = stderr.head.partition(f"{self.nonce}<\n".encode())
+        before, mark, after = stderr.head.partition(self.start)
         return after if mark else before
 
     def completed(

@@ -153,19 +153,34 @@ class Shell(Protocol):
 
 
 class Capped:
-    """Collects a stream up to a limit and keeps its last bytes, where the status is."""
+    """Collects a stream up to a limit and keeps its last bytes, where the status is.
+
+    What comes before ``start`` does not count: a start-up file may print without end. Of a stream
+    that has no ``start`` in it, only the last bytes are there.
+    """
 
     # Bytes at the end that are kept whatever the limit: one status line is about 50.
     TAIL = 256
+    # Bytes kept of what comes before the start: they say what is wrong when it never comes.
+    BEFORE = 4096
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, start: bytes = b"") -> None:
         self._limit = limit
+        self._start = start  # until it was seen
+        self._before = b""
         self._head = bytearray()
         self._tail = b""
         self.truncated = False
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
+        if self._start:
+            data = self._before + data
+            at = data.find(self._start)
+            if at < 0:
+                self._before = data[-self.BEFORE :]
+                return
+            data, self._start, self._before = data[at:], b"", b""
         room = self._limit - len(self._head)
         self._head += data[:room] if room > 0 else b""
         if len(data) > room:
@@ -174,8 +189,8 @@ class Capped:
 
     @property
     def head(self) -> bytes:
-        """The first ``limit`` bytes."""
-        return bytes(self._head)
+        """The first ``limit`` bytes from the start on."""
+        return self._before if self._start else bytes(self._head)
 
     @property
     def tail(self) -> bytes:

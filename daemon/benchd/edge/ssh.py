@@ -31,7 +31,7 @@ _GRACE = 10.0
 _OPEN_TIMEOUT = 20.0
 # Bytes read at once.
 _CHUNK = 65536
-# Bytes of framing and banners that may come on top of a command's own output.
+# Bytes of framing that may come on top of a command's own output: two lines, and room to spare.
 _OVERHEAD = 65536
 
 
@@ -210,7 +210,7 @@ class Connection:
         limit: int,
         started: float,
     ) -> Completed:
-        out, err = Capped(limit + _OVERHEAD), Capped(limit)
+        out, err = Capped(limit + _OVERHEAD, frame.start), Capped(limit, frame.start)
         broke = ""
         try:
             async with asyncio.timeout(frame.seconds + KILL_AFTER + _GRACE):
