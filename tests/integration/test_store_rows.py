@@ -182,24 +182,6 @@ async def test_a_terminal_state_is_never_left(store: Store) -> None:
 
 
 @pytest.mark.asyncio
-async def test_two_live_jobs_never_share_an_id(store: Store) -> None:
-    """A Slurm id belongs to one live job of a cluster; after its end it may come again."""
-    one, two = builders.job(name="one"), builders.job(name="two")
-    await stored.added(store, one, two)
-    one = await stored.submitted(store, one, "9")
-    with pytest.raises(StoreError, match="UNIQUE"):
-        await stored.submitted(store, two, "9")
-    over = replace(one, state=JobState.FAILED)
-    await store.apply(one, over, stored.event(Trigger.SEEN_FAILED), NOW)
-    found = await store.job(two.token)
-    assert found is not None
-
-    again = await stored.submitted(store, found, "9")
-
-    assert again.slurm_id == "9"
-
-
-@pytest.mark.asyncio
 @pytest.mark.parametrize(
     "statement",
     [

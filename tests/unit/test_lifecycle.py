@@ -288,3 +288,15 @@ def test_absence_is_timed_from_its_first_confirmation() -> None:
     second = advance(first, on(Trigger.NOT_SEEN), NOW + 60, RULES)
     back = advance(second, on(Trigger.SEEN_RUNNING), NOW + 61, RULES)
     assert (NOW, NOW, None) == (first.missing_since, second.missing_since, back.missing_since)
+
+
+def test_a_reason_is_as_old_as_its_first_sight() -> None:
+    """The same reason keeps its time, another one begins anew, a requeue as well."""
+    seen = on(Trigger.SEEN_PENDING, reason="BadConstraints")
+    other = on(Trigger.SEEN_PENDING, reason="Priority")
+    first = advance(live(client(), JobState.SUBMITTED), seen, NOW, RULES)
+    again = advance(first, seen, NOW + 60, RULES)
+    changed = advance(again, other, NOW + 90, RULES)
+    requeued = advance(live(client(), reason="Priority", reason_since=T0), other, NOW + 95, RULES)
+    times = [job.reason_since for job in (first, again, changed, requeued)]
+    assert [NOW, NOW, NOW + 90, NOW + 95] == times

@@ -505,8 +505,10 @@ def test_a_job_that_can_never_start_is_given_up_after_a_while() -> None:
         reason="InvalidQOS",
     )
     early = replace(queued, submitted_at=NOW - 60)
-    late = replace(queued, submitted_at=NOW - 300)
+    just = replace(queued, submitted_at=NOW - 86400, reason_since=NOW - 60)
+    late = replace(queued, submitted_at=NOW - 86400, reason_since=NOW - 300)
     assert [] == of(Cancel, decide(world(early), NOW))
+    assert [] == of(Cancel, decide(world(just), NOW))
     assert [Cancel(late.token, CancelWhy.HOPELESS)] == of(Cancel, decide(world(late), NOW))
 
 

@@ -258,10 +258,12 @@ def _expired(job: Job, event: Event, now: float) -> Job:
 
 
 def _pending(job: Job, event: Event, now: float) -> Job:
+    same = job.state is PENDING and job.reason == event.reason
     seen = replace(
         job,
         slurm_state=event.word,
         reason=event.reason,
+        reason_since=job.reason_since if same else now,
         substate=event.substate,
         missing_since=None,
     )

@@ -138,6 +138,7 @@ class Job:
     slurm_state: str | None = None  # Slurm's last word, verbatim
     substate: SubState = SubState.NONE
     reason: str | None = None
+    reason_since: float | None = None  # when it was first seen, without another one in between
     exit_code: int | None = None
     signal: int | None = None
     nodes: str | None = None

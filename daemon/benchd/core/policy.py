@@ -81,7 +81,7 @@ def over_in_the_queue(job: Job, limit: float | None, index: Index) -> End | None
         reason = f" ({job.reason})" if job.reason else ""
         waited = f"it has waited in Slurm's queue for {span(index.now - since)}{reason}"
         return End(CancelWhy.LIMIT, _over(waited, "pending", limit))
-    if is_hopeless(job) and has_passed(job, since + HOPELESS_AFTER, index):
+    if is_hopeless(job) and has_passed(job, (job.reason_since or since) + HOPELESS_AFTER, index):
         advice = reason_class(job.reason or "", job.spec.resources).advice
         says = f"Slurm says it can never start: {job.reason}: {advice}"
         return End(CancelWhy.HOPELESS, says)

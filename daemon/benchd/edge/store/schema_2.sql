@@ -24,3 +24,6 @@ CREATE INDEX jobs_counted ON jobs (cluster, role, state);
 
 -- A controller that lost its state gives ids again, also those of jobs that we still look for.
 DROP INDEX jobs_live_slurm_id;
+
+-- Since when Slurm has given the reason for which a job waits.
+ALTER TABLE jobs ADD COLUMN reason_since REAL;
