@@ -22,6 +22,7 @@ import yaml
 sys.path[:0] = [str(Path(__file__).resolve().parents[i]) for i in (1, 0)]
 
 # ruff: noqa: E402 - the tests' support is importable only from here on
+import bombs
 import books
 from figures import Figure, median_of
 
@@ -179,7 +180,7 @@ def main() -> int:
         figures += [ready_to_submitted(daemon), demo()]
     finally:
         daemon.close()
-    figures += books.figures()
+    figures += [*books.figures(), *bombs.figures()]
     print(*figures, sep="\n")
     report = {f.what: {"value": f.value, "unit": f.unit, "limit": f.limit} for f in figures}
     Path("build").mkdir(exist_ok=True)

@@ -335,11 +335,13 @@ class _Rules:
                 self.note(place, what, at_key=True)
                 continue
             part = [part for _, part in paths.parts(recipe)][index]
+            seen: set[tuple[type, Scalar]] = set()  # 1, 1.0 and True are equal in Python
             for number, value in enumerate(values):
-                if any(_same(value, other) for other in values[:number]):
+                if (type(value), value) in seen:
                     what = f"{show(value)} stands here twice; use repeat: to measure again"
                     self.note((*place, number), what)
                     continue
+                seen.add((type(value), value))
                 for what in self.swept_value(part, inner, value):
                     self.note((*place, number), what)
         return len(self.found) == before
@@ -365,7 +367,3 @@ class _Rules:
             what = f"points x repeats x clients = {points} x {recipe.repeat} x {clients} = {jobs}"
             what += f" jobs; at most {MAX_JOBS}"
             self.note(("sweep",) if recipe.sweep else ("repeat",), what, at_key=True)
-
-
-def _same(left: Scalar, right: Scalar) -> bool:
-    return left == right and type(left) is type(right)
