@@ -23,18 +23,18 @@ class Level:
     ) -> None:
         self._wall = wall
         self._measure = measure
-        self._now = 0.0
-        self._measured: float | None = None
+        self._from = 0.0  # the last time that was the wall's,
+        self._measured: float | None = None  # and what was measured then
 
     def __call__(self) -> float:
         """Return the time."""
         if self._measure is None:
             self._measure = asyncio.get_running_loop().time
         wall, measured = self._wall(), self._measure()
-        if self._measured is None:
-            self._now = wall
-        else:
-            passed = max(0.0, measured - self._measured)
-            self._now = max(wall, self._now + passed * _CRAWL)
-        self._measured = measured
-        return self._now
+        if self._measured is not None:
+            # In one sum: of many small ones, each too small for this number of digits, none counts.
+            crawled = self._from + max(0.0, measured - self._measured) * _CRAWL
+            if crawled > wall:
+                return crawled
+        self._from, self._measured = wall, measured
+        return wall
