@@ -223,6 +223,73 @@ def test_any_field_may_hold_anything(cells: list[str]) -> None:
         parse(text.encode("utf-8", "surrogatepass"))
 
 
+# Text of one column: a site, a user or a damaged file may put anything there but what ends it.
+CELL = st.text(
+    st.characters(blacklist_categories=("Cs",), blacklist_characters=f"{SEPARATOR}\n"), max_size=12
+)
+NAME = CELL.map(str.strip).filter(bool)
+
+
+@given(NAME, NAME, CELL)
+def test_what_stands_in_a_column_stays_in_it(name: str, nodes: str, reason: str) -> None:
+    """Bars, blanks, quotes and control bytes in names shift no column."""
+    cells = ["22", name, "RUNNING", "3", "1", "2", "9", nodes, reason, "0"]
+    text = SEPARATOR.join(cells) + SEPARATOR + "\n"
+    row = only(parse_squeue(text.encode()))
+    said = "" if nodes in {"N/A", "None", "NONE", "Unknown", "(null)", "None assigned"} else nodes
+    assert ("22", name, "RUNNING", 3, said) == (
+        row.slurm_id,
+        row.token,
+        row.word,
+        row.generation,
+        row.nodes,
+    )
+
+
+@given(st.integers(0, 9), NAME, NAME)
+def test_a_separator_in_a_column_costs_the_row(column: int, before: str, after: str) -> None:
+    """A row with one column too many is handed back whole: nobody guesses which one was split."""
+    cells = ["22", TOKEN, "RUNNING", "0", "1", "2", "9", "n1", "None", "0"]
+    cells[column] = f"{before}{SEPARATOR}{after}"
+    rows = parse_squeue((SEPARATOR.join(cells) + SEPARATOR + "\n").encode())
+    assert ([], 1) == (list(rows), len(rows.malformed))
+
+
+@pytest.mark.parametrize(
+    ("row", "exit_code", "signal"),
+    [
+        (f"1|{TOKEN}|FAILED|0|1795285500|1795285501|1795285502|n1|NonZeroExitCode|3:0", 3, None),
+        (f"2|{TOKEN}|CANCELLED|0|1795285559|1795285559|1795285559|n1|None|0:54", 0, 54),
+        (f"4|{TOKEN}|COMPLETED|0|1795285559|1795285560|1795285565|n2|None|0:0", 0, None),
+    ],
+)
+def test_a_row_of_newer_versions_is_read(row: str, exit_code: int, signal: int | None) -> None:
+    """From 23.02 on squeue prints exit codes as sacct does (recorded from 24.11)."""
+    seen = only(parse_squeue(squeue(row)))
+    assert (exit_code, signal) == (seen.exit_code, seen.signal)
+
+
+@pytest.mark.parametrize(
+    "job_id", ["123", "123_4", "123_[4-9%2]", "123_[1,3,5-7]", "123+0", "123_4+1"]
+)
+def test_every_form_of_an_id_is_one(job_id: str) -> None:
+    """Arrays, their waiting rest and parts of heterogeneous jobs keep their ids as Slurm says."""
+    assert job_id == only(parse_squeue(squeue(GOOD.replace("22|", f"{job_id}|", 1)))).slurm_id
+
+
+@pytest.mark.parametrize("job_id", ["123_", "123_[4", "_4", "123+", "123-4", "12 3", "123_x"])
+def test_what_is_no_id_is_no_row(job_id: str) -> None:
+    """A cut or invented id is handed back."""
+    assert 1 == len(parse_squeue(squeue(GOOD.replace("22|", f"{job_id}|", 1))).malformed)
+
+
+def test_a_stranger_with_our_id_is_not_ours() -> None:
+    """Ids come again after a controller lost its state: the name says whose row it is."""
+    stranger = GOOD.replace(TOKEN, "somebody-elses-job")
+    names = [row.token for row in parse_squeue(squeue(stranger, GOOD))]
+    assert ["somebody-elses-job", TOKEN] == names
+
+
 # --- the questions ------------------------------------------------------------------------------
 
 
