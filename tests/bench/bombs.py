@@ -28,13 +28,13 @@ REPO = Path(__file__).resolve().parents[2]
 
 
 def reading(data: bytes) -> float:
-    """Return the seconds that the reader takes for a text."""
+    """Return the seconds of work that the reader takes for a text."""
     best = float("inf")
     for _ in range(ROUNDS):
-        start = time.perf_counter()
+        start = time.process_time()
         with contextlib.suppress(RecipeError):
             read(data, "bomb.yaml", RecipeError)
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.process_time() - start)
     return best
 
 
@@ -42,10 +42,10 @@ def judging(data: bytes) -> float:
     """Return the seconds until the whole answer is there: read, checked, every mistake said."""
     best = float("inf")
     for _ in range(ROUNDS):
-        start = time.perf_counter()
+        start = time.process_time()
         with contextlib.suppress(RecipeError):
             parse(data, "bomb.yaml", CATALOG)
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.process_time() - start)
     return best
 
 
@@ -53,9 +53,9 @@ def plainly(data: bytes) -> float:
     """Return the seconds that PyYAML's own safe loader takes for a usual recipe."""
     best = float("inf")
     for _ in range(ROUNDS):
-        start = time.perf_counter()
+        start = time.process_time()
         yaml.load(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.process_time() - start)
     return best
 
 
