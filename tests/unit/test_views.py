@@ -189,3 +189,13 @@ def test_the_newest_of_several_attempts_is_meant() -> None:
 def test_a_log_is_never_cut_inside_a_character(data: bytes, whole: bytes) -> None:
     """A piece ends before a character that is not complete; broken bytes stay as they are."""
     assert whole_characters(data) == whole
+
+
+def test_a_waiting_job_says_what_its_reason_means() -> None:
+    """Beside Slurm's word stand its class and what helps; nothing for one that waits no more."""
+    queued = client(state=JobState.PENDING, slurm_id="7", reason="PartitionDown")
+    said = job_detail(queued)
+    assert "infrastructure" == said["reason_class"]
+    assert "use another partition" in str(said["reason_advice"])
+    over = job_detail(client(state=JobState.FAILED, slurm_id="7", reason="PartitionDown"))
+    assert (None, None) == (over["reason_class"], over["reason_advice"])

@@ -41,7 +41,7 @@ def test_a_pending_job_says_what_it_waits_for() -> None:
     """A queued job ends with Slurm's reason and with what benchd waits for."""
     job = client(state=JobState.PENDING, slurm_id="17", reason="Resources")
     assert explain(job, [], NOW, "waiting in Slurm's queue")[-2:] == [
-        "Slurm's reason for not starting it: Resources.",
+        "Slurm's reason for not starting it: Resources (class wait).",
         "Now: waiting in Slurm's queue.",
     ]
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from benchd.api.control import ClusterStatus
-from benchd.core.attention import Attention
+from benchd.core.attention import Attention, judged
 from benchd.core.model import (
     LIVE,
     CancelWhy,
@@ -84,6 +84,7 @@ def job_detail(job: Job) -> View:
     """Return everything about one job."""
     return {
         **job_view(job),
+        **_queued(job),
         "generation": job.generation,
         "tries": job.tries,
         "submit_failures": job.submit_failures,
@@ -91,6 +92,15 @@ def job_detail(job: Job) -> View:
         "parameters": dict(job.spec.parameters),
         "targets": [b.token for b in job.bindings] or [t.name for t in job.spec.targets],
         "script": job.script,
+    }
+
+
+def _queued(job: Job) -> View:
+    """Return what Slurm's reason means for a job that waits in its queue."""
+    says = judged(job) if job.state is JobState.PENDING and job.reason else None
+    return {
+        "reason_class": str(says.cls) if says else None,
+        "reason_advice": says.advice if says else None,
     }
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from benchd.api.views import job_id
+from benchd.core.attention import judged
 from benchd.core.model import CancelWhy, Job, JobState, Readiness, Transition
 from benchd.core.restart import is_retried
 from benchd.core.spec import Role
@@ -97,7 +98,8 @@ def explain(job: Job, transitions: Sequence[Transition], now: float, waiting: st
     if job.cancel_why is not None:
         lines.append(f"Its end is wanted: {_ASKED[job.cancel_why]}.")
     if job.state is JobState.PENDING and job.reason:
-        lines.append(f"Slurm's reason for not starting it: {job.reason}.")
+        says = judged(job)
+        lines.append(f"Slurm's reason for not starting it: {job.reason} (class {says.cls}).")
     lines.append(f"Now: {_sentence(waiting or 'the next answer of the cluster is awaited')}")
     return lines
 
