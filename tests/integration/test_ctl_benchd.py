@@ -35,6 +35,16 @@ def test_validate_says_every_mistake(tmp_path: Path, capsys: pytest.CaptureFixtu
     )
 
 
+def test_validate_warns_of_a_password(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A literal secret is no mistake; it is pointed at without being quoted."""
+    recipe = tmp_path / "web.yaml"
+    recipe.write_text("service: {name: redis, environment: {REDIS_PASSWORD: hunter2}}\n")
+    status = daemon.main(["validate", str(recipe)])
+    said = capsys.readouterr()
+    warned = f"{recipe}: warning: service.environment.REDIS_PASSWORD: a secret" in said.err
+    assert (status, warned, "hunter2" in said.out + said.err) == (0, True, False)
+
+
 def test_render_prints_scripts_that_bash_reads(capsys: pytest.CaptureFixture[str]) -> None:
     """All scripts of a recipe are one text that bash can parse, the first one from line 1."""
     assert daemon.main(["render", str(RECIPES / "redis.yaml")]) == 0

@@ -13,12 +13,15 @@ from typing import Any
 from benchd import config as configuration
 from benchd.catalog import CATALOG
 from benchd.config import ClusterSettings, RuntimeSettings
+from benchd.core import paths
 from benchd.core.expand import expand
 from benchd.core.model import Job
 from benchd.core.recipe import parse
+from benchd.core.secrets import literals
 from benchd.core.spec import Recipe, Role
 from benchd.edge import pack
 from benchd.errors import RecipeError, UserError
+from benchd.yamldoc import show_path
 
 OK, NO = 0, 1
 SIZE_LIMIT = 256 * 1024  # bytes: the largest recipe that is accepted
@@ -46,11 +49,17 @@ def validate_files(files: Sequence[str], *, as_json: bool = False) -> int:
 def _validated(file: str) -> dict[str, Any]:
     """Return what a recipe is, or what is wrong with it."""
     try:
-        jobs = _jobs(_parsed(file), "default", NEUTRAL)
+        recipe = _parsed(file)
+        jobs = _jobs(recipe, "default", NEUTRAL)
     except RecipeError as error:
         print(error, file=sys.stderr)
         mistakes = [{"file": file, **asdict(mistake)} for mistake in error.mistakes]
         return {"file": file, "valid": False, "mistakes": mistakes}
+    for path, part in paths.parts(recipe):
+        for name in literals(part):
+            where = show_path((*path, "environment", name))
+            advice = "a secret: it will be kept out of sight, but better name a source in secrets:"
+            print(f"{file}: warning: {where}: {advice}", file=sys.stderr)
     services = sum(job.role is Role.SERVICE for job in jobs)
     clients = len(jobs) - services
     return {"file": file, "valid": True, "services": services, "clients": clients, "mistakes": []}
