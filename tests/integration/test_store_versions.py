@@ -18,9 +18,8 @@ from benchd.edge.store.migrate import migrate, scripts
 from benchd.edge.store.rows import durable
 from benchd.errors import StoreError, StoreUnusable
 from support import builders, stored
-from support.daemon import REPO
+from support.stored import FIXTURES
 
-FIXTURES = REPO / "tests" / "data" / "store"
 RELEASED = tuple(range(1, max(scripts())))
 # What support/store_fixture.py left in each of them.
 STATES = {

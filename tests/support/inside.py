@@ -114,7 +114,14 @@ def settings_for(cluster: EmbeddedCluster, home: Path, **over: object) -> Settin
 @asynccontextmanager
 async def daemon_on(cluster: EmbeddedCluster, home: Path, **over: object) -> AsyncIterator[Inside]:
     """Run a daemon until the block ends; its own failure fails the test."""
-    async with Daemon(settings_for(cluster, home, **over)) as daemon, asyncio.TaskGroup() as group:
+    async with working(Daemon(settings_for(cluster, home, **over)), cluster) as inside:
+        yield inside
+
+
+@asynccontextmanager
+async def working(made: Daemon, cluster: EmbeddedCluster) -> AsyncIterator[Inside]:
+    """Run a daemon that was made otherwise, as ``daemon_on`` does."""
+    async with made as daemon, asyncio.TaskGroup() as group:
         running = group.create_task(daemon.run(), name="daemon")
         await until((daemon.state_dir / "inbox").is_dir)
         try:

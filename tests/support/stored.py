@@ -7,7 +7,10 @@ from dataclasses import replace
 from benchd.core.model import Event, Evidence, Job, JobState, Readiness, Trigger
 from benchd.edge.store import Store
 from support import builders
+from support.daemon import REPO
 
+# One database for each released version of the store.
+FIXTURES = REPO / "tests" / "data" / "store"
 NOW = builders.CREATED_AT + 10
 
 
