@@ -34,6 +34,10 @@ class Node(Protocol):
         """Note that a payload starts."""
         ...
 
+    def finished(self, batch: Batch, status: int | None) -> None:
+        """Note how a payload ends; None: not by itself."""
+        ...
+
     def lost(self, batch: Batch) -> None:
         """Note a job that is a twin."""
         ...
@@ -100,6 +104,9 @@ class Batch:
     def gone(self) -> None:
         """Leave nothing that answers."""
         self.world.listen(self, on=False)
+        if self.is_started:
+            self.world.finished(self, None)
+            self.is_started = False
 
     def terminate(self, process: Process) -> None:
         """Take SIGTERM."""
@@ -226,4 +233,6 @@ def _leave(batch: Batch, given: tuple[str, bytes]) -> None:
 def _finish(batch: Batch, _: None) -> float:
     batch.world.listen(batch, on=False)
     batch.status = batch.plan.status
+    batch.world.finished(batch, batch.status)
+    batch.is_started = False
     return 0.0

@@ -141,6 +141,10 @@ class Nodes:
         """Note that a payload starts."""
         self._site.note_started(batch.token, int(batch.id), batch.generation)
 
+    def finished(self, batch: Batch, status: int | None) -> None:
+        """Note how a payload ends."""
+        self._site.note_ended(batch.token, batch.generation, status)
+
     def lost(self, batch: Batch) -> None:
         """Note a job that is a twin."""
         self._site.note_twin(batch.token, int(batch.id))

@@ -59,6 +59,17 @@ class Started:
     at: float
 
 
+@dataclass(slots=True)
+class Payload:
+    """What became of a payload. ``status`` None: it did not come to its own end."""
+
+    token: str
+    generation: int
+    started_at: float
+    ended_at: float | None = None
+    status: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Twin:
     """A Slurm job that found the work taken by another."""
@@ -93,6 +104,7 @@ class Site:
         # --- true history ---
         self.accepted: list[Queued] = []
         self.starts: list[Started] = []
+        self.payloads: list[Payload] = []
         self.twins: list[Twin] = []
         self.rpcs: list[tuple[float, str, float]] = []  # when, which command, what it costs
         self.logins: list[float] = []
@@ -181,6 +193,14 @@ class Site:
     def note_started(self, token: str, slurm_id: int, generation: int) -> None:
         """Remember a payload that started."""
         self.starts.append(Started(token, slurm_id, generation, self.agenda.now))
+        self.payloads.append(Payload(token, generation, self.agenda.now))
+
+    def note_ended(self, token: str, generation: int, status: int | None) -> None:
+        """Remember how a payload ended."""
+        for payload in reversed(self.payloads):
+            if (payload.token, payload.generation) == (token, generation):
+                payload.ended_at, payload.status = self.agenda.now, status
+                return
 
     def note_twin(self, token: str, slurm_id: int) -> None:
         """Remember a job that found the claim taken."""

@@ -167,6 +167,7 @@ class Slurm:
         if name == "sbatch" and faults.sbatch_stalls and rng.random() < faults.sbatch_stalls:
             site.struck["sbatch_stalls"] += 1
             self.stall(rng.choice((rng.uniform(2.0, 15.0), rng.uniform(10.0, 600.0))))
+        self._count(asked)
         left = self.stalled_until - now
         if left <= 0:
             asked.answer = self._serve(asked)
@@ -226,17 +227,22 @@ class Slurm:
             sh.answer = Answer(1, b"", NO_DATABASE.encode())
             return sh.nap(NO_DATABASE_AFTER)
         else:
+            self._count(asked)
             found = self._serve(asked)
             sh.answer = Answer(found.status, _latest(found.out).encode(), found.err.encode())
         return sh.nap(RPC)
 
-    def _serve(self, asked: Asked, *, late: bool = False) -> sim_call.Answer:
-        """Do what was asked, now."""
-        site, name, argv = self._site, asked.name, asked.argv
+    def _count(self, asked: Asked) -> None:
+        """Note what a request costs, when it is sent: a daemon that hangs serves them at once."""
+        name, argv = asked.name, asked.argv
         count = sum(word.isdigit() for word in argv) if name == "scancel" else 0
         named = name == "scancel" and any(word.startswith("--name") for word in argv)
         cost = RPCS[name] * max(1, count) + (1 if named else 0)
-        site.rpcs.append((site.agenda.now, name, float(cost)))
+        self._site.rpcs.append((self._site.agenda.now, name, float(cost)))
+
+    def _serve(self, asked: Asked, *, late: bool = False) -> sim_call.Answer:
+        """Do what was asked, now."""
+        site, name, argv = self._site, asked.name, asked.argv
         if name != "sacct":
             self.model.tick(self.now())
         before = self.model.next_id

@@ -51,6 +51,9 @@ class Node:
         """Count."""
         self.starts += 1
 
+    def finished(self, batch: Batch, status: int | None) -> None:
+        """Do not care."""
+
     def lost(self, batch: Batch) -> None:
         """Count."""
         self.twins += 1
