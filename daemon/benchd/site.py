@@ -108,7 +108,7 @@ def _idle(site: Site, link: LinkReport, now: float) -> tuple[str, float | None]:
         return f"{what} in {ceil(poll_at - now)} s if jobs are live", poll_at
     if link.down_for is not None:
         return "next login attempt as soon as there is something to ask", None
-    return "", None
+    return ("asked again now", now) if site.pacing.failing_since is not None else ("", None)
 
 
 def moment(at: float, now: float) -> str:

@@ -289,7 +289,7 @@ def controller_stalled(stage: Stage) -> None:
     stage.door.open_gate()
     # until sbatch has given up
     stage.until(lambda: _recorded(stage) or len(stage.door.calls()) > calls, "sbatch gave up")
-    stage.until(lambda: stage.cluster()["detail"], "status says what is wrong")
+    stage.until_trouble()
     ctl("resume", "slurmctld")
     stage.until_over()
 

@@ -276,13 +276,16 @@ class Stage:
         return found
 
     def until_trouble(self) -> dict[str, Any]:
-        """Wait until status says that something is wrong, and return the cluster's line."""
+        """Wait until status says what is wrong, since when, and what happens next."""
 
         def troubled() -> dict[str, Any] | None:
             cluster = self.cluster()
-            return cluster if cluster["detail"] and cluster["link"] != "up" else None
+            return cluster if cluster["detail"] else None
 
         found: dict[str, Any] = self.until(troubled, "status says what is wrong")
+        since = found["unreachable_since"]
+        self.expect(since and time.time() - since < STEP_S, f"unreachable since {since}: {found}")
+        self.expect(found["next"], f"status does not say what happens next: {found}")
         return found
 
     def until_paused(self, words: str) -> None:
@@ -292,7 +295,7 @@ class Stage:
             f"the cluster is paused: {words}",
         )
         self.expect(words in found["detail"], f"not the reason to pause: {found['detail']}")
-        self.expect("resume" in found["detail"], f"no way back in: {found['detail']}")
+        self.expect("cluster resume" in found["next"], f"no way back in: {found['next']}")
         logins = found["logins"]
         self.pause(1.0, 2.0)
         again = self.cluster()

@@ -83,6 +83,7 @@ def trip(of: Site) -> None:
         (UP, {}, ""),
         (UP, {"next_poll_at": NOW + 22.5}, "next poll in 23 s if jobs are live"),
         (UP, {"quiet_until": NOW + 5}, "asked again in 5 s"),
+        (UP, {"failing_since": NOW - 5}, "asked again now"),
         (replace(UP, state="connecting"), {}, "logging in now"),
         (replace(UP, state="down"), {}, ""),
         (DOWN, {}, "next login attempt as soon as there is something to ask"),
