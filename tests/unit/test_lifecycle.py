@@ -256,6 +256,21 @@ def test_a_restart_that_no_poll_saw_is_noticed_by_slurms_count() -> None:
     assert (1, Readiness.STARTING, NOW) == (again.generation, again.readiness, again.started_at)
 
 
+@pytest.mark.parametrize(
+    ("trigger", "state"),
+    [
+        (Trigger.SEEN_PENDING, JobState.SUBMITTED),
+        (Trigger.SEEN_PENDING, JobState.PENDING),
+        (Trigger.SEEN_COMPLETED, JobState.PENDING),
+        (Trigger.SEEN_FAILED, JobState.RUNNING),
+    ],
+)
+def test_a_run_that_no_poll_saw_is_counted(trigger: Trigger, state: JobState) -> None:
+    """Whatever is seen of a job says which of its runs it is about."""
+    seen = advance(live(client(), state), on(trigger, generation=1), NOW, RULES)
+    assert 1 == seen.generation
+
+
 def test_seeing_a_running_service_again_changes_nothing() -> None:
     """A poll without news writes no transition."""
     started = advance(

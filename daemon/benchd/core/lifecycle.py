@@ -220,7 +220,9 @@ def advance(job: Job, event: Event, now: float, rules: Rules) -> Job:
     row = match(job, event, now, rules)
     changed = _RECORD[event.trigger](job, event, now)
     target = row.target or job.state
-    changed = replace(changed, state=target)
+    # Whole runs of a job that is requeued may pass between two looks.
+    generation = max(changed.generation, event.generation or 0)
+    changed = replace(changed, state=target, generation=generation)
     if target in (COMPLETED, FAILED, CANCELLED):
         changed = _ended(changed, row, event, now)
     return changed
@@ -276,7 +278,7 @@ def _pending(job: Job, event: Event, now: float) -> Job:
 
 
 def _running(job: Job, event: Event, now: float) -> Job:
-    generation = job.generation if event.generation is None else event.generation
+    generation = max(job.generation, event.generation or 0)
     seen = replace(
         job,
         slurm_state=event.word,
@@ -284,7 +286,7 @@ def _running(job: Job, event: Event, now: float) -> Job:
         substate=event.substate,
         missing_since=None,
         nodes=event.nodes or job.nodes,
-        generation=max(generation, job.generation),
+        generation=generation,
         started_at=job.started_at or event.started_at or now,
     )
     restarted = job.state is RUNNING and generation > job.generation
