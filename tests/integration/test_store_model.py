@@ -130,22 +130,50 @@ class StoreMachine(RuleBasedStateMachine):
             assert saved is job
 
     @precondition(lambda self: self._has(*LEGAL_SOURCES))
-    @rule(data=st.data())
-    def learn(self, data: st.DataObject) -> None:
-        """Take in an event that the table accepts in this state."""
-        job = self._drawn(data, *LEGAL_SOURCES)
-        event = self._event(job, data.draw(st.sampled_from(LEGAL[job.state]), label="trigger"))
+    @rule(data=st.data(), count=st.integers(1, 5))
+    def learn(self, data: st.DataObject, count: int) -> None:
+        """Take in a few events that the table accepts in the job's state."""
+        token = self._drawn(data, *LEGAL_SOURCES).token
+        for _ in range(count):
+            legal = LEGAL[self.model.jobs[token].state]
+            if legal:
+                self._learn(token, data.draw(st.sampled_from(legal), label="trigger"))
+
+    def _learn(self, token: str, trigger: Trigger) -> None:
+        job = self.model.jobs[token]
+        if trigger is Trigger.SUBMIT_ACCEPTED and job.attempted_at is None:
+            sent = self.loop.run(self.store.intend(job, (), self.now))
+            self.model.put(job, sent, "intended")
+            job = sent
+        event = self._event(trigger)
         try:
             new = advance(job, event, self.now, RULES)
         except IllegalMove:  # a guard said no
             return
-        if event.trigger is Trigger.SUBMIT_ACCEPTED and job.attempted_at is None:
-            return  # nothing is accepted that was not announced
         saved = self.loop.run(self.store.apply(job, new, event, self.now))
         assert saved == replace(new, rev=job.rev + (new != job))
-        self.model.put(job, saved, str(event.trigger))
+        self.model.put(job, saved, str(trigger))
 
-    def _event(self, job: Job, trigger: Trigger) -> Event:
+    @precondition(lambda self: self._has(JobState.CREATED, role="service"))
+    @rule(data=st.data())
+    def start(self, data: st.DataObject) -> None:
+        """Bring a service to where it is looked at."""
+        jobs = [j for j in self.model.jobs.values() if j.state is JobState.CREATED]
+        job = data.draw(st.sampled_from([j for j in jobs if j.role == "service"]))
+        self._learn(job.token, Trigger.SUBMIT_ACCEPTED)
+        self._learn(job.token, Trigger.SEEN_RUNNING)
+
+    @precondition(lambda self: self.model.runs)
+    @rule(data=st.data())
+    def end(self, data: st.DataObject) -> None:
+        """End what a run still has."""
+        run = data.draw(st.sampled_from(list(self.model.runs)))
+        for token in [t for t, job in self.model.jobs.items() if job.run_id == run]:
+            for trigger in (Trigger.CANCEL_REQUESTED, Trigger.PROVED_ABSENT, Trigger.SEEN_FAILED):
+                if trigger in LEGAL[self.model.jobs[token].state]:
+                    self._learn(token, trigger)
+
+    def _event(self, trigger: Trigger) -> Event:
         self.now += 1.0
         if trigger in (Trigger.SUBMIT_ACCEPTED, Trigger.SEEN_TWIN):
             self.ids += 1
@@ -310,8 +338,8 @@ LEGAL_SOURCES = tuple(state for state, triggers in LEGAL.items() if triggers)
 
 TestStore = StoreMachine.TestCase
 TestStore.settings = settings(
-    max_examples=12,
-    stateful_step_count=40,
+    max_examples=15,
+    stateful_step_count=50,
     deadline=None,  # the disk is not ours alone
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
