@@ -223,6 +223,7 @@ class Site:
             )
         }
         self.faults = replace(Faults(), **kept)
+        self.slurm.sacct_down_until = min(self.slurm.sacct_down_until, self.agenda.now)
 
     def _plan_troubles(self) -> None:
         for name in ("outages", "stalls", "downs", "cold_starts", "sacct_downs", "full_disk"):
