@@ -235,14 +235,14 @@ def _killed_after(path: Path, commits: int) -> dict[str, str]:
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("commits", [1, 40, 200])
+@pytest.mark.parametrize("commits", [1, 40, 500])
 async def test_a_kill_loses_nothing_that_was_acknowledged(path: Path, commits: int) -> None:
-    """After SIGKILL the file is sound, holds every acknowledged move, and each history adds up."""
+    """Of many writers killed at once, each finds all it was told of, and histories add up."""
     acked = _killed_after(path, commits)
 
     async with Store(path) as store:
         jobs = await store.jobs()
-        assert len(jobs) == 4
+        assert len(jobs) == 32
         for job in jobs:
             assert job.rev >= int(acked.get(job.token, "0"))
             assert await store.fold(job.token) == durable(job)

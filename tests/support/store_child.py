@@ -17,7 +17,7 @@ from benchd.edge.store import Store
 from benchd.errors import StoreFull
 from support import builders
 
-JOBS = 4
+JOBS = 32  # writers at once, so that they share commits
 PAYLOAD = "x" * 4000  # characters of evidence per move: fills a small disk soon
 LIMIT = 50_000  # bytes a file may have in "squeeze": no room, as for a user over quota
 
