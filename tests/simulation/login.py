@@ -72,6 +72,10 @@ class Session:
         else:
             future.set_result(answer)
 
+    def refuse(self, *, is_full: bool) -> None:
+        """Say that no session is opened."""
+        self.settle(NothingRan("open failed", is_full=is_full))
+
 
 class LoginNode:
     """Where commands run."""
@@ -171,8 +175,7 @@ class LoginNode:
         latency = rng.uniform(0.005, 0.05)
         if site.faults.refused and rng.random() < site.faults.refused:
             site.struck["refused"] += 1
-            refusal = NothingRan("open failed", is_full=rng.random() < 0.5)
-            site.agenda.after(latency, partial(session.settle, refusal))
+            site.agenda.after(latency, partial(session.refuse, is_full=rng.random() < 0.5))
             return session, future
         self._sessions[session.number] = session
         site.agenda.after(latency, partial(self._arrive, session.number))
