@@ -8,7 +8,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -268,12 +269,11 @@ async def as_other(path: Path, method: str, target: str, count: int = 1) -> list
 
 
 @pytest.fixture
-def open_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a path for a socket that other users can get to."""
-    folder = tmp_path_factory.mktemp("open")
-    for each in (folder, *folder.parents[:2]):
-        each.chmod(0o755)
-    return folder / "s"
+def open_path() -> Iterator[Path]:
+    """Return a path for a socket that other users can get to: pytest's own are closed to them."""
+    with tempfile.TemporaryDirectory(prefix="benchd-open-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder) / "s"
 
 
 @pytest.mark.real("root")
