@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, asdict, fields, is_dataclass, replace
 from enum import Enum
 from functools import lru_cache
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from pydantic import BaseModel
 
@@ -192,7 +192,13 @@ def evidence_text(evidence: Evidence) -> str:
     raw = evidence.raw
     if len(raw) > EVIDENCE_LIMIT:
         raw = f"{raw[:EVIDENCE_LIMIT]} ... [{len(raw) - EVIDENCE_LIMIT} characters cut]"
-    return cast("str", encode(replace(evidence, raw=raw)))
+    told = {
+        "source": clean(evidence.source),
+        "exit_status": evidence.exit_status,
+        "raw": clean(raw),
+        "at": evidence.at,
+    }
+    return json.dumps(told, ensure_ascii=False, separators=(",", ":"))
 
 
 def changes(old: Job, new: Job) -> dict[str, Value]:
