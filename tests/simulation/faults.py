@@ -29,6 +29,9 @@ class Faults:
     downs: float = 0.0  # per hour: it is not running for 1 to 10 min
     amnesia: float = 0.0  # per queued job: slurmctld falls before it has saved what it knows
     sbatch_stalls: float = 0.0  # per sbatch: it hangs just then, for 2 s to 10 min
+    sbatch_lingers: float = (
+        0.0  # per sbatch: times out, is served up to 10 min later, others at once
+    )
     sbatch_killed: float = 0.0  # per sbatch: killed between the queue and its answer
     sbatch_garbage: float = 0.0  # per sbatch: a site's wrapper says something that is no id
     sbatch_refused: float = 0.0  # per sbatch: the site says no, for now
@@ -89,6 +92,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "downs": (0.5, 3.0),
     "amnesia": (0.02, 0.3),
     "sbatch_stalls": (0.1, 0.8),
+    "sbatch_lingers": (0.1, 0.8),
     "sbatch_killed": (0.1, 0.6),
     "sbatch_garbage": (0.05, 0.4),
     "sbatch_refused": (0.05, 0.4),

@@ -34,6 +34,8 @@ CLIENT, RPC = 0.02, 0.01
 CONNECT_FAILURE = 9.0
 # Seconds after which sacct says the same of slurmdbd's.
 NO_DATABASE_AFTER = 1.0
+# Seconds for which a request may wait inside of slurmctld while others are served.
+LINGERS = 600.0
 # Seconds after which slurmctld has saved what it knows.
 SAVED_AFTER = 5.0
 # Between the columns of sacct.
@@ -168,6 +170,11 @@ class Slurm:
             site.struck["sbatch_stalls"] += 1
             self.stall(rng.choice((rng.uniform(2.0, 15.0), rng.uniform(10.0, 600.0))))
         self._count(asked)
+        if name == "sbatch" and faults.sbatch_lingers and rng.random() < faults.sbatch_lingers:
+            # A plugin of the site thinks about it, or locks keep it waiting.
+            site.struck["sbatch_lingers"] += 1
+            site.agenda.after(LINGERS * rng.random() ** 2, partial(self._serve_late, asked))
+            return sh.nap(self.config.message_timeout)
         left = self.stalled_until - now
         if left <= 0:
             asked.answer = self._serve(asked)
