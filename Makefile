@@ -9,6 +9,10 @@ ROUNDS ?= 1
 TORTURE_ARGS ?=
 # Worker processes of the tests; each brings up what its own tests need.
 WORKERS ?= 2
+# The simulation: how many seeds, from which on; K names the crashes of the one trial to be told.
+SEEDS ?= 200
+SEED0 ?= 0
+K ?=
 
 # All but test_sim_like_real.py: the embedded cluster talks like Slurm 22.05.
 HEAVY := $(addprefix tests/slurm/test_,testbed.py cluster_real.py launch_real.py script_real.py \
@@ -27,13 +31,16 @@ COMPILE = build/lock/bin/pip-compile --quiet --generate-hashes --no-header --str
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options --allow-unsafe
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev packages demo test test-heavy lint torture bench docs lock clean
+.PHONY: help setup setup-dev packages demo test test-heavy sim sim-mutants sim-week lint torture bench docs lock clean
 
 help: ## say what there is
 	@echo 'make demo                 install benchd into $(VENV) and watch it do its whole job here'
 	@echo 'make demo CLUSTER=slurm   the same on a real Slurm that is brought up for the occasion'
 	@echo 'make test                 every check and every test (installs Debian packages if it may)'
 	@echo 'make test-heavy           the tests on real Slurm also on Slurm 24.11 (root; installs it into build/)'
+	@echo 'make sim SEEDS=200        the daemon in virtual time, killed at every step; SEED0=7 K=133 tells one story'
+	@echo 'make sim-mutants          mistakes put into the protocol on purpose: each has to be caught'
+	@echo 'make sim-week             seven virtual days, 2,000 jobs, everything that goes wrong'
 	@echo 'make lint                 formatting, types, layers, shell scripts'
 	@echo 'make torture ROUNDS=3     real faults on a real Slurm, sshd and disk, each as often as said'
 	@echo 'make bench                speed and memory on a real Slurm'
@@ -92,6 +99,17 @@ test-heavy: setup-dev packages
 	if [ $$status = 77 ]; then \
 	  echo 'make test-heavy: not run on this machine; why is said above' >&2; [ "$$BENCHD_REQUIRE_REAL" != 1 ]; \
 	else exit $$status; fi
+
+SIMULATE = PYTHONPATH=daemon:tests $(BIN)/python -m
+
+sim: setup-dev
+	@$(SIMULATE) simulation.run --seeds $(SEEDS) --seed0 $(SEED0) $(if $(K),--crash $(K))
+
+sim-mutants: setup-dev
+	@$(SIMULATE) simulation.mutants
+
+sim-week: setup-dev
+	@$(SIMULATE) simulation.week
 
 lint: setup-dev
 	@$(BIN)/ruff check --quiet . && echo 'lint: ruff check ok'

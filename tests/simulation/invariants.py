@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from benchd.core.lifecycle import TABLE
 from benchd.core.model import JobState, Readiness, Trigger
 from benchd.core.readiness import TABLE as HEALTH
+from benchd.edge.login import pace_of
 from benchd.edge.store import rows
 from simulation.machine import CLUSTER, Machine
 
@@ -37,6 +38,9 @@ _COMPARED = tuple(
 )
 # Log lines that say that benchd itself was wrong.
 _OWN_FAULTS = frozenset({"effect.failed", "poll.row", "result.unreadable"})
+# Seconds for which a request may lie in a stalled controller's socket: two message timeouts and a
+# minute. No try is given up sooner.
+_QUIET = 80.0
 # Two witnesses are named when an absence counts.
 _BOTH = frozenset({"squeue and sacct", "squeue and exit.json"})
 
@@ -53,6 +57,7 @@ class Told:
     rev: int = 0
     state: str = "CREATED"
     intended: dict[int, float] = field(default_factory=dict)  # try -> the true time by which
+    announced_at: float = 0.0  # by the daemon's clock: the try that is under way
     ended_at: float | None = None  # the true time by which it was over in the books
     ended_by: str = ""
 
@@ -67,8 +72,6 @@ class Judge:
         self._moves = 0
         self._seen = 0  # of what the site queued
         self._lines = 0
-        self._births: list[float] = []  # of the daemon's lives
-        self._spent = 0
 
     def look(self) -> None:
         """Compare the books with themselves and with the truth; raise ``Violation``."""
@@ -87,7 +90,7 @@ class Judge:
     def end(self) -> None:
         """Look once more when all is over."""
         self.look()
-        wrong = [*self._budget(), *self._outcomes()]
+        wrong = [*self._budget(), *self._logins(), *self._outcomes()]
         if wrong:
             raise Violation("; ".join(wrong))
 
@@ -132,6 +135,9 @@ class Judge:
                 told.state = new_word
             if trigger == "intended":
                 told.intended[changed["tries"]] = now
+                told.announced_at = row["at"]
+            if trigger == Trigger.TRY_EXPIRED and row["at"] - told.announced_at < _QUIET:
+                yield f"{token}: try {told.values['tries']} was given up after a moment"
             if told.state in TERMINAL and told.ended_at is None:
                 told.ended_at, told.ended_by = now, trigger
                 yield from self._absence(row)
@@ -213,17 +219,41 @@ class Judge:
     def _budget(self) -> Iterator[str]:
         """Find moments at which Slurm was asked more than was agreed."""
         budget = self._machine.settings.clusters[CLUSTER].budget
-        rate, limit = budget.rpc_per_minute / 60, 2.0 * budget.burst + _LEEWAY
+        asked = self._machine.world.site.rpcs
+        questions = [(at, cost) for at, program, cost in asked if program != "sbatch"]
+        submits = [(at, cost) for at, program, cost in asked if program == "sbatch"]
+        # What must not wait (scancel) makes debts of one burst.
+        yield from self._pace("RPCs", questions, budget.rpc_per_minute, 2.0 * budget.burst)
+        yield from self._pace("sbatch", submits, budget.submits_per_minute, _SUBMIT_BURST)
+
+    def _pace(
+        self, what: str, asked: Sequence[tuple[float, float]], per_minute: float, burst: float
+    ) -> Iterator[str]:
         births = [*self._machine.births, float("inf")]
         level, last, life = 0.0, 0.0, 0
-        for at, program, cost in self._machine.world.site.rpcs:
+        for at, cost in asked:
             while at >= births[life]:  # a new life begins with a full bucket
                 level, life = 0.0, life + 1
-            level = max(0.0, level - (at - last) * rate) + cost
+            level = max(0.0, level - (at - last) * per_minute / 60) + cost
             last = at
-            if level > limit:
-                yield f"{program} at {at:.0f}: {level:.0f} RPCs beyond the budget's pace"
+            if level > burst + _LEEWAY:
+                yield f"{what} at {at:.0f}: {level:.0f} beyond the pace that was agreed"
                 return
+
+    def _logins(self) -> Iterator[str]:
+        """Find moments at which the login node was knocked at too often."""
+        world, pace = self._machine.world, pace_of(self._machine.settings.clusters[CLUSTER])
+        if world.scenario.clock_steps or world.scenario.suspensions or world.pauses:
+            return  # a life after them knows less of the one before, or a human asked for more
+        logins = world.site.logins
+        for most, seconds in ((pace.per_ten_minutes, 600.0), (pace.per_day, 86_400.0)):
+            for first, last in zip(logins, logins[most:], strict=False):
+                if last - first < seconds - 1.0:
+                    yield f"more than {most} logins in {seconds:.0f} s at {last:.0f}"
+                    return
+        channels = self._machine.settings.clusters[CLUSTER].budget.channels
+        if world.site.sessions_peak > channels + LEFT_BEHIND:
+            yield f"{world.site.sessions_peak} sessions at once, {channels} were agreed"
 
     def _outcomes(self) -> Iterator[str]:
         """Find clients that are COMPLETED, and were not in truth."""
@@ -236,6 +266,9 @@ class Judge:
                 yield f"{row['token']} is COMPLETED, and its payload never ended well"
 
 
-# RPCs that may come on top of two bursts: what was under way when a life ended goes on beside the
-# next one's.
+# RPCs that may come on top: what was under way when a life ended goes on beside the next one's.
 _LEEWAY = 6.0
+# Submissions that may come at once: ten seconds' worth of the default pace.
+_SUBMIT_BURST = 10.0
+# Sessions whose link is gone, and which the login node has not noticed yet.
+LEFT_BEHIND = 5

@@ -303,6 +303,8 @@ class Machine:
 
     def note(self, method: str, event: dict[str, Any]) -> None:
         """Keep a line that the daemon logged."""
+        if event.get("exc_info") is True:
+            event["exc_info"] = sys.exc_info()[1]
         self.log.append((self.world.age, method, str(event.pop("event", "")), event))
 
     # --- lives ------------------------------------------------------------------------------------

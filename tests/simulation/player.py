@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path as Folder
@@ -135,7 +135,8 @@ class Player:
         """Play a seed without a crash, and with one at each moment, or at ``most`` of them."""
         scenario = scenario or draw(str(seed))
         tally, started = Tally(seeds=1), time.process_time()
-        chance = self._chance(scenario, most)
+        with told(seed, ()):
+            chance = self._chance(scenario, most)
         with self._disk.aside(), told(seed, ()):
             self._machines[0].begin(scenario)
             self._go_on(seed, (), chance, tally)
@@ -231,6 +232,15 @@ class Player:
             judge.look()
         machine.rest(_AFTER)
         judge.end()
+
+    @property
+    def machine(self) -> Machine:
+        """Return the machine that lives through a seed."""
+        return self._machines[0]
+
+    def hearing(self) -> AbstractContextManager[None]:
+        """Let that machine keep what its daemon logs."""
+        return overheard(self.machine.note)
 
     @contextmanager
     def one(self) -> Iterator[None]:

@@ -25,7 +25,7 @@ class Crash(BaseException):
 
 
 class Stuck(AssertionError):
-    """Nothing is ready, nothing is due, and the daemon waits: it would wait for ever."""
+    """The daemon waits for ever, with nothing ready and nothing due, or is busy for ever."""
 
 
 class _Call:
@@ -93,6 +93,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._asked = 0
         self._running = False
         self._stopped = False
+        self._rested_at = 0  # the step before which time last passed
 
     # --- time and turns ---------------------------------------------------------------------------
 
@@ -145,6 +146,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             if timer.callback is not None:
                 ready.append(timer)
         watch, last = self._watch, self._ends_before
+        if self.steps - self._rested_at > _BUSY:
+            raise Stuck(f"{_BUSY} steps without a pause: it is busy with nothing")
         for _ in range(len(ready)):
             call = ready.popleft()
             if call.callback is None:
@@ -170,6 +173,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         if theirs is not None and theirs <= when:
             self.outside += 1
         agenda.run_until(when)
+        self._rested_at = self.steps
 
     # --- what asyncio asks of a loop --------------------------------------------------------------
 
@@ -256,6 +260,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self.complaints.append(context)
 
 
+# Steps without a pause after which something is wrong; a day of thousands of jobs has hundreds.
+_BUSY = 50_000
 # Seconds: sums of times near 2e9 are rounded to 2e-7.
 _RESOLUTION = 1e-6
 # Tasks that are kept before those that ended are forgotten.
