@@ -24,10 +24,11 @@ from simulation.agenda import Agenda
 from simulation.bash import Answer, NotUnderstood, Phrasebook
 from simulation.disk import Disk
 from simulation.faults import Faults
-from simulation.login import LoginNode, VirtualDial, answer_of
+from simulation.login import LoginNode
 from simulation.nodes import Nodes, Planner, plan
 from simulation.process import Step
 from simulation.slurm import Slurm
+from simulation.wires import VirtualDial, answer_of
 
 # The home of the one user that matters.
 HOME = "/home/sim"
@@ -108,8 +109,7 @@ class Site:
         self.twins: list[Twin] = []
         self.rpcs: list[tuple[float, str, float]] = []  # when, which command, what it costs
         self.logins: list[float] = []
-        self.sessions = 0
-        self.sessions_peak = 0
+        self.sessions_peak = 0  # at once, on one connection
         self.struck: Counter[str] = Counter()  # how often which fault acted
         self.misunderstood: list[str] = []  # any entry makes the trial worthless: see NotUnderstood
         # --- parts ---
