@@ -36,11 +36,11 @@ from benchd.errors import UserError
 from benchd.metrics import Metrics
 from simulation.agenda import START, Agenda
 from simulation.inlinedisk import Disk, Port
-from simulation.login import VirtualDial
 from simulation.scenario import Scenario, brisk
 from simulation.silence import Silent
 from simulation.site import Site
 from simulation.virtualloop import Crash, VirtualLoop
+from simulation.wires import VirtualDial
 
 CLUSTER = "sim"
 # Seconds between two attempts of a user whom the daemon did not answer.

@@ -73,13 +73,13 @@ async def whole_life(site: Site, job: Job) -> None:
     cluster = cluster_of(site)
     answer = await cluster.submit(order(job, site.now()))
     assert isinstance(answer, Accepted)
-    await asyncio.sleep(600.0)
+    await site.sleep(600.0)
     running = seen(job, answer.slurm_id)
     found = await cluster.poll([running])
     assert ["RUNNING"] == [row.word for row in found.seen[job.token]]
     assert (await cluster.probe(running)).endpoint is not None
     await cluster.cancel(running)
-    await asyncio.sleep(60.0)
+    await site.sleep(60.0)
     left = await cluster.fetch(seen(job, answer.slurm_id, JobState.CANCELLED))
     assert b'"status":143' in left.files["exit.json"]
 
@@ -135,7 +135,7 @@ def test_the_claim_stops_a_twin() -> None:
         cluster = cluster_of(site)
         for k in (1, 2):
             await cluster.submit(order(job, site.now(), k=k))
-        await asyncio.sleep(1000.0)
+        await site.sleep(1000.0)
 
     play(agenda, twice())
     assert ([1, 2], 1, 1) == ([q.k for q in site.accepted], len(site.starts), len(site.twins))
@@ -161,10 +161,10 @@ def test_ids_are_given_again_after_a_cold_start() -> None:
     async def story() -> None:
         cluster = cluster_of(site)
         await cluster.submit(order(service_job("one"), site.now()))
-        await asyncio.sleep(400.0)
+        await site.sleep(400.0)
         site.nodes.abort()
         site.slurm.cold_start()
-        await asyncio.sleep(100.0)
+        await site.sleep(100.0)
         await cluster.submit(order(service_job("two"), site.now()))
         assert [] == await cluster._queue.named("one")
 
@@ -189,7 +189,7 @@ async def restless(site: Site, jobs: list[Job]) -> None:
         if turn % 5 == 4:
             with suppress(BenchdError):
                 await cluster.end_by_name([token])
-        await asyncio.sleep(120.0)
+        await site.sleep(120.0)
 
 
 @pytest.mark.parametrize("name", sorted(_RANGES))
