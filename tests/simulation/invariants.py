@@ -67,6 +67,8 @@ class Judge:
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
+        scenario = machine.world.scenario
+        self._is_even = not (scenario.clock_steps or scenario.suspensions)
         self._told: dict[str, Told] = {}
         self._runs: dict[str, str | None] = {}
         self._moves = 0
@@ -136,7 +138,8 @@ class Judge:
             if trigger == "intended":
                 told.intended[changed["tries"]] = now
                 told.announced_at = row["at"]
-            if trigger == Trigger.TRY_EXPIRED and row["at"] - told.announced_at < _QUIET:
+            waited = row["at"] - told.announced_at
+            if trigger == Trigger.TRY_EXPIRED and waited < _QUIET and self._is_even:
                 yield f"{token}: try {told.values['tries']} was given up after a moment"
             if told.state in TERMINAL and told.ended_at is None:
                 told.ended_at, told.ended_by = now, trigger
@@ -185,6 +188,13 @@ class Judge:
                 yield f"{each.token} is in Slurm and in no book"
             elif each.k not in told.intended:
                 yield f"{each.token}: try {each.k} is in Slurm and was never announced"
+            elif each.script != self._script(each.token):
+                yield f"{each.token}: try {each.k} is to run {len(each.script)} bytes of its script"
+
+    def _script(self, token: str) -> bytes:
+        found = self._machine.disk.execute("SELECT script FROM scripts WHERE token = ?", (token,))
+        script: str = found.fetchone()[0]
+        return script.encode()
 
     def _payloads(self) -> Iterator[str]:
         """Find payloads that were started twice, or after their jobs were called off."""
@@ -243,7 +253,7 @@ class Judge:
     def _logins(self) -> Iterator[str]:
         """Find moments at which the login node was knocked at too often."""
         world, pace = self._machine.world, pace_of(self._machine.settings.clusters[CLUSTER])
-        if world.scenario.clock_steps or world.scenario.suspensions or world.pauses:
+        if world.pauses or not self._is_even:
             return  # a life after them knows less of the one before, or a human asked for more
         logins = world.site.logins
         for most, seconds in ((pace.per_ten_minutes, 600.0), (pace.per_day, 86_400.0)):
@@ -264,8 +274,14 @@ class Judge:
             # sacct does not say how often a job was requeued before it ended.
             if not any(p.token == row["token"] and p.generation >= row["generation"] for p in done):
                 yield f"{row['token']} is COMPLETED, and its payload never ended well"
+        if any(self._machine.world.site.struck[name] for name in _LOSING):
+            return
+        for row in self._machine.disk.execute("SELECT token FROM jobs WHERE why = 'LOST'"):
+            yield f"{row['token']} counts as LOST, and nothing was lost"
 
 
+# Faults after which neither Slurm nor a job's directory may know of a job.
+_LOSING = ("cold_starts", "amnesia", "zombies", "full_disk", "blind_node")
 # RPCs that may come on top: what was under way when a life ended goes on beside the next one's.
 _LEEWAY = 6.0
 # Submissions that may come at once: ten seconds' worth of the default pace.

@@ -49,6 +49,8 @@ ASKS_AGAIN = 60.0
 STOPS_WITHIN = 10.0
 # Seconds after which somebody looks at a cluster that benchd paused, and resumes it.
 HUMAN = 1200.0
+# Seconds of waiting for a login that are too long for them: the day's logins are used up.
+LONG = 1800.0
 
 
 class Fell(AssertionError):
@@ -147,8 +149,10 @@ class World:
 
     async def _resume(self, daemon: Daemon) -> None:
         for name, site in daemon.sites.items():
-            if site.pacing.paused:
-                self.pauses.append(site.pacing.paused)
+            report = site.shell.report()
+            why = site.pacing.paused or report.resting
+            if site.pacing.paused or (report.next_login_in or 0.0) > LONG:
+                self.pauses.append(why)
                 await daemon.steering.resume(name, take_over=False)
 
 

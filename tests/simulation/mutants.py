@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from benchd.core import lifecycle
+from benchd.core import lifecycle, script_parts
 from benchd.core.effects import Submit
 from benchd.core.model import (
     Binding,
@@ -165,9 +165,10 @@ def _retry_on_unknown() -> Sequence[Swap]:
 
 
 def _no_fence() -> Sequence[Swap]:
-    from simulation import said_script  # noqa: PLC0415 -- what is swapped is the virtual job's own
-
-    return [(said_script, "NO_FENCE", True)]
+    text = script_parts.FENCE
+    start = text.index('if [ "$benchd_owner" != "$ID" ]; then\n')
+    end = text.index("fi\n", start) + len("fi\n")
+    return [(script_parts, "FENCE", text[:start] + text[end:])]
 
 
 # --- 6: what arrived is what was sent -----------------------------------------------------------
@@ -252,7 +253,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("no compare-and-set", _no_compare, Faults(), cancels=True),
     Mutant("missing = done", _missing_is_done, Faults(min_job_age=2.0)),
     Mutant("retry on unknown", _retry_on_unknown, Faults(lost_answer=0.3, sbatch_garbage=0.3)),
-    Mutant("no fence", _no_fence, Faults(sbatch_stalls=0.8, stall_drops=0.0, sbatch_killed=0.2)),
+    Mutant("no fence", _no_fence, Faults(sbatch_lingers=0.9)),
     Mutant("no length check", _no_length_check, Faults(cut_stdin=0.4, hangup=0.0)),
     Mutant(
         "events after the end",

@@ -28,6 +28,7 @@ from typing import Any
 from benchd import engine
 from benchd.edge.store import migrate, store
 from benchd.metrics import Metrics
+from simulation.bash import NotUnderstood
 from simulation.inlinedisk import Disk
 from simulation.invariants import Judge, Violation
 from simulation.machine import Fell, Machine, forget
@@ -176,11 +177,10 @@ class Player:
 
         with overheard(machine.note):
             stop = _stop(seed, path)
-            if stop is not None and not machine.live(ends_before=stop, gently=True):
-                judge.look()
+            if stop is not None:
+                _live(machine, judge, ends_before=stop, gently=True)
             while not machine.is_over:
-                machine.live(watch=watch if chance else None)
-                judge.look()
+                _live(machine, judge, watch=watch if chance else None)
             machine.rest(_AFTER)
             judge.end()
         tally.count(machine)
@@ -214,9 +214,8 @@ class Player:
             judge = Judge(machine)
             try:
                 for i, step in enumerate(path):
-                    machine.live(ends_before=step)
+                    _live(machine, judge, ends_before=step)
                     machine.rest(_down(seed, path[: i + 1]))
-                    judge.look()
                 self._replay_end(seed, path, judge)
             except (Violation, Fell, Stuck) as error:
                 return machine, str(error)
@@ -225,11 +224,9 @@ class Player:
     def _replay_end(self, seed: int, path: Path, judge: Judge) -> None:
         machine, stop = self._machines[0], _stop(seed, path)
         if stop is not None:
-            machine.live(ends_before=stop, gently=True)
-            judge.look()
+            _live(machine, judge, ends_before=stop, gently=True)
         while not machine.is_over:
-            machine.live()
-            judge.look()
+            _live(machine, judge)
         machine.rest(_AFTER)
         judge.end()
 
@@ -264,6 +261,16 @@ def told(seed: int, path: Path) -> Iterator[None]:
         yield
     except (Violation, Fell, Stuck) as error:
         raise Broken(seed, path, str(error)) from error
+
+
+def _live(machine: Machine, judge: Judge, **how: Any) -> None:
+    """Live, and have the judge look at it."""
+    try:
+        machine.live(**how)
+    except NotUnderstood as error:
+        judge.look()  # what nobody understands may have been mutilated
+        raise Violation(f"the simulation is too old for this: {error}") from error
+    judge.look()
 
 
 def _down(seed: int, path: Path) -> float:

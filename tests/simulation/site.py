@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from random import Random
 from typing import Any
@@ -42,12 +42,13 @@ def _metrics() -> Metrics:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """An sbatch that slurmctld took: which job, which try, when."""
+    """An sbatch that slurmctld took: which job, which try, when, and what it is to run."""
 
     token: str
     k: int
     slurm_id: int
     at: float
+    script: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +189,8 @@ class Site:
         """Remember an sbatch that was accepted."""
         arguments = job.request.arguments
         k = int(arguments[1]) if len(arguments) > 1 else 0
-        self.accepted.append(Queued(job.request.name, k, job.id, self.agenda.now))
+        script = job.request.script
+        self.accepted.append(Queued(job.request.name, k, job.id, self.agenda.now, script))
 
     def note_started(self, token: str, slurm_id: int, generation: int) -> None:
         """Remember a payload that started."""
