@@ -15,7 +15,7 @@ from benchd.errors import NeedsHuman, Unreachable
 from benchd.sim import EmbeddedCluster
 from support.builders import client
 from support.near import QUICK, sample, settings_for, until_answered
-from support.near_slurm import FENCED, Near, Now, Opened, Words, job_dir, near, order
+from support.near_slurm import FENCED, Near, Now, Opened, Words, age, job_dir, near, order
 from support.wire import Wire
 
 pytestmark = pytest.mark.asyncio
@@ -186,16 +186,37 @@ async def test_a_try_without_a_sign_expires_only_after_the_quiet_time(
     """A try directory without a record stays unknown for 155 s and the quiet time, then expires."""
     job = client(script=FENCED)
     started = now()
-    (job_dir(slurm, job) / "try-1").mkdir(parents=True)
+    made = job_dir(slurm, job) / "try-1"
+    made.mkdir(parents=True)
     async with opened() as at:
         quiet = 155.0 + 2 * at.cluster.settings.message_timeout + 60.0
         first = await at.cluster.submit(order(job, started, make_run_dir=False))
         now.now = started + quiet - 5.0
+        age(made, quiet - 5.0)
         before = await at.cluster.submit(order(job, started, make_run_dir=False))
         now.now = started + quiet + 5.0
+        age(made, quiet + 5.0)
         after = await at.cluster.submit(order(job, started, make_run_dir=False))
     assert [Unknown, Unknown, Expired] == [type(first), type(before), type(after)]
     assert [] == slurm.jobs(job.token)
+
+
+async def test_a_clock_that_is_set_ahead_expires_no_try(
+    slurm: EmbeddedCluster, now: Now, opened: Opened
+) -> None:
+    """How long a try is silent is asked of the file server, not of a clock that may be set."""
+    job = client(script=FENCED)
+    made = job_dir(slurm, job) / "try-1"
+    made.mkdir(parents=True)
+    (made / "rc").write_text("1\n")
+    (made / "err").write_text("sbatch: error: Socket timed out on send/recv operation\n")
+    async with opened() as at:
+        await at.cluster.open()
+        now.now += 3600.0
+        young = await at.cluster.submit(order(job, now(), make_run_dir=False))
+        age(made / "rc", 10_000.0)
+        old = await at.cluster.submit(order(job, now(), make_run_dir=False))
+    assert [Unknown, Expired] == [type(young), type(old)]
 
 
 async def test_an_unanswered_question_never_expires_a_try(
@@ -204,10 +225,12 @@ async def test_an_unanswered_question_never_expires_a_try(
     """While squeue or sacct do not answer, a try without a sign stays unknown."""
     job = client(script=FENCED)
     started = now()
-    (job_dir(slurm, job) / "try-1").mkdir(parents=True)
+    made = job_dir(slurm, job) / "try-1"
+    made.mkdir(parents=True)
     async with opened() as at:
         await at.cluster.open()
         now.now = started + 10_000.0
+        age(made, 10_000.0)
         slurm.inject("squeue-error")
         blind = await at.cluster.submit(order(job, started, make_run_dir=False))
         slurm.heal()
@@ -223,7 +246,8 @@ async def test_without_accounting_squeue_alone_expires_a_try(
     """Where there is no accounting, nobody waits for its answer."""
     job = client(script=FENCED)
     started = now()
-    (job_dir(slurm, job) / "try-1").mkdir(parents=True)
+    made = job_dir(slurm, job) / "try-1"
+    made.mkdir(parents=True)
     if fault == "no-sacct":
         program = slurm.dir / "bin" / "sacct"
         program.unlink()
@@ -234,6 +258,7 @@ async def test_without_accounting_squeue_alone_expires_a_try(
     async with opened() as at:
         await at.cluster.open()
         now.now = started + 10_000.0
+        age(made, 10_000.0)
         answer = await at.cluster.submit(order(job, started, make_run_dir=False))
     assert Expired is type(answer)
 

@@ -158,6 +158,12 @@ class Disk:
             raise fault(self.full_errno)
         self._put(parent, name, File(before + data, self._clock()), late)
 
+    def touch(self, path: str) -> None:
+        """Set a file's or directory's time, if it is there."""
+        found = self.entry(path)
+        if isinstance(found, File | Dir):
+            found.mtime = self._clock()
+
     def rename(self, old: str, new: str, *, late: float = 0.0) -> None:
         """Give what is at ``old`` the name ``new``, as ``mv -T`` does."""
         source, name = self._parent(old)

@@ -21,7 +21,8 @@ BOOK.nothing(re.escape('stop() { say stop "$1"; say said "${2:-}"; exit 0; }; ')
 BOOK.nothing(
     re.escape(
         'show() { put rc "$T/rc"; put id "$T/id"; put out "$T/out"; put err "$T/err"; '
-        'link claim "$J/claim"; [ -d "$T" ] && say made "" "$(stat -c %Y "$T")"; exit 0; }; '
+        'link claim "$J/claim"; touch -c "$J" 2>/dev/null && say now "" "$(stat -c %Y "$J")"; '
+        '[ -d "$T" ] && say made "" "$(stat -c %Y "$T")"; exit 0; }; '
     )
 )
 
@@ -43,7 +44,7 @@ def stop(sh: Bash, why: str, said: bytes = b"") -> None:
 def show(sh: Bash) -> None:
     """Show what the try directory says, and end."""
     steps = [(_put, name) for name in ("rc", "id", "out", "err")]
-    then(sh, *steps, (_link_claim, None), (_made, None))
+    then(sh, *steps, (_link_claim, None), (_now, None), (_made, None))
 
 
 def _put(sh: Bash, name: str) -> None:
@@ -52,6 +53,11 @@ def _put(sh: Bash, name: str) -> None:
 
 def _link_claim(sh: Bash, _: None) -> None:
     sh.link("claim", f"{sh.paths['J']}/claim")
+
+
+def _now(sh: Bash, _: None) -> None:
+    sh.disk.touch(sh.paths["J"])
+    sh.say("now", b"", sh.disk.mtime(sh.paths["J"], cached=True))
 
 
 def _made(sh: Bash, _: None) -> None:

@@ -30,7 +30,7 @@ async def submit(sides: TwoSided, wanted: SubmitOrder) -> Record:
     done = await sides.run(
         submission.command(wanted, place(sides), lengths), op="submit", stdin=stdin, timeout=60
     )
-    return submission.read(done.stdout, place(sides))
+    return submission.read(done.stdout, place(sides), heaps.NOW)
 
 
 @pytest.mark.parametrize(

@@ -271,6 +271,14 @@ def test_a_run_that_no_poll_saw_is_counted(trigger: Trigger, state: JobState) ->
     assert 1 == seen.generation
 
 
+def test_the_requeues_of_a_twin_are_not_those_of_the_holder() -> None:
+    """Who follows another Slurm id counts that one's runs, from the first."""
+    requeued = live(client(), JobState.PENDING, generation=2, slurm_id="41")
+    followed = advance(requeued, on(Trigger.SEEN_TWIN, slurm_id="42"), NOW, RULES)
+    running = advance(followed, on(Trigger.SEEN_RUNNING, slurm_id="42", generation=1), NOW, RULES)
+    assert ("42", 0, 1) == (followed.slurm_id, followed.generation, running.generation)
+
+
 def test_seeing_a_running_service_again_changes_nothing() -> None:
     """A poll without news writes no transition."""
     started = advance(

@@ -220,8 +220,7 @@ def advance(job: Job, event: Event, now: float, rules: Rules) -> Job:
     row = match(job, event, now, rules)
     changed = _RECORD[event.trigger](job, event, now)
     target = row.target or job.state
-    # Whole runs of a job that is requeued may pass between two looks.
-    generation = max(changed.generation, event.generation or 0)
+    generation = max(changed.generation, event.generation or 0)  # runs may pass between two looks
     changed = replace(changed, state=target, generation=generation)
     if target in (COMPLETED, FAILED, CANCELLED):
         changed = _ended(changed, row, event, now)
@@ -322,7 +321,8 @@ def _over(job: Job, event: Event, now: float) -> Job:
 
 
 def _twin(job: Job, event: Event, now: float) -> Job:
-    return replace(job, slurm_id=event.slurm_id, missing_since=None)
+    # Another id's requeues are not this one's.
+    return replace(job, slurm_id=event.slurm_id, generation=0, missing_since=None)
 
 
 def _missing(job: Job, event: Event, now: float) -> Job:

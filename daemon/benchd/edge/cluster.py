@@ -143,7 +143,7 @@ class Cluster:
         """Run the submission command; an error that may have submitted is returned, not raised."""
         try:
             done = await self.remote.run(command, op="submit", stdin=stdin, timeout=_SUBMIT_TIMEOUT)
-            record = submission.read(done.stdout, place)
+            record = submission.read(done.stdout, place, self._clock())
         except Unreachable as error:
             if not error.sent:
                 self._purse.unspent("sbatch")
@@ -262,7 +262,7 @@ class Cluster:
         done = await self.remote.run(
             submission.seal(job.run_id, job.token, max(job.tries, 1), place), op="seal"
         )
-        record = submission.read(done.stdout, place)
+        record = submission.read(done.stdout, place, self._clock())
         if record.owner:
             return self._event(job, Trigger.SUBMIT_ACCEPTED, "claim", record.owner, record.owner)
         await self._queue.end_names([job.token])

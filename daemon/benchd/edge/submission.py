@@ -196,7 +196,8 @@ def _head(run_id: str, token: str, k: int, place: Place) -> str:
         f'J="$R/jobs/"{quote(token)}; T="$J/try-{k:d}"; {pieces.FUNCTIONS}'
         'stop() { say stop "$1"; say said "${2:-}"; exit 0; }; '
         'show() { put rc "$T/rc"; put id "$T/id"; put out "$T/out"; put err "$T/err"; '
-        'link claim "$J/claim"; [ -d "$T" ] && say made "" "$(stat -c %Y "$T")"; exit 0; }; '
+        'link claim "$J/claim"; touch -c "$J" 2>/dev/null && say now "" "$(stat -c %Y "$J")"; '
+        '[ -d "$T" ] && say made "" "$(stat -c %Y "$T")"; exit 0; }; '
     )
 
 
@@ -227,13 +228,18 @@ def seal(run_id: str, token: str, k: int, place: Place) -> str:
     )
 
 
-def read(answer: bytes, place: Place) -> Record:
-    """Read the answer of ``command`` or ``seal``; ``Unreachable`` when it makes no sense."""
+def read(answer: bytes, place: Place, now: float) -> Record:
+    """Read the answer of ``command`` or ``seal``; ``Unreachable`` when it makes no sense.
+
+    ``now``: when it came, by our clock. How long ago something was written is asked of the file
+    server's clock alone: ours may have been set since the workdir was opened.
+    """
     try:
         found = pieces.parse(answer)
     except ValueError as error:
         raise Unreachable(f"the login node's answer to a submission is garbled: {error}") from error
     rc = _text(found, "rc")
+    skew = now - found["now"].at if "now" in found and found["now"].at else place.skew
     return Record(
         stop=_text(found, "stop"),
         said=printable(_text(found, "said")),
@@ -243,8 +249,8 @@ def read(answer: bytes, place: Place) -> Record:
         err=_text(found, "err"),
         slurm_id=_text(found, "id") or None,
         claim=_text(found, "claim") or None,
-        made_at=_at(found, "made", place),
-        rc_at=_at(found, "rc", place),
+        made_at=_at(found, "made", skew),
+        rc_at=_at(found, "rc", skew),
     )
 
 
@@ -252,9 +258,9 @@ def _text(found: Mapping[str, Piece], label: str) -> str:
     return found[label].text if label in found else ""
 
 
-def _at(found: Mapping[str, Piece], label: str, place: Place) -> float | None:
+def _at(found: Mapping[str, Piece], label: str, skew: float) -> float | None:
     # 0: said by the command itself (rc could not be written), not read from a file.
-    return found[label].at + place.skew if label in found and found[label].at else None
+    return found[label].at + skew if label in found and found[label].at else None
 
 
 def stopped(record: Record, order: SubmitOrder, place: Place, evidence: Evidence) -> Refused | None:
