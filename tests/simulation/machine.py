@@ -49,6 +49,8 @@ ASKS_AGAIN = 60.0
 STOPS_WITHIN = 10.0
 # Seconds after which somebody looks at a cluster that benchd paused, and resumes it.
 HUMAN = 1200.0
+# Seconds in which an accounting database is repaired, once somebody sets about it.
+REPAIRED = 600.0
 # Seconds of waiting for a login that are too long for them: the day's logins are used up.
 LONG = 1800.0
 
@@ -139,8 +141,11 @@ class World:
         self._here().sleep_through(seconds)
 
     def _calm(self) -> None:
+        """Let nothing go wrong any more; what is out of order for hours is repaired."""
         self.is_calm = True
         self.site.calm()
+        slurm, now = self.site.slurm, self.agenda.now
+        slurm.sacct_down_until = min(slurm.sacct_down_until, now + REPAIRED)
 
     def _look_after(self) -> None:
         """Come by, as a human does, read why a cluster is paused, and let it go on."""
@@ -412,7 +417,8 @@ def forget(graves: Iterable[list[VirtualLoop]]) -> None:
     """Dispose of the dead. Their coroutines are closed here, where they can touch nothing."""
     hook, sys.unraisablehook = sys.unraisablehook, _unheard
     outer = asyncio._get_running_loop()  # perhaps a history is under way that these were beside
-    asyncio._set_running_loop(None)
+    # A loop on which nothing can be begun: closing is what ``finally`` is for, and it would.
+    asyncio._set_running_loop(asyncio.AbstractEventLoop())
     try:
         with warnings.catch_warnings():  # that tasks were never begun is what death is
             warnings.simplefilter("ignore", RuntimeWarning)

@@ -47,7 +47,7 @@ class Scenario:
 # Seconds in which things go wrong, and what the daemon has after that to bring all to an end: the
 # longest pauses of its own are five minutes, an unknown try takes four, a lost job ten, a service
 # that was requeued starts anew, and a run is a few of these in a row.
-_TROUBLED = (300.0, 3600.0)
+_TROUBLED = (200.0, 2400.0)
 _AFTERWARDS = 3 * 3600.0
 # A clock step of an hour and a suspension of eight, as a laptop or a broken time server makes them.
 _STEP = 3600.0
