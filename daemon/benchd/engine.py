@@ -47,6 +47,9 @@ HELD_WHILE_FULL = (Submit, Collect, Retry, Finish)
 # A turn is followed by a rest of so many times what it took, but no longer than this (seconds):
 # a burst of news is looked at together, and one piece of news at once.
 REST, LONGEST_REST = 4.0, 0.1
+# What is due at a moment is not waited for in shorter sleeps (seconds): by a clock that was set back
+# and goes at half speed, each sleep would end halfway, the next one halfway from there, and so on.
+SHORTEST_SLEEP = 0.05
 # The loop turns at least this often (seconds), so that the watchdog sees it alive.
 LONGEST_SLEEP = 15.0
 # Seconds that effects in flight get to end when the daemon stops. With the 2 s in which links hang
@@ -156,7 +159,7 @@ class Engine:
         self._woken.set()
 
     async def _sleep(self, until: float) -> None:
-        pause = min(max(until - self.clock(), 0.0), LONGEST_SLEEP)
+        pause = min(max(until - self.clock(), SHORTEST_SLEEP), LONGEST_SLEEP)
         with suppress(TimeoutError):
             async with asyncio.timeout(pause):
                 await self._woken.wait()
