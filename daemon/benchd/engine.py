@@ -47,8 +47,8 @@ HELD_WHILE_FULL = (Submit, Collect, Retry, Finish)
 # A turn is followed by a rest of so many times what it took, but no longer than this (seconds):
 # a burst of news is looked at together, and one piece of news at once.
 REST, LONGEST_REST = 4.0, 0.1
-# What is due at a moment is not waited for in shorter sleeps (seconds): by a clock that was set back
-# and goes at half speed, each sleep would end halfway, the next one halfway from there, and so on.
+# No sleep is shorter (seconds) unless something happens: by a clock that was set back and goes at
+# half speed, each would end halfway to what is due, the next one halfway from there, and so on.
 SHORTEST_SLEEP = 0.05
 # The loop turns at least this often (seconds), so that the watchdog sees it alive.
 LONGEST_SLEEP = 15.0
