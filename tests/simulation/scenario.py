@@ -44,10 +44,11 @@ class Scenario:
     is_brisk: bool = True  # jobs wait and run for seconds rather than minutes
 
 
-# Seconds in which things go wrong, and what the daemon has after that to bring all to an end: the
-# longest pauses of its own are five minutes, an unknown try takes four, a lost job ten, a service
-# that was requeued starts anew, and a run is a few of these in a row.
-_TROUBLED = (200.0, 2400.0)
+# Seconds in which things go wrong: mostly about as long as a run takes, sometimes much longer.
+_TROUBLED = ((60.0, 600.0), (60.0, 600.0), (60.0, 600.0), (600.0, 3600.0))
+# Seconds that the daemon has after that to bring all to an end: the longest pauses of its own are
+# five minutes, an unknown try takes four, a lost job ten, a service that was requeued starts anew,
+# and a run is a few of these in a row.
 _AFTERWARDS = 3 * 3600.0
 # A clock step of an hour and a suspension of eight, as a laptop or a broken time server makes them.
 _STEP = 3600.0
@@ -57,10 +58,10 @@ _SUSPENSION = 8 * 3600.0
 def draw(seed: str) -> Scenario:
     """Return the story of a seed."""
     rng = Random(f"{seed} scenario")
-    calm_at = rng.uniform(*_TROUBLED)
+    calm_at = rng.uniform(*rng.choice(_TROUBLED))
     recipes = _recipes(rng)
     names = [name for _, name, _ in recipes]
-    cancels = [(rng.uniform(5, 900), name) for name in names if rng.random() < 0.2]
+    cancels = [(rng.uniform(5, 400), name) for name in names if rng.random() < 0.2]
     steps = [(rng.uniform(1, calm_at), rng.choice((-_STEP, _STEP)))] if rng.random() < 0.15 else []
     sleeps = [(rng.uniform(1, calm_at), _SUSPENSION)] if rng.random() < 0.1 else []
     asleep = sum(seconds for _, seconds in sleeps)
@@ -73,7 +74,7 @@ def draw(seed: str) -> Scenario:
         faults=Faults.draw(rng, chance=rng.choice((0.0, 0.15, 0.3))),
         calm_at=calm_at + asleep,
         over_at=calm_at + asleep + _AFTERWARDS,
-        is_brisk=rng.random() < 0.75,
+        is_brisk=rng.random() < 0.8,
     )
 
 
