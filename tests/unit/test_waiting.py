@@ -7,7 +7,16 @@ from dataclasses import replace
 import pytest
 
 from benchd.core.effects import ClusterView, Submit, World
-from benchd.core.model import Binding, CancelWhy, Job, JobState, Readiness, Run, SubState
+from benchd.core.model import (
+    Binding,
+    CancelWhy,
+    Endpoint,
+    Job,
+    JobState,
+    Readiness,
+    Run,
+    SubState,
+)
 from benchd.core.plan import decide
 from benchd.core.spec import RestartPolicy, Target
 from benchd.core.waiting import waiting_for
@@ -137,3 +146,60 @@ def test_a_suspended_service_is_said_to_be() -> None:
     waiting = client()
     said = waiting_for(waiting, world(asleep, waiting), NOW)
     assert "service redis is RUNNING and suspended; it has to answer first" == said
+
+
+REFUSED = {"reason": "QOSMaxSubmitJobPerUserLimit", "submit_failures": 1, "not_before": NOW - 5}
+READY = {
+    "state": JobState.RUNNING,
+    "readiness": Readiness.READY,
+    "ready_at": T0,
+    "endpoint": Endpoint(host="n1", ports=(6379,), slurm_id="7", generation=0),
+    "next_probe_at": NOW + 5,
+}
+
+
+@pytest.mark.parametrize(
+    "target", [Target(name="redis", point=0), Target(name="redis")], ids=["own", "of any run"]
+)
+def test_a_client_refused_for_a_quota_does_not_hold_back_what_it_waits_for(target: Target) -> None:
+    """It cannot find out for the others before the service answers, so the service is sent."""
+    refused, new = client(tries=1, targets=(target,), **REFUSED), service(attempt=2)
+    seen = world(refused, new)
+    assert [Submit(new.token, ())] == decide(seen, NOW)
+    assert "about to be submitted" in waiting_for(new, seen, NOW)
+
+
+def test_a_client_refused_for_a_quota_that_may_be_sent_finds_out_for_the_others() -> None:
+    """Its service answers, so that its next try tells whether the limit has cleared."""
+    refused, other = client(tries=1, **REFUSED), service(name="b")
+    seen = world(service(**READY), refused, other)
+    assert [refused.token] == [e.token for e in decide(seen, NOW) if isinstance(e, Submit)]
+    tried = replace(refused, attempted_at=NOW, tries=2)
+    said = waiting_for(other, world(service(**READY), tried, other), NOW)
+    assert f"held back: {refused.token} waits for a limit" in said
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"readiness": Readiness.STARTING}, "service redis is RUNNING and STARTING; it has to"),
+        ({"readiness": Readiness.UNREADY}, "service redis is RUNNING and UNREADY; it has to"),
+        ({"cancel_requested_at": NOW}, "service redis is about to end; it has to answer first"),
+        ({}, "about to be submitted, as soon as the cluster's job limit allows"),
+    ],
+)
+def test_a_client_of_any_run_s_service_says_what_it_waits_for(
+    changed: dict[str, object], said: str
+) -> None:
+    """It is busy with another measurement only where there is one."""
+    up, waiting = service(**{**READY, **changed}), client(targets=(Target(name="redis"),))
+    assert waiting_for(waiting, world(up, waiting), NOW).startswith(said)
+
+
+def test_a_client_whose_service_is_measured_waits_for_its_turn() -> None:
+    """One measurement at a time."""
+    up, waiting = service(**READY), client(repeat=1)
+    bound = Binding(name="redis", token=up.token, generation=0, host="n1", ports=(6379,))
+    other = client(state=JobState.RUNNING, slurm_id="8", tries=1, bindings=(bound,))
+    expected = "its service is busy with another measurement; one at a time"
+    assert expected == waiting_for(waiting, world(up, waiting, other), NOW)

@@ -33,10 +33,11 @@ from benchd.core.effects import (
     Submit,
     World,
 )
-from benchd.core.model import Binding, CancelWhy, Job, JobState, Readiness, Run
-from benchd.core.policy import ASIDE, cancel_reason, is_followed, quota_reached, quotas, verdict
+from benchd.core.matching import ASIDE, bindings_of, busy_services
+from benchd.core.model import CancelWhy, Job, JobState, Run
+from benchd.core.policy import cancel_reason, is_followed, quota_reached, quotas, verdict
 from benchd.core.readiness import DEFAULT_CHECK
-from benchd.core.spec import Role, Target
+from benchd.core.spec import Role
 from benchd.core.view import Index, index, is_sent, is_uncollected
 
 # Seconds after which the loop looks again although nothing is due: a safety net, not a clock.
@@ -190,7 +191,7 @@ def _submissions(index: Index, ending: set[str]) -> Iterator[Submit]:
         if is_sent(job) and job.cluster in room:
             room[job.cluster] -= 1
     measured = {c.cluster for c in _clients(index) if not c.is_terminal}
-    taken, full = _busy_services(index), quotas(index)
+    taken, full = busy_services(index), quotas(index)
     for run in index.world.runs:
         unsent = (job for job in index.slots[run.id] if job.state is JobState.CREATED)
         for job in sorted(unsent, key=_order):
@@ -205,7 +206,7 @@ def _submissions(index: Index, ending: set[str]) -> Iterator[Submit]:
                 continue
             if quota_reached(job, full, index) is not None:
                 continue
-            bindings = _bindings(job, index, taken) if job.role is Role.CLIENT else ()
+            bindings = bindings_of(job, index, taken) if job.role is Role.CLIENT else ()
             if bindings is None:
                 continue
             taken.update(b.token for b in bindings if not index.rows[b.token].spec.concurrent)
@@ -225,57 +226,6 @@ def _places(job: Job, measured: set[str]) -> int:
 def _order(job: Job) -> tuple[bool, int, int, str, int]:
     """Services first, then clients repeat by repeat, so that repeats are interleaved A B A B."""
     return (job.role is Role.CLIENT, job.repeat, job.point, job.name, job.replica)
-
-
-def _busy_services(index: Index) -> set[str]:
-    """Return the tokens of services in a measurement that does not allow company."""
-    bound = {
-        binding.token
-        for job in index.world.jobs
-        if job.role is Role.CLIENT and is_sent(job)
-        for binding in job.bindings
-    }
-    return {t for t in bound if t in index.rows and not index.rows[t].spec.concurrent}
-
-
-def _bindings(job: Job, index: Index, taken: set[str]) -> tuple[Binding, ...] | None:
-    """Return what a client would measure now, or None while it has to wait."""
-    bindings: list[Binding] = []
-    for target in job.spec.targets:
-        services = _candidates(job, target, index, taken)
-        if not services:
-            return None
-        bindings += [_bound(target, service) for service in services]
-    return tuple(bindings)
-
-
-def _candidates(job: Job, target: Target, index: Index, taken: set[str]) -> list[Job]:
-    if target.point is not None:
-        replicas = index.services[job.run_id, target.name, target.point]
-        return replicas if all(_is_free(s, taken) for s in replicas) else []
-    services = index.external[job.cluster, target.name]
-    return [s for s in services if _is_free(s, taken)][:1]
-
-
-def _is_free(service: Job, taken: set[str]) -> bool:
-    if service.readiness is not Readiness.READY or service.endpoint is None:
-        return False
-    if service.substate in ASIDE:  # it will not answer until Slurm lets it go on, if ever
-        return False
-    return service.cancel_requested_at is None and service.token not in taken
-
-
-def _bound(target: Target, service: Job) -> Binding:
-    ports = service.endpoint.ports if service.endpoint else ()
-    if target.port in ports:
-        ports = (target.port, *(p for p in ports if p != target.port))
-    return Binding(
-        name=target.name,
-        token=service.token,
-        generation=service.generation,
-        host=service.endpoint.host if service.endpoint else "",
-        ports=ports,
-    )
 
 
 # --- results, the end, and looking ----------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from benchd.core.matching import ASIDE, bindings_of, busy_services
 from benchd.core.model import (
     Binding,
     CancelWhy,
@@ -30,8 +31,6 @@ SIBLING_RETRIES = 5
 # Seconds a reason that "can never start" must stand before the job is given up: some of them
 # (PartitionNodeLimit, BadConstraints) also show for a moment while nodes are down.
 HOPELESS_AFTER = 120.0
-# While a job is so, that its service does not answer says nothing about it.
-ASIDE = frozenset({SubState.SUSPENDED, SubState.COMPLETING})
 # What limits a job together with others: cluster, account, QOS and partition.
 Charged = tuple[str, str | None, str | None, str | None]
 
@@ -296,6 +295,18 @@ def quotas(index: Index) -> Mapping[Charged, Job]:
         and job.reason is not None
         and job.cancel_requested_at is None
         and reason_class(job.reason).cls is ReasonClass.QUOTA
+        and _finds_out(job, index)
     ]
     waiting.sort(key=lambda job: (job.state is JobState.PENDING, -job.not_before))
     return {charged(job): job for job in waiting}
+
+
+def _finds_out(job: Job, index: Index) -> bool:
+    """Tell whether Slurm will say of this job, without any other, that the limit has cleared.
+
+    A refused client that has nothing to measure is not tried again before it has, and the limit
+    may be gone long before: it must hold back nothing, least of all the service it waits for.
+    """
+    if job.role is Role.SERVICE or is_sent(job):
+        return True
+    return bindings_of(job, index, busy_services(index)) is not None

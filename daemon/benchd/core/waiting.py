@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from benchd.core.effects import World
+from benchd.core.matching import bindings_of, busy_services, is_answering, services_for
 from benchd.core.model import Job, JobState, Readiness, SubState
-from benchd.core.policy import is_followed, own_services, quota_reached, quotas, span
+from benchd.core.policy import is_followed, quota_reached, quotas, span
 from benchd.core.restart import why_not_again
 from benchd.core.slurm import reason_class
 from benchd.core.spec import Role
 from benchd.core.view import Index, index, slot_of
+
+# Nothing is in the way but the places that a cluster gives us.
+_SOON = "about to be submitted, as soon as the cluster's job limit allows"
 
 
 def waiting_for(job: Job, world: World, now: float) -> str:
@@ -79,19 +83,26 @@ def _created(job: Job, index: Index, now: float) -> str:
         return f"Slurm refused it for now; next try in {job.not_before - now:.0f} s{why}"
     if job.role is Role.SERVICE:
         return _service_created(job, index)
-    for service in own_services(job, index):
-        if service.readiness is not Readiness.READY or service.substate is SubState.SUSPENDED:
-            return f"service {service.name} is {_said(service, index)}; it has to answer first"
+    return _client_created(job, index)
+
+
+def _client_created(job: Job, index: Index) -> str:
     for target in job.spec.targets:
-        if target.point is None and not index.external[job.cluster, target.name]:
+        services = services_for(job, target, index)
+        if not services:
             return f"no service called {target.name} runs on {job.cluster} yet"
-    return "its service is busy with another measurement; one at a time"
+        silent = [service for service in services if not is_answering(service)]
+        if silent and (target.point is not None or len(silent) == len(services)):
+            return f"service {target.name} is {_said(silent[0], index)}; it has to answer first"
+    if bindings_of(job, index, busy_services(index)) is None:
+        return "its service is busy with another measurement; one at a time"
+    return _SOON
 
 
 def _service_created(job: Job, index: Index) -> str:
     held = quota_reached(job, quotas(index), index)
     if held is None:
-        return "about to be submitted, as soon as the cluster's job limit allows"
+        return _SOON
     return (
         f"held back: {held.token} waits for a limit on your jobs together ({held.reason}), "
         "and more jobs would only wait beside it"
@@ -99,6 +110,8 @@ def _service_created(job: Job, index: Index) -> str:
 
 
 def _said(service: Job, index: Index) -> str:
+    if not service.is_terminal and service.cancel_requested_at is not None:
+        return "about to end"
     if service.state is JobState.RUNNING:
         return f"RUNNING and {service.substate or service.readiness}"
     if service.is_terminal:
