@@ -13,7 +13,7 @@ from typing import Self
 import structlog
 
 from benchd import __version__
-from benchd.access import access_of
+from benchd.access import access_of, uids_of
 from benchd.api.server import Interface
 from benchd.catalog import CATALOG
 from benchd.clock import Level
@@ -96,7 +96,7 @@ class Daemon:
         self.lock = stack.enter_context(Lock(self.state_dir / "benchd.lock"))
         self.store = await stack.enter_async_context(self._store())
         self.archive = Archive(self.state_dir / "runs")
-        self.access = access_of(self.settings.access, os.getuid())
+        self.access = access_of(self.settings.access, os.getuid(), uids_of())
         self.keyring = Keyring(self.state_dir / "secrets")
         self.ship = {name: pack.build(name).file_name for name in SHIPPED}
         stack.push_async_callback(self._log_out)

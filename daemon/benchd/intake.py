@@ -14,7 +14,7 @@ from typing import Protocol
 
 import structlog
 
-from benchd.access import Access, Right
+from benchd.access import NAMESPACE_FIX, UNNAMED, Access, Right
 from benchd.catalog import Catalog
 from benchd.config import ClusterSettings, Settings
 from benchd.core.expand import expand
@@ -97,6 +97,8 @@ class Intake:
         try:
             if drop.problem is not None:
                 raise UserError(drop.problem)
+            if drop.uid == self.access.shared:
+                raise UserError(f"{UNNAMED}: {NAMESPACE_FIX}")
             if self.access.right_of(drop.uid) < Right.OPERATE:
                 raise UserError(
                     f"this file belongs to uid {drop.uid}, who may not submit here: ask uid "

@@ -108,6 +108,16 @@ async def test_a_file_is_its_owners_wish(tmp_path: Path, uid: int, may: bool) ->
     assert ([], True) == (store.runs, (tmp_path / "inbox" / "rejected" / "web.yaml").exists())
 
 
+async def test_a_file_of_nobody_in_particular_is_refused(tmp_path: Path) -> None:
+    """Where a uid stands for many users, its files are refused with what to do about it."""
+    made = intake(tmp_path, Shelf())
+    made.access = replace(made.access, shared=FRIEND)
+    await made.inbox.scan()
+    drop = await dropped(made.inbox, b"service: {name: redis}\n", FRIEND)
+    with pytest.raises(UserError, match=r"does not tell .* without PrivateUsers="):
+        await made.take(drop)
+
+
 async def test_a_password_is_taken_out_of_all_that_is_kept(tmp_path: Path) -> None:
     """Store, archive and the accepted file say [redacted]; the keyring alone has the value."""
     store = Shelf()

@@ -77,3 +77,9 @@ def test_a_unit_restarts_a_crash_and_not_a_mistake(unit: Path) -> None:
     keys = ("Type", "WatchdogSec", "Restart", "RestartPreventExitStatus")
 
     assert ["notify", "60", "on-failure", "2 78"] == [told[key] for key in keys]
+
+
+@pytest.mark.parametrize("unit", [SYSTEM, USER], ids=lambda unit: unit.name)
+def test_a_unit_lets_benchd_tell_users_apart(unit: Path) -> None:
+    """Rights follow from uids, and PrivateUsers= would make all others look like one."""
+    assert "no" == settings(unit).get("PrivateUsers", "no")

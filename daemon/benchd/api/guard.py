@@ -13,7 +13,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from benchd.access import Access, Right
+from benchd.access import NAMESPACE_FIX, UNNAMED, Access, Right
 from benchd.api.answers import Problem, problem_of, problem_of_http, refusal
 from benchd.api.control import Reads
 from benchd.api.door import Door
@@ -116,6 +116,8 @@ def admit_local(access: Access) -> Admission:
 def check(uid: int, access: Access, needed: Right) -> None:
     """Refuse who may not do this."""
     right = access.right_of(uid)
+    if uid == access.shared:
+        raise Problem(403, UNNAMED, f"ask its owner, uid {access.owner}, to {NAMESPACE_FIX}")
     if right is Right.NOTHING:
         what = f"this benchd belongs to uid {access.owner}, and you are uid {uid}"
         raise Problem(403, what, "ask its owner for access.read, or run your own benchd")
