@@ -8,6 +8,7 @@ again.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -105,12 +106,16 @@ class Performing:
                 deed = self._finish(effect)
         return await deed
 
-    async def learn(self, job: Job, event: Event, *, seen: Job | None = None) -> Job | None:
+    async def learn(
+        self, job: Job, event: Event, *, seen: Job | None = None, patience: float | None = None
+    ) -> Job | None:
         """Feed an event to the engine with the guards' settings for this job."""
         # Only a time limit is judged by whether the run measures anything (lifecycle row 11b).
         limited = job.role is Role.SERVICE and event.word == "TIMEOUT"
         open_ended = limited and not await self._is_measured(job)
-        rules = Rules(patience=self._patience(job.cluster), open_ended=open_ended)
+        if patience is None:
+            patience = self._patience(job.cluster)
+        rules = Rules(patience=patience, open_ended=open_ended)
         return await self.engine.learn(job.token, event, rules, seen)
 
     def _patience(self, cluster: str) -> float:
@@ -235,8 +240,11 @@ class Performing:
 
     async def _sealed(
         self, cluster: str, asked: Sequence[Job], answer: PollAnswer
-    ) -> frozenset[str]:
-        """Take the claims of what is about to count as LOST: who had none may be tried again."""
+    ) -> Mapping[str, bool]:
+        """Take the claims of what is about to count as LOST: who had none may be tried again.
+
+        Return of each job that was asked for its claim whether nobody had it.
+        """
         patience, now = self._patience(cluster), self.clock()
         lost = [
             job
@@ -247,9 +255,10 @@ class Performing:
             and job.missing_since is not None
             and now - job.missing_since > patience
         ]
-        return await self.clusters[cluster].seal(lost) if lost else frozenset()
+        free = await self.clusters[cluster].seal(lost) if lost else frozenset()
+        return {job.token: job.token in free for job in lost}
 
-    async def _take_in(self, job: Job, answer: PollAnswer, sealed: frozenset[str]) -> bool:
+    async def _take_in(self, job: Job, answer: PollAnswer, sealed: Mapping[str, bool]) -> bool:
         """Apply what a poll said about one job, whatever it does to others."""
         try:
             return await self._learn_from_poll(job, answer, sealed)
@@ -263,7 +272,7 @@ class Performing:
             return False
 
     async def _learn_from_poll(
-        self, job: Job, answer: PollAnswer, sealed: frozenset[str] = frozenset()
+        self, job: Job, answer: PollAnswer, sealed: Mapping[str, bool]
     ) -> bool:
         """Apply what a poll said about one job; return whether anything moved."""
         rows = answer.seen.get(job.token, ())
@@ -278,10 +287,13 @@ class Performing:
                 after = await self.learn(job, event, seen=after)
         elif not rows and job.is_live and job.token in answer.absent:
             gone = Event(trigger=Trigger.NOT_SEEN, evidence=answer.absent[job.token])
-            if job.token in sealed:
+            if sealed.get(job.token):
                 raw = f"{gone.evidence.raw}; its claim was free and is sealed now"
                 gone = replace(gone, why="NEVER_STARTED", evidence=replace(gone.evidence, raw=raw))
-            after = await self.learn(job, gone, seen=job)
+            # Sealing takes time: patience that ended meanwhile is for the next poll to judge.
+            hasty = job.cancel_why is None and job.token not in sealed
+            patience = math.inf if hasty else None
+            after = await self.learn(job, gone, seen=job, patience=patience)
         return after is not None and after.rev != job.rev
 
     async def _prune(self, job: Job, rows: Sequence[Observation], claim: str) -> None:
