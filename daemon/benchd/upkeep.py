@@ -22,7 +22,6 @@ from benchd.edge.leftovers import Leftovers, Papers, run_of
 from benchd.edge.store import Store
 from benchd.engine import Engine
 from benchd.errors import NeedsHuman, Unreachable, UserError
-from benchd.pacing import Pacing
 
 log = structlog.get_logger()
 
@@ -48,7 +47,6 @@ class Upkeep:
         store: Store,
         engine: Engine,
         leftovers: Mapping[str, Leftovers],
-        pacings: Mapping[str, Pacing],
         clock: Callable[[], float],
         moving: asyncio.Lock,
     ) -> None:
@@ -56,7 +54,6 @@ class Upkeep:
         self.store = store
         self.engine = engine
         self.leftovers = leftovers
-        self.pacings = pacings
         self.clock = clock
         self.moving = moving
 
@@ -89,7 +86,6 @@ class Upkeep:
         return Swept(strays=strays, unseen=unseen)
 
     async def _reap(self, name: str, *, dry_run: bool) -> list[Stray]:
-        self._unpaused(name)
         rows = await self.leftovers[name].alive()
         known = await self.store.known([row.token for row in rows])
         idle = [row for row in rows if row.token not in known or known[row.token] in TERMINAL]
@@ -119,7 +115,6 @@ class Upkeep:
         crash, then finds the job. A client brings along the services that it measures.
         """
         self._chosen(cluster)
-        self._unpaused(cluster)
         alive = await self.leftovers[cluster].alive()
         row = next((each for each in alive if each.slurm_id == slurm_id), None)
         if row is None:
@@ -216,7 +211,6 @@ class Upkeep:
         return found
 
     async def _gc(self, name: str, older_than: float, *, dry_run: bool) -> list[OldRun]:
-        self._unpaused(name)
         left = self.leftovers[name]
         in_use = {run_of(row.token) for row in await left.alive()}
         found: list[OldRun] = []
@@ -229,8 +223,9 @@ class Upkeep:
             known = run.name if run is not None else ""
             removed = not kept and not dry_run
             found.append(OldRun(cluster=name, run=run_id, name=known, kept=kept, removed=removed))
+        if not dry_run:
+            await left.sweep()  # also what one that was cut short has put aside
         if any(each["removed"] for each in found):
-            await left.sweep()
             log.info("runs.removed", cluster=name, runs=sum(each["removed"] for each in found))
         return found
 
@@ -260,7 +255,3 @@ class Upkeep:
             known = ", ".join(self.leftovers) or "none"
             raise UserError(f"no cluster {cluster!r}; there are: {known}")
         return list(self.leftovers) if cluster is None else [cluster]
-
-    def _unpaused(self, cluster: str) -> None:
-        if self.pacings[cluster].paused is not None:
-            raise UserError(f"{cluster} is paused, so nothing is sent to it: see `benchctl status`")

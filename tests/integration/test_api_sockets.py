@@ -14,8 +14,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from benchd.api import door, guard
+from benchd.api import door, guard, upkeep
 from benchd.api.door import Door
+from benchd.cli import upkeep as ctl_upkeep
 from benchd.config import HttpSettings
 from benchd.errors import UserError
 from support.builders import run
@@ -207,11 +208,37 @@ async def test_a_body_that_never_comes_has_a_deadline(
     monkeypatch.setattr(guard, "REQUEST_DEADLINE", 0.05)
     async with House(tmp_path / "s").open() as house:
         house.reads.run_rows.append(run())
-        reader, writer = await asyncio.open_unix_connection(str(house.path))
-        writer.write(b"POST /v1/runs?name=a HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
-        async with asyncio.timeout(10):
-            assert (await reader.readline()).startswith(b"HTTP/1.1 504")
-        writer.close()
+        late = b"POST /v1/runs?name=a HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+        assert (await _first_line(house.path, late)).startswith(b"HTTP/1.1 504")
+
+
+@pytest.mark.parametrize("path", ["reap", "gc", "clusters/alpha/adopt"])
+async def test_what_works_on_clusters_is_not_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """It is answered in the end, although a question that began later was given up meanwhile."""
+    monkeypatch.setattr(guard, "REQUEST_DEADLINE", 0.05)
+    assert guard.REQUEST_DEADLINE < upkeep.DEADLINE < ctl_upkeep.PATIENCE
+    house = House(tmp_path / "s")
+    house.keeping.slow = asyncio.Event()
+    connector = aiohttp.UnixConnector(path=str(house.path))
+    async with house.open(), aiohttp.ClientSession(connector=connector) as session:
+        asked = session.post(f"http://benchd/v1/{path}", json={"slurm_id": "99"})
+        patient = asyncio.ensure_future(asked)
+        assert await holds(lambda: house.keeping.wishes != [])
+        late = b"POST /v1/runs?name=a HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+        assert (await _first_line(house.path, late)).startswith(b"HTTP/1.1 504")
+        house.keeping.slow.set()
+        assert 2 == (await patient).status // 100
+
+
+async def _first_line(path: Path, request: bytes) -> bytes:
+    reader, writer = await asyncio.open_unix_connection(str(path))
+    writer.write(request)
+    async with asyncio.timeout(10):
+        line = await reader.readline()
+    writer.close()
+    return line
 
 
 async def test_a_full_house_says_so() -> None:

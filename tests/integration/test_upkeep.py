@@ -184,7 +184,7 @@ def names(folder: Path) -> set[str]:
 async def test_gc_removes_only_what_is_over_and_home(
     slurm: EmbeddedCluster, tmp_path: Path
 ) -> None:
-    """A live run stays, a young one stays, a strange one stays; what was removed can be retried."""
+    """What is live, young or strange stays; also what a gc cut short had put aside is removed."""
     async with daemon_on(slurm, tmp_path) as inside:
         inside.drop(RECIPE)
         done = await inside.wait_run()
@@ -203,6 +203,12 @@ async def test_gc_removes_only_what_is_over_and_home(
         assert {strange.name, live.run_id, done.id} == names(strange.parent)
         _, said = await benchctl(inside, "gc", "--older-than", "0s")
         assert [done.id] == [row["run"] for row in said["runs"] if row["removed"]]
+        assert {strange.name, live.run_id} == names(strange.parent)
+        left = strange.with_name(f".old-{done.id}.1")
+        await asyncio.to_thread(left.mkdir)
+        await benchctl(inside, "gc", "--dry-run")
+        assert {left.name, strange.name, live.run_id} == names(strange.parent)
+        await benchctl(inside, "gc")
         assert {strange.name, live.run_id} == names(strange.parent)
         kept = await inside.daemon.store.run(done.id)
         assert kept is not None

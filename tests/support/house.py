@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections import Counter
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -172,13 +173,19 @@ class MemoryKeeping:
 
     wishes: list[tuple[str, ...]] = field(default_factory=list)
     trouble: BenchdError | None = None
+    slow: asyncio.Event | None = None  # what takes its time takes it until this is set
+
+    async def _wanted(self, *words: str) -> None:
+        self.wishes.append(words)
+        if self.slow is not None:
+            await self.slow.wait()
 
     async def drain(self, on: bool) -> Drained:
         self.wishes.append(("drain", str(on)))
         return Drained(draining=on, waiting=3, sent=2)
 
     async def reap(self, cluster: str | None, *, dry_run: bool) -> Swept:
-        self.wishes.append(("reap", str(cluster), str(dry_run)))
+        await self._wanted("reap", str(cluster), str(dry_run))
         stray = Stray(
             cluster="alpha",
             slurm_id="99",
@@ -193,11 +200,11 @@ class MemoryKeeping:
     async def adopt(self, cluster: str, slurm_id: str) -> Adopted:
         if self.trouble is not None:
             raise self.trouble
-        self.wishes.append(("adopt", cluster, slurm_id))
+        await self._wanted("adopt", cluster, slurm_id)
         return Adopted(run="aaaaaaaaaa", jobs=[f"{INSTANCE}-aaaaaaaaaa-s-redis-p0r0-0-a1"])
 
     async def gc(self, older_than: float, *, dry_run: bool) -> Sequence[OldRun]:
-        self.wishes.append(("gc", str(older_than), str(dry_run)))
+        await self._wanted("gc", str(older_than), str(dry_run))
         old = OldRun(cluster="alpha", run="bbbbbbbbbb", name="web", kept="", removed=not dry_run)
         return [old, OldRun(cluster="alpha", run=RUN_ID, name="", kept="not over", removed=False)]
 

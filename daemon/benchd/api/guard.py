@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from benchd.access import NAMESPACE_FIX, UNNAMED, Access, Right
+from benchd.api import upkeep
 from benchd.api.answers import Problem, problem_of, problem_of_http, refusal
 from benchd.api.control import Reads
 from benchd.api.door import Door
@@ -25,7 +26,7 @@ from benchd.secrecy import without_secrets
 
 log = structlog.get_logger()
 
-REQUEST_DEADLINE = 30.0  # seconds for a whole request; reading a log over a slow link takes some
+REQUEST_DEADLINE = 30.0  # seconds for most requests; reading a log over a slow link takes some
 BODY_PATIENCE = 5.0  # seconds for the body to arrive; 256 KiB through a socket take milliseconds
 _UCRED = struct.Struct("3i")  # pid, uid, gid: struct ucred of Linux
 NOTE_LIMIT = 400  # characters of a command and of its answer that are kept
@@ -42,13 +43,14 @@ def gate(door: Door, admit: Admission) -> Middleware:
     async def layer(request: web.Request, handler: Answering) -> web.StreamResponse:
         transport = request.transport
         door.begins(transport)
+        deadline = _deadline(request)
         try:
-            async with asyncio.timeout(REQUEST_DEADLINE):
+            async with asyncio.timeout(deadline):
                 request[UID] = admit(request)
                 await _arrived(request)
                 return await handler(request)
         except TimeoutError:
-            return refusal(Problem(504, f"no answer in {REQUEST_DEADLINE:.0f} s", "ask again"))
+            return refusal(Problem(504, f"no answer in {deadline:.0f} s", "ask again"))
         except web.HTTPException as error:
             return refusal(problem_of_http(error))
         except BenchdError as error:
@@ -60,6 +62,12 @@ def gate(door: Door, admit: Admission) -> Middleware:
             door.ends(transport)
 
     return layer
+
+
+def _deadline(request: web.Request) -> float:
+    resource = request.match_info.route.resource
+    is_patient = resource is not None and resource.canonical in upkeep.PATIENT
+    return upkeep.DEADLINE if is_patient else REQUEST_DEADLINE
 
 
 async def _arrived(request: web.Request) -> None:

@@ -14,6 +14,11 @@ from benchd.fields import seconds
 
 # Seconds for which the directory of a closed run is kept unless another age is asked for.
 KEPT_FOR = 7 * 86400.0
+# Seconds for what looks at and works on the clusters, one after the other: a shared file system
+# removes some hundred files a second, and a thousand jobs leave 20,000.
+DEADLINE = 600.0
+# The routes that have so long; all others have as long as any question.
+PATIENT = frozenset({"/v1/reap", "/v1/gc", "/v1/clusters/{name}/adopt"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
