@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
