@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from typing import Self
 
@@ -31,6 +31,7 @@ from benchd.edge.leftovers import Leftovers
 from benchd.edge.link import Link
 from benchd.edge.local import LocalShell
 from benchd.edge.lock import Lock
+from benchd.edge.remote import Gate
 from benchd.edge.shell import Shell
 from benchd.edge.store import Backups, Store
 from benchd.engine import Engine
@@ -163,6 +164,7 @@ class Daemon:
             measure=self.measure,
             pressed=pacing.pressed,
             epochs=self.store,
+            gate=Gate(lambda: pacing.paused, lambda error: self.engine.pause(pacing, error)),
         )
         self._draw_site(pacing)
         return Site(name=name, shell=shell, cluster=cluster, pacing=pacing)
@@ -236,10 +238,10 @@ class Daemon:
             state_dir=self.state_dir,
             next_attempt=self.next_attempt,
         )
-        self.upkeep = self._keeping(pacings)
+        self.upkeep = self._keeping()
         self.gauges = Gauges(store=self.store, metrics=self.metrics, sites=self.sites)
 
-    def _keeping(self, pacings: Mapping[str, Pacing]) -> Upkeep:
+    def _keeping(self) -> Upkeep:
         left = {
             name: Leftovers(
                 site.cluster.remote,
@@ -253,7 +255,6 @@ class Daemon:
             store=self.store,
             engine=self.engine,
             leftovers=left,
-            pacings=pacings,
             clock=self.clock,
             moving=self.steering.moving,
         )

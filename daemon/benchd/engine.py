@@ -29,7 +29,7 @@ from benchd.core.effects import (
 from benchd.core.lifecycle import IllegalMove, Rules, advance
 from benchd.core.model import Binding, Event, Job, Readiness, Run
 from benchd.core.plan import decide, effect_key, next_wake
-from benchd.edge.shell import LoginRefused, Resting
+from benchd.edge.shell import LoginRefused, Paused, Resting
 from benchd.errors import NeedsHuman, NotYet, Stale, StoreFull, Unreachable
 from benchd.metrics import Metrics
 from benchd.pacing import Pacing
@@ -215,7 +215,7 @@ class Engine:
                 pacing.reached()
         except NeedsHuman as error:
             if pacing is not None:
-                await self._pause(pacing, error)
+                await self.pause(pacing, error)
         except NotYet as error:  # the cluster is well: only this has to wait
             pause = 1.0 if pacing is not None and pacing.testbed else NOT_YET_PAUSE
             log.info("effect.waits", cluster=cluster, why=str(error))
@@ -236,8 +236,10 @@ class Engine:
         else:
             self._not_before.pop(_kind(effect), None)
 
-    async def _pause(self, pacing: Pacing, error: NeedsHuman) -> None:
+    async def pause(self, pacing: Pacing, error: NeedsHuman) -> None:
         """Leave a cluster alone until a human resumes it; a refused login outlasts a restart."""
+        if isinstance(error, Paused) or pacing.paused == str(error):
+            return  # it is, or was until a moment ago: whoever resumed it is not overruled
         pacing.paused = str(error)
         log.error("cluster.paused", cluster=pacing.name, error=str(error))
         if isinstance(error, LoginRefused):

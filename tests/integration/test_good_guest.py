@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ import pytest
 from benchd.app import Daemon
 from benchd.cli import ctl
 from benchd.config import Settings
-from benchd.core.model import JobState, RunOutcome
+from benchd.core.model import Job, JobState, RunOutcome
 from benchd.core.spec import Role
+from benchd.errors import NeedsHuman
 from benchd.sim import EmbeddedCluster
 from support.inside import RECIPE, WAITING, Inside, daemon_on, settings_for
 from support.near import known_under, sample, until
@@ -22,6 +23,24 @@ from support.near_slurm import Now, near
 from support.wire import Wire
 
 pytestmark = pytest.mark.asyncio
+
+# A service that fails, and a client that waits for another one for ever.
+LEFT = """\
+name: left
+service:
+  name: dies
+  kind: generic
+  command: sh
+  args: ["-c", "exit 3"]
+  secrets: {A_PASSWORD: {generate: 24}}
+  resources: {cpus_per_task: 1, time: "00:05:00"}
+client:
+  name: hold
+  kind: generic
+  command: sleep
+  args: ["300"]
+  target_service: {name: elsewhere}
+"""
 
 
 def through(settings: Settings, cluster: EmbeddedCluster, wire: Wire) -> Settings:
@@ -204,6 +223,69 @@ async def test_a_refused_key_is_not_shown_again_by_the_next_daemon(
         await inside.daemon.steering.resume("sim", take_over=False)
         assert RunOutcome.PASSED is (await inside.wait_run()).outcome
         assert job.token in await inside.jobs()
+
+
+@pytest.mark.parametrize("asks", ["reap", "gc", "secrets"])
+async def test_a_refusal_is_remembered_whoever_met_it(
+    slurm: EmbeddedCluster, tmp_path: Path, asks: str
+) -> None:
+    """A key that was refused to upkeep, too, is not shown again by the next daemon."""
+    if asks == "secrets":
+        async with daemon_on(slurm, tmp_path) as inside:
+            await _with_leftovers(inside)
+    slurm.inject("auth")
+    tried = []
+    for _ in range(2):
+        async with daemon_on(slurm, tmp_path) as inside:
+            await _ask(inside, asks)
+            while status(inside)["link"] == "down":  # it rests after the login of the life before
+                await inside.turn()
+                await _ask(inside, asks)
+            seen = status(inside)
+            assert (True, "paused") == (seen["paused"], seen["link"])
+            assert "refuses the key" in seen["detail"]
+            tried.append(seen["logins"])
+    assert [1, 0] == tried
+
+
+async def test_a_paused_cluster_hears_nothing(slurm: EmbeddedCluster, tmp_path: Path) -> None:
+    """Whatever is asked for while it is paused, nobody logs in; a run can end, and resume helps."""
+    async with daemon_on(slurm, tmp_path) as inside:
+        failed = await _with_leftovers(inside)
+        await inside.daemon.steering.pause("sim")
+    async with daemon_on(slurm, tmp_path) as inside:
+        daemon = inside.daemon
+        for asks in ("reap", "gc", "secrets"):
+            await _ask(inside, asks)
+        with pytest.raises(NeedsHuman, match="sim is paused: paused by hand"):
+            await daemon.steering.log(failed.token, "out", 0, 10)
+        with pytest.raises(NeedsHuman, match="sim is paused: paused by hand"):
+            await daemon.upkeep.adopt("sim", "1")
+        (old,) = await daemon.upkeep.gc(0.0, dry_run=True)
+        assert "sim is paused: paused by hand" in old["kept"]
+        await daemon.steering.cancel(failed.run_id)
+        assert RunOutcome.CANCELLED is (await inside.wait_run()).outcome
+        assert 0 == status(inside)["logins"]
+        await daemon.steering.resume("sim", take_over=False)
+        await daemon.steering.log(failed.token, "out", 0, 10)
+        assert 1 == status(inside)["logins"]
+
+
+async def _with_leftovers(inside: Inside) -> Job:
+    """Leave a failed service whose secrets may still lie there, and a run that goes on."""
+    inside.drop(LEFT)
+    return await inside.wait_job(Role.SERVICE, state=JobState.FAILED)
+
+
+async def _ask(inside: Inside, what: str) -> None:
+    """Do what people or the daemon itself do beside the main path; refusals are its answer."""
+    with suppress(NeedsHuman):
+        if what == "reap":
+            await inside.daemon.upkeep.reap("sim", dry_run=False)
+        elif what == "gc":
+            await inside.daemon.upkeep.gc(0.0, dry_run=False)
+        else:
+            await inside.daemon.forgetting.turn()
 
 
 # --- pressure -------------------------------------------------------------------------------------

@@ -40,10 +40,10 @@ from benchd.edge.breaker import LONGEST, OPEN, Breaker
 from benchd.edge.budget import Purse, Sleep, Urgency
 from benchd.edge.looks import Looks
 from benchd.edge.programs import Queue, is_over
-from benchd.edge.remote import Remote, is_limited
+from benchd.edge.remote import Gate, Remote, is_limited
 from benchd.edge.shell import Shell, printable
 from benchd.edge.submission import Place, Record, SubmitOrder
-from benchd.errors import Unreachable
+from benchd.errors import NeedsHuman, Unreachable
 from benchd.metrics import Metrics
 
 log = structlog.get_logger()
@@ -72,6 +72,7 @@ class Cluster:
         quiet_slack: float = submission.QUIET_SLACK,
         measure: Callable[[], float] | None = None,
         pressed: Callable[[], None] = lambda: None,
+        gate: Gate | None = None,
     ) -> None:
         """``measure``: seconds that no jump of the clock adds to; what is rationed goes by them."""
         self.name = name
@@ -84,7 +85,7 @@ class Cluster:
         self._purse = Purse(name, settings.budget, metrics=metrics, clock=measure, pressed=pressed)
         longest = OPEN if settings.testbed else LONGEST  # nobody is disturbed there
         breaker = Breaker(name, metrics=metrics, clock=measure, longest=longest)
-        self.remote = Remote(name, shell, purse=self._purse, breaker=breaker)
+        self.remote = Remote(name, shell, gate=gate or Gate(), purse=self._purse, breaker=breaker)
         self._queue = Queue(self.remote, clock=clock, sleep=sleep)
         self._looks = Looks(self.remote)
         self._parcels = parcels.Parcels(self.remote, packed)
@@ -99,14 +100,18 @@ class Cluster:
         """Find the workdir and make it ours. Every verb does so first; calling it is optional."""
         async with self._opening:
             if self._place is None:
-                self._place = await home.enter(
-                    self.remote,
-                    workdir=self.settings.workdir,
-                    instance=self.instance,
-                    epochs=self._epochs,
-                    clock=self._clock,
-                    take_over=self._take_over,
-                )
+                try:
+                    self._place = await home.enter(
+                        self.remote,
+                        workdir=self.settings.workdir,
+                        instance=self.instance,
+                        epochs=self._epochs,
+                        clock=self._clock,
+                        take_over=self._take_over,
+                    )
+                except NeedsHuman as error:  # also of a workdir that is not ours
+                    await self.remote.gate.close(error)
+                    raise
                 self._take_over = False
                 log.info("cluster.opened", cluster=self.name, workdir=self._place.workdir)
             return self._place

@@ -60,7 +60,6 @@ class Looks:
         if self._forbidden_in == shell.generation:
             return await self._from_there(look, seconds)
         place = f"{look.host}:{look.port}"
-        self._remote.breaker.require_closed()
         try:
             async with asyncio.timeout(seconds):
                 return Answer(data=await self._say(look, seconds))
@@ -77,7 +76,7 @@ class Looks:
             return NoAnswer(detail=f"{place}: {error}")
 
     async def _say(self, look: Tcp | Http | Redis, seconds: float) -> bytes:
-        reader, writer = await self._remote.shell.connect(look.host, look.port, seconds)
+        reader, writer = await self._remote.connect(look.host, look.port, seconds)
         try:
             if not look.send:
                 return b""

@@ -1,13 +1,15 @@
-"""The way to a cluster with everything that protects it: circuit breaker, budget, bookkeeping."""
+"""The way to a cluster with everything that protects it: gate, circuit breaker, budget."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from benchd.edge.breaker import Breaker
 from benchd.edge.budget import Purse, Urgency
-from benchd.edge.shell import OUTPUT_LIMIT, Completed, Shell
-from benchd.errors import Unreachable
+from benchd.edge.shell import OUTPUT_LIMIT, ByteReader, ByteWriter, Completed, Paused, Shell
+from benchd.errors import NeedsHuman, Unreachable
 
 # Seconds for a command that only touches files.
 FILES_TIMEOUT = 30.0
@@ -23,11 +25,30 @@ def is_limited(said: bytes | str) -> bool:
     return _LIMITED.search(text) is not None
 
 
+async def _unheard(_: NeedsHuman) -> None:
+    """Tell nobody: the shell itself does not try again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Whether anything may be sent to a cluster at all: all that is sent passes here.
+
+    ``paused`` says why nothing may, or None. ``close`` is told of what needs a human, whoever met
+    it first, so that nobody else, nor the next daemon, tries it again.
+    """
+
+    paused: Callable[[], str | None] = lambda: None
+    close: Callable[[NeedsHuman], Awaitable[None]] = _unheard
+
+
 class Remote:
     """Runs commands near one Slurm."""
 
-    def __init__(self, name: str, shell: Shell, *, purse: Purse, breaker: Breaker) -> None:
+    def __init__(
+        self, name: str, shell: Shell, *, gate: Gate, purse: Purse, breaker: Breaker
+    ) -> None:
         self.name = name
+        self.gate = gate
         self.shell = shell
         self.purse = purse
         self.breaker = breaker
@@ -42,17 +63,42 @@ class Remote:
         timeout: float = FILES_TIMEOUT,  # noqa: ASYNC109 - it also bounds the far side
         limit: int = OUTPUT_LIMIT,
     ) -> Completed:
-        """Run a command unless the circuit is open."""
+        """Run a command unless the cluster is paused or the circuit is open."""
+        self._check_gate()
         try:
             with self.breaker.guard(op):
                 done = await self.shell.run(
                     command, op=op, stdin=stdin, timeout=timeout, limit=limit
                 )
+        except NeedsHuman as error:
+            self.trouble = str(error)
+            await self.gate.close(error)
+            raise
         except Unreachable as error:
             self.trouble = str(error)
             raise
         self.trouble = None
         return done
+
+    async def connect(
+        self,
+        host: str,
+        port: int,
+        timeout: float,  # noqa: ASYNC109 - told apart from the target's own refusal
+    ) -> tuple[ByteReader, ByteWriter]:
+        """Open a connection to a compute node, as ``Shell.connect``, under the same conditions."""
+        self._check_gate()
+        self.breaker.require_closed()
+        try:
+            return await self.shell.connect(host, port, timeout)
+        except NeedsHuman as error:
+            await self.gate.close(error)
+            raise
+
+    def _check_gate(self) -> None:
+        why = self.gate.paused()
+        if why is not None:
+            raise Paused(f"{self.name} is paused: {why}")
 
     async def ask(
         self,
@@ -67,6 +113,7 @@ class Remote:
 
         ``rpcs``: what it costs the controller, when that is not what the program usually does.
         """
+        self._check_gate()
         self.breaker.check(op)
         paid = await self.purse.spend(program, urgency=urgency, rpcs=rpcs)
         began = self.purse.clock()

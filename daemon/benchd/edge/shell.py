@@ -25,6 +25,10 @@ class LoginRefused(NeedsHuman):
     """The login node refuses our key, or we its host key: not even a restart may try again."""
 
 
+class Paused(NeedsHuman):
+    """Nothing was tried: the cluster is paused already, be it by hand or by an earlier refusal."""
+
+
 class Resting(Unreachable):
     """Nothing was tried: the link or the circuit waits so many seconds before it tries again."""
 
