@@ -122,6 +122,25 @@ def test_the_list_of_avoided_nodes_stays_short(numbers: list[int]) -> None:
     assert newest[:AVOIDED_AT_MOST][::-1] == list(job.spec.avoid)
 
 
+@pytest.mark.parametrize("why", ["REFUSED", "HOPELESS"])
+@pytest.mark.parametrize(("attempt", "again"), [(2, True), (3, True), (4, False)])
+def test_what_slurm_has_no_other_node_for_is_tried_again_on_any(
+    why: str, attempt: int, *, again: bool
+) -> None:
+    """The nodes that it avoided were all there are; that attempt never ran, so one more is due."""
+    job = failed(why, attempt=attempt, avoid=("n1", "n2"))
+    assert (again, ()) == (is_retried(job), next_spec(job).avoid)
+    assert (pause_before_next(job) > 0) is again
+
+
+def test_a_refusal_that_avoided_nodes_do_not_explain_is_not_tried_again() -> None:
+    """A limit of the user's is no question of nodes, and the recipe's policy has the last word."""
+    quota = failed("REFUSED", avoid=("n1",), reason="QOSMaxSubmitJobPerUserLimit")
+    never = failed("REFUSED", RestartPolicy(policy="never", max_attempts=3), avoid=("n1",))
+    assert not is_retried(quota)
+    assert "restart.policy is never" == why_not_again(never)
+
+
 def test_an_exit_changes_nothing() -> None:
     """The program failed, not its node: it is tried again as it was."""
     job = failed("FAILED", nodes="n3")

@@ -52,6 +52,8 @@ CAUSES: Mapping[str, Cause] = {
     "OUT_OF_MEMORY": Cause.MEMORY,
     "TIMEOUT": Cause.TIME,
 }
+# Ends of a job that may have had nowhere to go but to the nodes that it avoided.
+_NOWHERE = frozenset({"REFUSED", "HOPELESS"})
 _NEVER: Mapping[str, str] = {
     "REFUSED": "Slurm would refuse it again",
     "CANCELLED_BY_OTHER": "somebody ended it on purpose",
@@ -65,7 +67,18 @@ _NEVER: Mapping[str, str] = {
 
 def cause_of(job: Job) -> Cause | None:
     """Return why a failed row failed; None for what is never tried again by itself."""
-    return CAUSES.get(job.why or "") if job.state is JobState.FAILED else None
+    if job.state is not JobState.FAILED:
+        return None
+    return Cause.NODE if avoids_too_much(job) else CAUSES.get(job.why or "")
+
+
+def avoids_too_much(job: Job) -> bool:
+    """Tell whether a job may have found no node because of those that benchd made it avoid.
+
+    Nobody knows how many nodes its partition has. A limit of the user's is no question of nodes.
+    """
+    refused_for_a_limit = job.why == "REFUSED" and job.reason is not None
+    return bool(job.spec.avoid) and job.why in _NOWHERE and not refused_for_a_limit
 
 
 def is_retried(job: Job) -> bool:
@@ -80,7 +93,8 @@ def why_not_again(job: Job) -> str | None:
         return _NEVER.get(job.why or "", f"benchd does not try again after {job.why}")
     if policy.policy == "never":
         return "restart.policy is never"
-    if job.attempt >= policy.max_attempts:
+    # What found no node did not run, and what follows it avoids none: it is one more, not a storm.
+    if job.attempt >= policy.max_attempts + avoids_too_much(job):
         return f"this was attempt {job.attempt}, and restart.max_attempts is {policy.max_attempts}"
     if cause is Cause.MEMORY:
         return _why_not_larger(job, "more_memory", "mem", policy.more_memory)
@@ -122,6 +136,8 @@ def _asking(spec: JobSpec, resources: Resources) -> JobSpec:
 
 def avoided(job: Job) -> tuple[str, ...]:
     """Return the nodes that the attempt after a failed node avoids."""
+    if avoids_too_much(job):
+        return ()
     if job.spec.resources.nodelist is not None:  # it must use them: excluding them is a refusal
         return job.spec.avoid
     failed = expand(job.nodes or "", AVOIDED_AT_MOST + 1)
