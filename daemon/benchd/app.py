@@ -332,7 +332,8 @@ class Daemon:
         settings = self.settings.backup
         while settings is not None:
             backups = Backups(database_in(self.state_dir), keep=settings.keep)
-            self.metrics.store_backup_timestamp_seconds.set(backups.last() or 0.0)
+            taken_at = backups.last(self.clock()) or 0.0
+            self.metrics.store_backup_timestamp_seconds.set(taken_at)
             await asyncio.sleep(BACKUP_LOOK)
             try:
                 taken = await asyncio.to_thread(backups.keep_up, self.clock(), settings.interval)

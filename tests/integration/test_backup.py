@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -88,7 +89,7 @@ async def test_copies_are_taken_once_an_interval_and_the_newest_kept(path: Path)
     """After two days with three copies kept there are three; what else lies there stays."""
     async with Store(path):
         backups = Backups(path, keep=3)
-        assert backups.last() is None
+        assert backups.last(NOON) is None
         taken = [backups.keep_up(NOON + hour * 3600, DAY / 4) for hour in range(48)]
     other = backup.folder(path) / "benchd-before-2.sqlite3"
     other.write_text("of a migration")
@@ -101,17 +102,39 @@ async def test_copies_are_taken_once_an_interval_and_the_newest_kept(path: Path)
         "benchd-20251123T120000Z.sqlite3",
         "benchd-before-2.sqlite3",
     ]
-    assert backups.last() == NOON + 2 * DAY
+    assert backups.last(NOON + 2 * DAY) == NOON + 2 * DAY
 
 
 @pytest.mark.asyncio
 async def test_a_clock_that_was_wrong_does_not_end_the_copies(path: Path) -> None:
-    """A copy named for a moment to come does not keep the next one from being taken."""
+    """A copy named for a moment to come does not count, and no good one makes way for it."""
     async with Store(path):
         backups = Backups(path, keep=3)
-        backups.keep_up(NOON + 400 * DAY, DAY)
+        wrong = backups.keep_up(NOON + 400 * DAY, DAY)
+        taken = [backups.keep_up(NOON + hour * 3600, DAY) for hour in range(5 * 24)]
 
-        assert backups.keep_up(NOON, DAY) is not None
+    now = NOON + 5 * DAY
+    good = [copy for copy in taken if copy is not None]
+    assert wrong is not None
+    assert (5, NOON + 4 * DAY) == (len(good), backups.last(now))
+    assert sorted([*good[-3:], wrong]) == sorted(backup.folder(path).iterdir())
+
+
+def test_a_copy_that_was_asked_for_is_kept(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The daemon removes its own copies alone, and a copy made by hand stands in for none."""
+    program.main(["backup", "--config", str(_stopped(tmp_path, path))])
+    by_hand = Path(capsys.readouterr().out.strip())
+    later = time.time() + DAY
+    backups = Backups(path, keep=1)
+    assert backups.last(later) is None
+    for day in range(3):
+        backups.keep_up(later + day * DAY, DAY)
+
+    kept = _names(backup.folder(path))
+    assert (2, True) == (len(kept), by_hand.name in kept)
+    assert backup.newest_sound(path) is not None
 
 
 @pytest.mark.asyncio

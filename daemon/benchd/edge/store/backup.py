@@ -25,8 +25,9 @@ _SHOWN = 3
 # Bytes that stay free beside the copy: a backup must not be what fills the disk.
 SPARE = 64 * 1024 * 1024
 # In names: when a copy was taken (UTC), in an order that sorts. Copies made before a migration are
-# named for the version they lead to and are never removed.
+# named for the version they lead to and are never removed, nor are those that people ask for.
 _STAMP = "%Y%m%dT%H%M%SZ"
+BY_HAND = "kept-"
 
 
 def folder(path: Path) -> Path:
@@ -127,30 +128,34 @@ class Backups:
         self.path = path
         self.keep = keep
 
-    def last(self) -> float | None:
+    def last(self, now: float) -> float | None:
         """Return when the newest copy was taken, in seconds since the epoch."""
-        return max((_taken_at(copy) for copy in self._copies()), default=None)
+        return max((_taken_at(copy) for copy in self._copies(now)), default=None)
 
     def keep_up(self, now: float, interval: float) -> Path | None:
         """Take a copy if the newest is older than the interval; keep only the newest few."""
-        last = self.last()
-        if last is not None and 0 <= now - last < interval:
+        last = self.last(now)
+        if last is not None and now - last < interval:
             return None
         target = folder(self.path) / named(self.path, now)
         take(self.path, target)
-        for old in self._copies()[: -self.keep]:
+        for old in self._copies(now)[: -self.keep]:
             old.unlink(missing_ok=True)
         return target
 
-    def _copies(self) -> list[Path]:
-        """Return the copies, oldest first; what has another name is not ours to remove."""
+    def _copies(self, now: float) -> list[Path]:
+        """Return the copies, oldest first; what has another name is not ours to remove.
+
+        One from a time to come was taken while the clock was wrong. Nobody knows how old it is, so
+        it neither puts off the next copy nor makes a good one superfluous.
+        """
         pattern = f"{self.path.stem}-[0-9]*T[0-9]*Z{self.path.suffix}"
-        return sorted(folder(self.path).glob(pattern))
+        return sorted(c for c in folder(self.path).glob(pattern) if _taken_at(c) <= now)
 
 
-def named(path: Path, now: float) -> str:
-    """Return the name of a copy that is taken now."""
-    return f"{path.stem}-{time.strftime(_STAMP, time.gmtime(now))}{path.suffix}"
+def named(path: Path, now: float, kind: str = "") -> str:
+    """Return the name of a copy that is taken now; one of a kind is not removed by ``Backups``."""
+    return f"{path.stem}-{kind}{time.strftime(_STAMP, time.gmtime(now))}{path.suffix}"
 
 
 def _taken_at(copy: Path) -> float:
