@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchd.core.effects import ClusterView, Submit, World
+from benchd.core.effects import ClusterView, Finish, Retry, Submit, World
 from benchd.core.model import (
     Binding,
     CancelWhy,
@@ -75,6 +75,20 @@ def test_a_refused_job_says_that_slurm_refused_it() -> None:
 def test_the_decision_about_a_failed_job_is_told_with_its_reason(job: Job, said: str) -> None:
     """Whether it is tried again or not."""
     assert waiting_for(job, world(job), NOW).startswith(said)
+
+
+def test_what_failed_on_a_cluster_taken_out_is_held_until_it_is_back_or_the_run_cancelled() -> None:
+    """No attempt can be made for a cluster that nobody knows, and no error is made of that."""
+    dead = failed("NODE_FAIL")
+    without = world(dead, clusters={})
+    assert ([], [Retry(dead.token)]) == (decide(without, NOW), decide(world(dead), NOW))
+    expected = (
+        "it is tried again as attempt 2 when cluster alpha is in the configuration again; "
+        f"`benchctl cancel {dead.run_id}` ends its run without it"
+    )
+    assert expected == waiting_for(dead, without, NOW)
+    cancelled = world(dead, runs=(run(cancel_requested_at=NOW),), clusters={})
+    assert [Finish] == [type(effect) for effect in decide(cancelled, NOW)]
 
 
 def test_nothing_of_a_cancelled_run_is_tried_again() -> None:

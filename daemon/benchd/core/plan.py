@@ -99,8 +99,10 @@ def _cluster_of(effect: Open | Poll | Submit | Probe | Cancel | Collect, index: 
 
 
 def _is_paused(effect: Effect, index: Index) -> bool:
-    if isinstance(effect, Finish | Retry):
+    if isinstance(effect, Finish):
         return False
+    if isinstance(effect, Retry):  # its script is made for a cluster, paused or not
+        return index.rows[effect.token].cluster not in index.world.clusters
     name = _cluster_of(effect, index)
     if isinstance(effect, Cancel) and index.rows[effect.token].cancel_requested_at is None:
         return False  # the wish is recorded even when nobody can be told yet

@@ -49,13 +49,23 @@ def after_end(job: Job, index: Index) -> str:
         return f"it is followed by attempt {follower.attempt}{when}: {follower.token}"
     if is_followed(job, index):
         why = "" if why_not_again(job) is None else ", because its service had failed it"
-        return f"it is tried again as attempt {job.attempt + 1}{why}"
+        return f"it is tried again as attempt {job.attempt + 1}{why}{_when_back(job, index)}"
     if job.state is not JobState.FAILED:
         return ""
     run = index.runs.get(job.run_id)
     asked = run is not None and run.cancel_requested_at is not None
     why_not = why_not_again(job) or ("its run was cancelled" if asked else "its run is over")
     return f"it is not tried again: {why_not}"
+
+
+def _when_back(job: Job, index: Index) -> str:
+    """Return what the next attempt of a job waits for whose cluster was taken out."""
+    if job.cluster in index.world.clusters:
+        return ""
+    return (
+        f" when cluster {job.cluster} is in the configuration again; "
+        f"`benchctl cancel {job.run_id}` ends its run without it"
+    )
 
 
 def _begins_in(job: Job, now: float) -> str:
