@@ -31,7 +31,7 @@ from benchd.core.model import (
     Run,
     Trigger,
 )
-from benchd.core.news import chosen, events_of, submission_event
+from benchd.core.news import NEVER_STARTED, chosen, events_of, submission_event
 from benchd.core.readiness import observe
 from benchd.core.records import job_record, run_record
 from benchd.core.restart import pause_before_next
@@ -289,7 +289,7 @@ class Performing:
             gone = Event(trigger=Trigger.NOT_SEEN, evidence=answer.absent[job.token])
             if sealed.get(job.token):
                 raw = f"{gone.evidence.raw}; its claim was free and is sealed now"
-                gone = replace(gone, why="NEVER_STARTED", evidence=replace(gone.evidence, raw=raw))
+                gone = replace(gone, why=NEVER_STARTED, evidence=replace(gone.evidence, raw=raw))
             # Sealing takes time: patience that ended meanwhile is for the next poll to judge.
             hasty = job.cancel_why is None and job.token not in sealed
             patience = math.inf if hasty else None

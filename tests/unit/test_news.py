@@ -82,6 +82,22 @@ def test_a_twin_that_lost_the_claim_does_not_fail_the_job() -> None:
     assert [(Trigger.SEEN_TWIN, "8")] == [(e.trigger, e.slurm_id) for e in events]
 
 
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        (row("7", "FAILED", exit_code=75), (Trigger.SEEN_FAILED, "NEVER_STARTED")),
+        (row("7", "CANCELLED", by="1"), (Trigger.SEEN_CANCELLED, None)),
+        (row("7", "NODE_FAIL"), (Trigger.SEEN_FAILED, None)),
+        (row("7", "COMPLETED"), (Trigger.SEEN_COMPLETED, None)),
+    ],
+)
+def test_a_job_that_comes_late_and_finds_its_claim_sealed_never_started(
+    seen: Observation, expected: tuple[Trigger, str | None]
+) -> None:
+    """Its exit 75 is benchd's doing and no failure of the program; what Slurm names stays so."""
+    assert [expected] == [(e.trigger, e.why) for e in events_of(submitted("7"), seen, "sealed")]
+
+
 def test_a_row_with_a_foreign_id_says_nothing() -> None:
     """Slurm uses ids again: only our id or the claim counts once an id is known."""
     assert chosen(submitted("7"), [row("9")], None) is None

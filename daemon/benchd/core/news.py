@@ -29,6 +29,9 @@ PROLOG_FAILED = 54
 _OVER = frozenset({"RUNNING", "COMPLETED", "CANCELLED", "FAILED"})
 # Our word for a job that its node could not start.
 LAUNCH_FAILED = "LAUNCH_FAILED"
+# Our word for a job that was lost before it began, and the claim by which it never can.
+NEVER_STARTED = "NEVER_STARTED"
+SEALED = "sealed"
 
 
 def submission_event(answer: Submission) -> Event | None:
@@ -90,7 +93,7 @@ def events_of(
         events.append(
             Event(trigger=Trigger.SEEN_TWIN, slurm_id=row.slurm_id, evidence=row.evidence)
         )
-    if claim is not None and claim not in (row.slurm_id, "sealed"):
+    if claim is not None and claim not in (row.slurm_id, SEALED):
         events.append(Event(trigger=Trigger.SEEN_TWIN, slurm_id=claim, evidence=row.evidence))
     elif said is not None:
         why = _why(row, claim, unclaimed=unclaimed)
@@ -109,7 +112,10 @@ def _why(row: Observation, claim: str | None, *, unclaimed: bool) -> str | None:
     launched = row.word != "FAILED" or row.reason != "JobLaunchFailure"
     if row.word == "CANCELLED" and row.signal == PROLOG_FAILED:
         return LAUNCH_FAILED
-    return None if launched and not (unclaimed and failed_at_once(row)) else LAUNCH_FAILED
+    if not launched or (unclaimed and failed_at_once(row)):
+        return LAUNCH_FAILED
+    # It was sealed as lost, and comes all the same: its script found that and gave up.
+    return NEVER_STARTED if claim == SEALED and row.word == "FAILED" else None
 
 
 def is_better_elsewhere(job: Job, row: Observation) -> bool:
