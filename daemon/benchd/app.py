@@ -325,7 +325,8 @@ class Daemon:
             if not self.store.writable:  # a full disk is left without a restart
                 with suppress(StoreFull):
                     await self.store.ping(self.clock())
-            await self.gauges.draw()
+            with suppress(StoreFull):  # even a look needs room
+                await self.gauges.draw()
             await asyncio.sleep(GAUGES)
 
     async def _take_backups(self) -> None:

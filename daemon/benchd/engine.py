@@ -192,10 +192,10 @@ class Engine:
 
     async def _intend(self, effect: Submit, now: float) -> bool:
         """Write the mark before the task starts: the next decision must see the service taken."""
-        job = await self.store.job(effect.token)
-        if job is None or job.is_terminal:
-            return False
         try:
+            job = await self.store.job(effect.token)
+            if job is None or job.is_terminal:
+                return False
             await self.store.intend(job, effect.bindings, now)
         except (Stale, StoreFull):
             return False

@@ -10,12 +10,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from benchd.core.effects import Submit
 from benchd.core.model import JobState, RunOutcome
 from benchd.core.spec import Role
+from benchd.edge.store import Store
 from benchd.errors import StoreBroken
 from benchd.sim import EmbeddedCluster
 from support import stored
@@ -28,6 +31,10 @@ async def _until(inside: Inside, holds: Callable[[], object]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not holds():
             await inside.turn()
+
+
+def _is_writable(store: Store, found: bool) -> bool:
+    return store.writable is found
 
 
 @pytest.mark.asyncio
@@ -77,6 +84,42 @@ async def test_results_wait_for_room(
 
         disk.fails.clear()
         assert (await inside.wait_run()).outcome is RunOutcome.PASSED
+
+
+@pytest.mark.asyncio
+async def test_a_daemon_outlives_looks_that_find_no_room(
+    slurm: EmbeddedCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even reading may need room: gauges and engine try again until there is some."""
+    monkeypatch.setattr("benchd.app.GAUGES", 0.05)
+    disk = Disk()
+    async with working(DaemonOn(settings_for(slurm, tmp_path), disk), slurm) as inside:
+        store = inside.daemon.store
+        inside.drop(RECIPE)
+        await inside.wait_job(Role.SERVICE)
+        disk.fails["BEGIN ()"] = sqlite3.SQLITE_FULL  # a look; writes say BEGIN IMMEDIATE
+        for found in (False, True, False, True):  # by a look, and by the trial write after it
+            await _until(inside, partial(_is_writable, store, found))
+        disk.fails.clear()
+        assert (await inside.wait_run()).outcome is RunOutcome.PASSED
+
+
+@pytest.mark.asyncio
+async def test_a_submission_that_finds_no_room_is_not_announced(
+    slurm: EmbeddedCluster, tmp_path: Path
+) -> None:
+    """A row that cannot be read before it is submitted stays as it is, and the turn goes on."""
+    disk = Disk()
+    async with DaemonOn(settings_for(slurm, tmp_path), disk) as daemon:
+        await daemon.intake.submit("tiny.yaml", RECIPE.encode(), os.getuid(), {})
+        (service,) = [job for job in await daemon.store.jobs() if job.role is Role.SERVICE]
+        disk.fails["BEGIN ()"] = sqlite3.SQLITE_FULL
+        order = Submit(service.token)
+        await daemon.engine._start(order, "sim", daemon.clock())
+        disk.fails.clear()
+        after = await daemon.store.job(service.token)
+        assert after is not None
+        assert (after.rev, after.attempted_at) == (service.rev, None)
 
 
 @pytest.mark.asyncio

@@ -152,3 +152,19 @@ async def test_a_secret_that_cannot_be_had_is_refused_beside_the_file(tmp_path: 
     with pytest.raises(UserError, match="cannot read /nowhere/at/all"):
         await made.take(await dropped(made.inbox, text, 0))
     assert [] == store.runs
+
+
+async def test_a_recipe_waits_until_its_secrets_can_be_written(tmp_path: Path) -> None:
+    """Where the keyring cannot be written the file stays in the inbox, and is taken in later."""
+    store = Shelf()
+    made = intake(tmp_path, store)
+    await made.inbox.scan()
+    recipe = made.inbox.directory / "web.yaml"
+    recipe.write_text("service: {name: redis, secrets: {A_KEY: {generate: 24}}}\n")
+    in_the_way = tmp_path / "secrets"
+    in_the_way.touch()
+    assert [0, 0, 0] == [await made.scan() for _ in range(3)]
+    assert ([], True) == (store.runs, recipe.exists())
+    in_the_way.unlink()
+    assert (1, False) == (await made.scan(), recipe.exists())
+    assert [store.runs[0].id] == list(made.keyring.runs)

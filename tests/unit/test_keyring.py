@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,7 @@ from benchd.core.recipe import parse
 from benchd.core.secrets import TICKET
 from benchd.core.spec import Recipe, Secret
 from benchd.edge.keyring import Keyring
-from benchd.errors import UserError
+from benchd.errors import StoreError, StoreFull, UserError
 from support import builders
 
 pytestmark = pytest.mark.asyncio
@@ -185,3 +188,41 @@ async def test_what_is_dropped_is_gone(keyring: Keyring, tmp_path: Path) -> None
     await keyring.drop(RUN)
     await keyring.drop(RUN)
     assert (frozenset(), []) == (keyring.runs, [*(tmp_path / "secrets").iterdir()])
+
+
+@contextmanager
+def no_room() -> Iterator[None]:
+    """Let no file grow: what a quota or a full disk says, said by the process's own limit."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+async def test_on_a_full_disk_nothing_is_kept_and_later_all(
+    keyring: Keyring, tmp_path: Path
+) -> None:
+    """Without room the caller is told so and no half of a secret stays; with room it is kept."""
+    with no_room(), pytest.raises(StoreFull, match="no room for the secrets"):
+        await keyring.keep(RUN, {"redis": {"A_KEY": "a"}})
+    assert ([], frozenset()) == (list((tmp_path / "secrets").iterdir()), keyring.runs)
+    await keyring.keep(RUN, {"redis": {"A_KEY": "a"}})
+    assert {"A_KEY": "a"} == await keyring.of(service(secrets={"A_KEY": Secret(generate=24)}))
+
+
+@pytest.mark.parametrize("act", ["keep", "of"])
+async def test_what_cannot_be_written_or_read_is_said_with_its_path(
+    tmp_path: Path, act: str
+) -> None:
+    """A file where the directory should be, or the other way round, is told as what it is."""
+    keyring = Keyring(tmp_path / "secrets")
+    if act == "keep":
+        (tmp_path / "secrets").touch()
+        asked = keyring.keep(RUN, {"redis": {"A_KEY": "a"}})
+    else:
+        (tmp_path / "secrets" / f"{RUN}.json").mkdir(parents=True)
+        asked = Keyring(tmp_path / "secrets").of(service(secrets={"A_KEY": Secret(generate=24)}))
+    with pytest.raises(StoreError, match=f"cannot (read|write) .*{tmp_path}/secrets"):
+        await asked

@@ -26,7 +26,8 @@ from benchd.core.model import Job
 from benchd.core.secrets import TICKET, literals, sources
 from benchd.core.spec import Recipe, Role, Secret
 from benchd.edge import login
-from benchd.errors import UserError
+from benchd.edge.store.place import NO_ROOM
+from benchd.errors import StoreError, StoreFull, UserError
 
 log = structlog.get_logger()
 
@@ -121,19 +122,40 @@ class Keyring:
             values: Values = json.loads(self._file(run_id).read_bytes())
         except FileNotFoundError:  # somebody tidied up
             return {}
+        except OSError as error:
+            raise self._trouble("read", error) from error
         return values
 
     def _write(self, run_id: str, values: Values) -> None:
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = self._directory / f".{run_id}.new"
+        try:
+            self._draft(draft, values)
+            draft.replace(self._file(run_id))
+        except OSError as error:
+            with suppress(OSError):  # half a secret is one, too
+                draft.unlink()
+            raise self._trouble("write", error) from error
+        self._held.add(run_id)
+
+    def _draft(self, draft: Path, values: Values) -> None:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         with os.fdopen(os.open(draft, flags, 0o600), "w", encoding="utf-8") as file:
             json.dump(values, file)
             file.flush()
             os.fsync(file.fileno())
-        draft.replace(self._file(run_id))
-        self._held.add(run_id)
+
+    def _trouble(self, act: str, error: OSError) -> StoreError:
+        if error.errno in NO_ROOM:
+            return StoreFull(
+                f"no room for the secrets of a run in {self._directory} (disk or quota full): "
+                "nothing was kept; make room there, benchd goes on by itself"
+            )
+        return StoreError(
+            f"cannot {act} the secrets of a run in {self._directory} ({error.strerror}): it must "
+            "be a directory that the user benchd runs as can read and write"
+        )
 
 
 def _run_of(token: str) -> str:

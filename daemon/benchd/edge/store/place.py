@@ -21,7 +21,7 @@ NETWORK_TYPES = frozenset({
     "fuse.glusterfs", "fuse.s3fs", "fuse.rclone", "fuse.juicefs", "fuse.davfs2",
 })  # fmt: skip
 # What a write says when there is no room: the disk, the user's quota, the process's file limit.
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # Bytes of the trial write: more than one page of SQLite, less than anybody misses.
 _TRIAL = 65_536
 
@@ -58,7 +58,7 @@ def prepare(path: Path, mountinfo: Path = MOUNTINFO) -> None:
             raise StoreUnusable(message)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
     except OSError as error:
-        if error.errno in _NO_ROOM:
+        if error.errno in NO_ROOM:
             raise full(directory) from error
         message = (
             f"state directory {directory} cannot be used ({error}): "
@@ -93,5 +93,5 @@ def is_full(directory: Path) -> bool:
             trial.flush()
             os.fsync(trial.fileno())
     except OSError as error:
-        return error.errno in _NO_ROOM
+        return error.errno in NO_ROOM
     return False
