@@ -93,12 +93,13 @@ class Daemon:
 
     async def _open(self, stack: AsyncExitStack) -> None:
         self.measure = asyncio.get_running_loop().time
+        self.began_at = self.clock()
         self.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.lock = stack.enter_context(Lock(self.state_dir / "benchd.lock"))
         self.store = await stack.enter_async_context(self._store())
         self.archive = Archive(self.state_dir / "runs")
         self.access = access_of(self.settings.access, os.getuid(), uids_of())
-        self.keyring = Keyring(self.state_dir / "secrets")
+        self.keyring = Keyring(self.state_dir / "secrets", is_out=self._is_out)
         self.ship = {name: pack.build(name).file_name for name in SHIPPED}
         stack.push_async_callback(self._log_out)
         for name, settings in self.settings.clusters.items():
@@ -257,6 +258,19 @@ class Daemon:
             leftovers=left,
             clock=self.clock,
             moving=self.steering.moving,
+        )
+
+    async def _is_out(self, job: Job) -> bool:
+        """Tell whether Slurm has a job with the secrets of this one, or may, from an earlier life.
+
+        What this process is about to send does not count: all attempts of a run may be announced
+        before the first of them is sent.
+        """
+        return any(
+            other.attempted_at is not None
+            and (other.slurm_id is not None or other.attempted_at < self.began_at)
+            for other in await self.store.jobs(run=job.run_id)
+            if other.name == job.name and not other.is_terminal
         )
 
     def next_attempt(self, job: Job, now: float) -> Job:

@@ -126,6 +126,24 @@ async def test_an_adopted_measurement_ends_with_its_result(
         assert UNTIL_TOLD == run.recipe
 
 
+async def test_no_secret_is_made_for_a_service_that_has_one(
+    slurm: EmbeddedCluster, tmp_path: Path
+) -> None:
+    """When its run's secrets were lost, its clients are told none rather than a wrong one."""
+    secretive = SERVICE_ONLY.replace("  ports:", "  secrets: {A_KEY: {generate: 24}}\n  ports:")
+    run_id = await lost(slurm, tmp_path, secretive)
+    (stray,) = slurm.jobs()
+    shutil.rmtree(tmp_path / "state" / "secrets")
+    async with restored(slurm, tmp_path) as inside:
+        await benchctl(inside, "adopt", "sim", str(stray.id))
+        job = await inside.wait_job(Role.SERVICE, state=JobState.RUNNING)
+        assert (run_id, 1) == (job.run_id, inside.accepted(job.token))
+        assert ({}, frozenset()) == (
+            await inside.daemon.keyring.of(job),
+            inside.daemon.keyring.runs,
+        )
+
+
 async def test_reap_lists_and_ends_only_what_is_in_no_book(
     slurm: EmbeddedCluster, tmp_path: Path
 ) -> None:
@@ -214,3 +232,20 @@ async def test_gc_removes_only_what_is_over_and_home(
         assert kept is not None
         assert None is kept.dir_made_at
         assert done == replace(kept, dir_made_at=done.dir_made_at)
+
+
+async def test_the_output_is_read_at_home_once_it_is_there(
+    slurm: EmbeddedCluster, tmp_path: Path
+) -> None:
+    """What a job said is shown without the cluster, also after its directory was removed there."""
+    async with daemon_on(slurm, tmp_path) as inside:
+        inside.drop(RECIPE)
+        run = await inside.wait_run()
+        client = await inside.wait_job(Role.CLIENT, state=JobState.COMPLETED)
+        name = f"{client.token}.out"
+        there = next(slurm.workdir.glob(f"**/{client.slurm_id}.out")).read_text()
+        assert there == (tmp_path / "state" / "runs" / run.id / "logs" / name).read_text() != ""
+        await inside.daemon.upkeep.gc(0.0, dry_run=False)
+        await inside.daemon.steering.pause("sim")
+        status, said = await benchctl(inside, "logs", client.token)
+        assert (0, there, "") == (status, said["text"], said["note"])

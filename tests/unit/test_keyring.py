@@ -182,6 +182,24 @@ async def test_an_attempt_after_the_end_has_its_sources_asked_again(keyring: Key
     assert ({"A_KEY", TICKET}, first) == (set(first), await keyring.of(only))
 
 
+@pytest.mark.parametrize("out", [True, False])
+async def test_a_lost_secret_is_made_again_only_when_nobody_has_it(
+    tmp_path: Path, out: bool
+) -> None:
+    """While a service that has it is up, what can be read again is, and nothing is made."""
+
+    async def is_out(_job: Job) -> bool:
+        return out
+
+    keyring = Keyring(tmp_path / "secrets", is_out=is_out)
+    file = private(tmp_path / "b", b"from the file\n")
+    job = service(secrets={"A_KEY": Secret(generate=24), "B_KEY": Secret(file=str(file))})
+    found = await keyring.of(job)
+    assert "from the file" == found["B_KEY"]
+    assert (set() if out else {"A_KEY", TICKET}) == set(found) - {"B_KEY"}
+    assert found == await keyring.of(job)
+
+
 async def test_what_is_dropped_is_gone(keyring: Keyring, tmp_path: Path) -> None:
     """After the run nothing is left, and dropping twice is harmless."""
     await keyring.keep(RUN, {"redis": {"A_KEY": "a"}})

@@ -15,7 +15,7 @@ import secrets
 import stat
 import string
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -44,11 +44,21 @@ _LINE = re.compile(r"[^\x00-\x1f\x7f\x85\u2028\u2029]+")
 _OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
+# Tells of a job whether the cluster may have it, or another one that shares its secrets, already.
+IsOut = Callable[[Job], Awaitable[bool]]
+
+
+async def _nowhere(_job: Job) -> bool:
+    return False
+
+
 class Keyring:
     """The directory ``<state>/secrets``."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, is_out: IsOut = _nowhere) -> None:
+        """Take ``is_out``: whether Slurm may have a job, or a sibling of it, with other secrets."""
         self._directory = directory
+        self._is_out = is_out
         self._lock = asyncio.Lock()
         self._held = {file.stem for file in directory.glob("*.json")}
 
@@ -73,13 +83,17 @@ class Keyring:
         """Return what a job is told: its own secrets, then its services'; the first of a name wins.
 
         One that is gone for ever is left out: the try may have been sent when it was still there,
-        and if not, the job's own script says what is missing.
+        and if not, the job's own script says what is missing. None is made in the place of one that
+        was lost while its service is up: clients would be told a wrong one.
         """
         targets = [(_run_of(binding.token), binding.name) for binding in job.bindings]
         if not job.spec.secrets and not any(run in self._held for run, _ in targets):
             return {}
         async with self._lock:
-            return await asyncio.to_thread(self._told, job, targets)
+            missing = await asyncio.to_thread(self._missing, job)
+            is_shared = bool(missing) and job.role is Role.SERVICE
+            makes = not is_shared or not await self._is_out(job)
+            return await asyncio.to_thread(self._told, job, targets, makes=makes)
 
     async def drop(self, run_id: str) -> None:
         """Forget a run's secrets."""
@@ -99,13 +113,21 @@ class Keyring:
     def _file(self, run_id: str) -> Path:
         return self._directory / f"{run_id}.json"
 
-    def _told(self, job: Job, targets: Iterable[tuple[str, str]]) -> dict[str, str]:
+    def _missing(self, job: Job) -> dict[str, Secret | None]:
+        own = self._read(job.run_id).get(job.name, {})
+        return {name: how for name, how in job.spec.secrets.items() if name not in own}
+
+    def _told(self, job: Job, targets: Iterable[tuple[str, str]], *, makes: bool) -> dict[str, str]:
         values = self._read(job.run_id)
         own = values.get(job.name, {})
-        missing = {name: how for name, how in job.spec.secrets.items() if name not in own}
+        missing = self._missing(job)
+        if not makes and (lost := [n for n, how in missing.items() if how and how.generate]):
+            log.warning("secrets.lost", names=lost, **job.log_context())
+            missing = {name: how for name, how in missing.items() if name not in lost}
         if missing:  # an attempt after the run's end, when all was removed
+            has_ticket = makes and job.role is Role.SERVICE
             try:
-                own = {**own, **_found(job.name, missing, is_service=job.role is Role.SERVICE)}
+                own = {**own, **_found(job.name, missing, is_service=has_ticket)}
             except UserError as error:
                 log.warning("secrets.missing", error=str(error), **job.log_context())
         told = dict(own)
