@@ -36,6 +36,7 @@ from benchd.core.readiness import observe
 from benchd.core.records import job_record, run_record
 from benchd.core.restart import pause_before_next
 from benchd.core.spec import Role
+from benchd.edge import parcels
 from benchd.edge.submission import SubmitOrder
 from benchd.engine import Engine
 from benchd.errors import Stale, StoreBroken, StoreError, StoreFull, Unreachable
@@ -283,7 +284,9 @@ class Performing:
         after: Job | None = job
         if row is not None:
             unclaimed = job.token in answer.unclaimed
-            for event in events_of(job, row, claim, self.clock(), unclaimed=unclaimed):
+            lag = parcels.TESTBED_GRACE if self.pacings[job.cluster].testbed else parcels.GRACE
+            now = self.clock()
+            for event in events_of(job, row, claim, now, unclaimed=unclaimed, lag=lag):
                 after = await self.learn(job, event, seen=after)
         elif not rows and job.is_live and job.token in answer.absent:
             gone = Event(trigger=Trigger.NOT_SEEN, evidence=answer.absent[job.token])

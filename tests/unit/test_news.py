@@ -171,6 +171,40 @@ def test_a_failed_prolog_is_not_taken_for_a_cancellation(
     assert expected == (event.trigger, event.why)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "claim", "wanted", "why"),
+    [
+        (119.0, None, False, []),  # a login node may believe for a while that there is no claim
+        (121.0, None, False, ["LAUNCH_FAILED"]),
+        (1.0, "7", False, [None]),  # it worked, and failed
+        (1.0, None, True, ["LAUNCH_FAILED"]),  # nobody waits for what is to end anyway
+        (-9999.0, None, False, ["LAUNCH_FAILED"]),  # Slurm's clock is of no use
+    ],
+)
+@pytest.mark.parametrize("word", ["FAILED", "CANCELLED"])
+def test_that_a_job_made_no_claim_is_believed_when_it_would_be_seen(
+    word: str, seconds: float, claim: str | None, *, wanted: bool, why: list[str | None]
+) -> None:
+    """A job that failed in its first second may have claimed its work all the same."""
+    at = 1000.0
+    ended = row("7", word, nodes="n1", exit_code=1, started_at=at, ended_at=at)
+    asked = {"cancel_requested_at": at, "cancel_why": CancelWhy.ASKED} if wanted else {}
+    job = replace(submitted("7"), **asked)
+    events = events_of(job, ended, claim, at + seconds, unclaimed=claim is None, lag=120.0)
+    assert why == [event.why for event in events]
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [{"word": "FAILED", "reason": "JobLaunchFailure"}, {"word": "CANCELLED", "signal": 54}],
+)
+def test_a_failed_launch_that_slurm_names_is_believed_at_once(seen: dict[str, object]) -> None:
+    """Nothing that a node may have written later says otherwise."""
+    ended = row("7", **{"nodes": "n1", "exit_code": 1, "started_at": 9.0, "ended_at": 9.0, **seen})
+    events = events_of(submitted("7"), ended, None, 10.0, unclaimed=True, lag=120.0)
+    assert ["LAUNCH_FAILED"] == [event.why for event in events]
+
+
 def test_a_refusal_for_a_quota_names_the_limit() -> None:
     """What the user's other jobs have used up stands in the job's reason."""
     refused = Refused(why="no", final=False, evidence=Evidence(), reason="AssocMaxSubmitJobLimit")

@@ -11,7 +11,7 @@ import pytest
 from benchd.config import PollSettings
 from benchd.core.effects import Poll
 from benchd.core.lifecycle import Rules, advance
-from benchd.core.model import Event, Evidence, Job, JobState, PollAnswer, Run
+from benchd.core.model import Event, Evidence, Job, JobState, Observation, PollAnswer, Run
 from benchd.metrics import Metrics
 from benchd.pacing import Pacing
 from benchd.perform import Performing
@@ -28,6 +28,7 @@ class Site:
 
     jobs: dict[str, Job]
     free: bool = True
+    ended: dict[str, Observation] = field(default_factory=dict)
     now: float = CREATED_AT + 10_000
     asked: list[str] = field(default_factory=list)
 
@@ -45,8 +46,12 @@ class Site:
         return self.jobs[token]
 
     async def poll(self, jobs: Sequence[Job]) -> PollAnswer:
-        """Answer that two witnesses know nothing of any of them."""
-        return PollAnswer(seen={}, absent={j.token: Evidence(source="sacct") for j in jobs})
+        """Answer that two witnesses know nothing of any of them, but for what ended unclaimed."""
+        return PollAnswer(
+            seen={token: (row,) for token, row in self.ended.items()},
+            absent={j.token: Evidence(source="sacct") for j in jobs if j.token not in self.ended},
+            unclaimed=frozenset(self.ended),
+        )
 
     async def seal(self, jobs: Sequence[Job]) -> frozenset[str]:
         """Take the claims that are free."""
@@ -100,3 +105,16 @@ async def test_no_job_is_given_up_before_its_claim_was_asked_for() -> None:
 async def test_a_job_whose_claim_is_held_is_lost() -> None:
     """It began to work, and nobody can tell whether it still does."""
     assert {"a": (JobState.FAILED, "LOST")} == await polled(site_of(free=False, a=PATIENCE + 1))
+
+
+async def test_a_job_without_a_claim_is_judged_when_its_claim_would_be_seen() -> None:
+    """The login node's memory of the directory may be older than what the job's node wrote."""
+    site = site_of(a=0.0)
+    (token,) = site.jobs
+    at = site.now
+    site.ended[token] = Observation(
+        token=token, slurm_id="7a", word="FAILED", exit_code=1, started_at=at, ended_at=at
+    )
+    assert {"a": (JobState.PENDING, None)} == await polled(site)
+    site.now += 120.0
+    assert {"a": (JobState.FAILED, "LAUNCH_FAILED")} == await polled(site)

@@ -78,14 +78,19 @@ def events_of(
     now: float | None = None,
     *,
     unclaimed: bool = False,
+    lag: float = 0.0,
 ) -> list[Event]:
     """Return what one row means for a job: found by name, another holder, and its state.
 
-    ``unclaimed``: the job's directory was read, and its script never began to work there.
+    ``unclaimed``: the job's directory was read, and its script never began to work there, unless
+    that was less than ``lag`` seconds ago: what a node wrote may be seen so much later.
     """
     events: list[Event] = []
     wanted = job.cancel_requested_at is not None
     said = event_of(row, requeue=job.spec.restart.requeue, now=now, wanted=wanted)
+    only_unclaimed = unclaimed and failed_at_once(row) and _why(row, claim, unclaimed=False) is None
+    if only_unclaimed and not wanted and now is not None and _ended_within(row, now, lag):
+        said = None  # a claim may yet be seen, and then it failed by itself
     source = said or Event(trigger=Trigger.SEEN_PENDING, evidence=row.evidence)
     if job.state is JobState.CREATED:  # its submission was never answered
         events.append(_accepted(row.slurm_id, source))
@@ -140,6 +145,11 @@ def failed_at_once(row: Observation) -> bool:
     if not (failed or by_slurm) or row.started_at is None:
         return False
     return row.ended_at is not None and row.ended_at - row.started_at <= AT_ONCE
+
+
+def _ended_within(row: Observation, now: float, seconds: float) -> bool:
+    # Slurm's clock may be ahead of ours, or far off.
+    return row.ended_at is not None and abs(now - row.ended_at) < seconds
 
 
 def _saw_no_workdir(row: Observation, claim: str | None) -> bool:
