@@ -21,6 +21,8 @@ from benchd.core.policy import own_services
 from benchd.core.spec import Role
 from benchd.core.view import ended_well, index
 from benchd.core.waiting import waiting_for
+from benchd.edge.archive import Archive
+from benchd.edge.parcels import LOG_TAIL
 from benchd.edge.store import Store
 from benchd.engine import Engine
 from benchd.errors import UserError
@@ -51,6 +53,7 @@ class Steering:
         self.sites = sites
         self.clock = clock
         self.state_dir = state_dir
+        self.archive = Archive(state_dir / "runs")
         self.next_attempt = next_attempt
         self.moving = asyncio.Lock()  # held while a run is opened again; see ``Upkeep``
         self.started_at = clock()
@@ -160,10 +163,15 @@ class Steering:
             clusters=[site.status(self.clock()) for site in self.sites.values()],
         )
 
-    async def log(self, token: str, stream: Stream, offset: int, limit: int) -> bytes:
-        """Return a piece of a job's output."""
+    async def log(self, token: str, stream: Stream, offset: int, limit: int) -> bytes | None:
+        """Return a piece of a job's output: of the copy at home once that is there, and whole."""
         job = await self._job(token)
-        return await self._site(job.cluster).cluster.log(job, stream, offset, limit)
+        kept = await asyncio.to_thread(self.archive.output, job, stream)
+        if not job.is_terminal or kept is None or len(kept) >= LOG_TAIL:
+            there = await self._site(job.cluster).cluster.log(job, stream, offset, limit)
+            if there is not None or kept is None:
+                return there
+        return kept[offset:][:limit]
 
     async def pause(self, cluster: str) -> None:
         """Send nothing to this cluster until it is resumed; survives a restart."""

@@ -133,14 +133,21 @@ def test_a_link_that_nothing_has_needed_is_idle(over: dict[str, Any], link: str)
         ),
         (
             client(state=JobState.FAILED, slurm_id="7", collected_at=CREATED_AT),
-            "is empty; files are in /state/raw",
+            "is empty; the files of its run are in /state/runs/r",
         ),
     ],
 )
 def test_silence_has_a_reason(job: Job, said: str) -> None:
     """A job without output is told apart by what became of it."""
-    sentence = silence(job, "its service has to answer first", "/state/raw")
+    sentence = silence(job, "its service has to answer first", "/state/runs/r")
     assert (said in sentence, job_id(job.token) in sentence) == (True, True), sentence
+
+
+def test_a_missing_output_is_not_called_empty() -> None:
+    """Of a job that is over and left no file anywhere nobody can say that its output is empty."""
+    job = client(state=JobState.FAILED, slurm_id="7", collected_at=CREATED_AT)
+    sentence = silence(job, "", "/state/runs/r", is_missing=True)
+    assert f"no file on {job.cluster}, and no copy in /state/runs/r" in sentence
 
 
 def test_counts_name_every_state() -> None:

@@ -121,8 +121,11 @@ class Control(Protocol):
     def status(self) -> DaemonStatus:
         """Return what the daemon knows about itself and its links."""
 
-    async def log(self, token: str, stream: Stream, offset: int, limit: int) -> bytes:
-        """Return up to ``limit`` bytes of a job's output from ``offset``; empty at its end."""
+    async def log(self, token: str, stream: Stream, offset: int, limit: int) -> bytes | None:
+        """Return up to ``limit`` bytes of a job's output from ``offset``; empty at its end.
+
+        None when there is no such file, neither on the cluster nor at home.
+        """
 
     async def pause(self, cluster: str) -> None:
         """Send nothing to this cluster until it is resumed."""

@@ -131,8 +131,9 @@ class Routes:
         """Go on with a cluster."""
         name = self._cluster(request)
         body = await json_body(request)
+        before = next(c for c in self.control.status()["clusters"] if c["name"] == name)
         await self.control.resume(name, body.get("take_over") is True)
-        return answer("cluster", {"name": name, "paused": False})
+        return answer("cluster", {"name": name, "paused": False, "was_paused": before["paused"]})
 
     def _cluster(self, request: web.Request) -> str:
         name = request.match_info["name"]
@@ -267,8 +268,8 @@ class Routes:
         limit = min(_number(request, "limit", LOG_CHUNK, least=4), LOG_CHUNK)
         job = await self._find().job(request.match_info["id"])
         data = await self.control.log(job.token, cast("Stream", stream), offset, limit)
-        text = whole_characters(data)
-        note = "" if text or offset else await self._silence(job)
+        text = whole_characters(data or b"")
+        note = "" if text or offset else await self._silence(job, is_missing=data is None)
         return answer(
             "log",
             {
@@ -283,10 +284,10 @@ class Routes:
             },
         )
 
-    async def _silence(self, job: Job) -> str:
+    async def _silence(self, job: Job, *, is_missing: bool) -> str:
         waiting = "" if job.is_terminal else await self.control.waiting(job.token)
         runs = Path(self.control.status()["state_dir"]) / "runs"
-        return silence(job, waiting, str(runs / job.run_id / "raw" / job.token))
+        return silence(job, waiting, str(runs / job.run_id), is_missing=is_missing)
 
     async def cancel(self, request: web.Request) -> web.Response:
         """Ask for the end of a run or a job."""

@@ -213,8 +213,11 @@ def result_order(jobs: Sequence[Job]) -> dict[str, int]:
     return {job.token: i for i, job in enumerate(clients)}
 
 
-def silence(job: Job, waiting: str, folder: str) -> str:
-    """Say in one sentence why there is no output of a job; ``folder`` is where its files go."""
+def silence(job: Job, waiting: str, folder: str, *, is_missing: bool = False) -> str:
+    """Say in one sentence why there is no output of a job; ``folder`` is where its run's files go.
+
+    ``is_missing``: there is no file that could be empty, neither on the cluster nor at home.
+    """
     name = job_id(job.token)
     if job.slurm_id is None and job.is_terminal:
         why = job.detail or (_UNSENT.get(job.cancel_why) if job.cancel_why else None) or job.why
@@ -224,8 +227,10 @@ def silence(job: Job, waiting: str, folder: str) -> str:
     if not job.is_terminal and job.state is not JobState.RUNNING:
         reason = f" ({job.reason})" if job.reason else ""
         return f"{name} has not started yet: Slurm job {job.slurm_id} is {job.state}{reason}"
+    if job.is_terminal and is_missing:
+        return f"there is no output of {name}: no file on {job.cluster}, and no copy in {folder}"
     if job.collected_at is not None:
-        return f"the output of {name} is empty; files are in {folder}"
+        return f"the output of {name} is empty; the files of its run are in {folder}"
     return f"the output of {name} is empty" + ("" if job.is_terminal else " so far")
 
 

@@ -50,6 +50,13 @@ class Archive:
                 said.append(_write(folder / "raw" / job.token / _safe(name), data))
         return [sentence for sentence in said if sentence is not None]
 
+    def output(self, job: Job, stream: str) -> bytes | None:
+        """Return what came home of a job's output: its end at least; None when nothing did."""
+        try:
+            return (self.folder(job.run_id) / "logs" / f"{job.token}.{stream}").read_bytes()
+        except OSError:
+            return None
+
     def last_words(self, jobs: Iterable[Job]) -> dict[str, str]:
         """Return token -> the last line on stderr, of those jobs whose output came home."""
         said: dict[str, str] = {}

@@ -139,7 +139,7 @@ class Cluster:
                 return Unknown(evidence=self._evidence(order, str(record)))
             evidence = self._evidence(order, submission.shown(record), record.rc)
             return (
-                submission.stopped(record, order, place, evidence)
+                submission.stopped(record, order, place, evidence, self.name)
                 or submission.settled(record, evidence)
                 or await self._search(order, record, evidence)
             )
@@ -358,8 +358,8 @@ class Cluster:
         """Remove the secrets that ended jobs may have left."""
         await parcels.forget(self.remote, await self.open(), jobs)
 
-    async def log(self, job: Job, stream: str, offset: int, limit: int) -> bytes:
-        """Return a piece of a job's output; a negative ``offset`` counts from the end."""
+    async def log(self, job: Job, stream: str, offset: int, limit: int) -> bytes | None:
+        """Return a piece of a job's output, as ``parcels.log`` does."""
         return await parcels.log(
             self.remote, await self.open(), job, stream, offset=offset, limit=limit
         )

@@ -20,7 +20,7 @@ from benchd.errors import NotYet, Unreachable
 # Bytes of what one job left that are brought home at most.
 FETCH_LIMIT = 64 * 1024 * 1024
 # Bytes of the end of .out and .err that come with it; the whole stays on the cluster.
-_LOG_TAIL = 256 * 1024
+LOG_TAIL = 256 * 1024
 # Files of one job that are brought home at most.
 _FILES = 10_000
 # Seconds after a job's end in which what its node wrote may be invisible or unreadable on the login
@@ -34,6 +34,8 @@ _AT_ONCE = 100
 NOT_THE_WORK = frozenset({75, 78})
 # How programs say that there is no such file; the other errors of a read may pass.
 MISSING = b"No such file or directory"
+# Bytes of what tail may complain about that are read: a path of 4,096, and the words around it.
+_WORDS = 8192
 # Our own exit statuses while fetching; tar has 0, 1 and 2: the workdir cannot be read, the job's
 # directory is not there, it cannot be read.
 _CLOSED, _GONE, _FAILED = 93, 94, 95
@@ -187,7 +189,7 @@ async def _tail(remote: Remote, place: Place, job: Job, stream: str, *, patient:
     file = log_file(place, job, stream)
     if file is None:
         return b""
-    done = await remote.run(f"tail -c {_LOG_TAIL} -- {quote(file)}", op="log", limit=_LOG_TAIL)
+    done = await remote.run(f"tail -c {LOG_TAIL} -- {quote(file)}", op="log", limit=LOG_TAIL)
     if patient and done.status != 0 and MISSING not in done.stderr:
         raise NotYet(f"{remote.name}: cannot read {file} yet: {done.said()}")
     return done.stdout
@@ -195,15 +197,24 @@ async def _tail(remote: Remote, place: Place, job: Job, stream: str, *, patient:
 
 async def log(
     remote: Remote, place: Place, job: Job, stream: str, *, offset: int, limit: int
-) -> bytes:
-    """Return a job's output from ``offset`` on; a negative one counts from the end."""
+) -> bytes | None:
+    """Return a job's output from ``offset`` on; a negative one counts from the end.
+
+    None when there is no such file.
+    """
     file = log_file(place, job, stream)
     if file is None:
-        return b""
+        return None
     start = f"+{offset + 1:d}" if offset >= 0 else f"{-offset:d}"
     done = await remote.run(
-        f"tail -c {start} -- {quote(file)} | head -c {limit:d}", op="log", limit=limit
+        f"tail -c {start} -- {quote(file)} | head -c {limit:d}",
+        op="log",
+        limit=max(limit, _WORDS),
     )
+    if MISSING in done.stderr:
+        return None
+    if not done.stdout and b"tail: " in done.stderr:  # the status is head's
+        raise Unreachable(f"{remote.name}: cannot read {file}: {done.said()}")
     return done.stdout
 
 
