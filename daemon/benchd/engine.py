@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Protocol
 
 import structlog
@@ -30,7 +31,7 @@ from benchd.core.lifecycle import IllegalMove, Rules, advance
 from benchd.core.model import Binding, Event, Job, Readiness, Run
 from benchd.core.plan import decide, effect_key, next_wake
 from benchd.edge.shell import LoginRefused, Paused, Resting
-from benchd.errors import NeedsHuman, NotYet, Stale, StoreFull, Unreachable
+from benchd.errors import NeedsHuman, NotYet, Stale, StoreFull, TakenOver, Unreachable
 from benchd.metrics import Metrics
 from benchd.pacing import Pacing
 
@@ -238,13 +239,15 @@ class Engine:
 
     async def pause(self, pacing: Pacing, error: NeedsHuman) -> None:
         """Leave a cluster alone until a human resumes it; a refused login outlasts a restart."""
-        if isinstance(error, Paused) or pacing.paused == str(error):
+        if isinstance(error, Paused) or (pacing.paused or "").startswith(str(error)):
             return  # it is, or was until a moment ago: whoever resumed it is not overruled
-        pacing.paused = str(error)
+        since = datetime.fromtimestamp(self.clock(), UTC)
+        pacing.paused = f"{error} (paused since {since:%Y-%m-%d %H:%M} UTC)"
+        pacing.taken_over = isinstance(error, TakenOver)
         log.error("cluster.paused", cluster=pacing.name, error=str(error))
         if isinstance(error, LoginRefused):
             with suppress(StoreFull):  # then a restart costs one more login, but no second
-                await self.store.set_meta(f"paused:{pacing.name}", str(error))
+                await self.store.set_meta(f"paused:{pacing.name}", pacing.paused)
 
     # --- feeding back ---------------------------------------------------------------------------
 

@@ -83,6 +83,13 @@ class NeedsHuman(Unreachable):
         super().__init__(message, sent=False)
 
 
+class TakenOver(NeedsHuman):
+    """Somebody else has written the workdir in our name: only a human knows whether he still does.
+
+    The cluster is paused until ``benchctl cluster resume NAME --take-over``.
+    """
+
+
 class StoreError(BenchdError):
     """The store did not do what was asked; nothing was written."""
 

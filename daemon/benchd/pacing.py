@@ -39,6 +39,7 @@ class Pacing:
     testbed: bool = False
     jitter: Callable[[], float] = random.random  # from 0 to 1
     paused: str | None = None  # why, in a sentence; None when not paused
+    taken_over: bool = False  # paused, for somebody else has written the workdir in our name
     last_poll_at: float | None = None  # when the last answered poll was answered
     last_poll_began: float = 0.0  # and when it was asked: what came later it may not show
     hurried_at: float = 0.0

@@ -68,7 +68,7 @@ class Site:
         """Go on whatever stood in the way: a human says that it is mended."""
         self.shell.resume()
         self.cluster.remote.breaker.reset()
-        self.pacing.paused = None
+        self.pacing.paused, self.pacing.taken_over = None, False
         self.pacing.reached()
 
 

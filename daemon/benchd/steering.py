@@ -177,12 +177,15 @@ class Steering:
         """Send nothing to this cluster until it is resumed; survives a restart."""
         site = self._site(cluster)
         site.pacing.paused = f"paused by hand; `benchctl cluster resume {cluster}` goes on"
+        site.pacing.taken_over = False
         await self.store.set_meta(f"paused:{cluster}", site.pacing.paused)
         self.engine.wake()
 
     async def resume(self, cluster: str, take_over: bool) -> None:
         """Go on, also after an authentication failure or another daemon's epoch."""
         site = self._site(cluster)
+        if site.pacing.taken_over and not take_over:
+            raise UserError(f"{site.pacing.paused}")
         await self.store.set_meta(f"paused:{cluster}", "")
         if take_over:
             site.cluster.take_over()

@@ -86,7 +86,7 @@ def benchctl(house: House, capsys: pytest.CaptureFixture[str]) -> Ctl:
         (["results"], "POINT"),
         (["cluster", "list"], "CLUSTER  LINK  CIRCUIT"),
         (["cluster", "pause", "alpha"], "alpha is paused"),
-        (["cluster", "resume", "alpha", "--take-over"], "alpha is resumed"),
+        (["cluster", "resume", "alpha", "--take-over"], "alpha was not paused; "),
         (["cancel", RUN_ID], f"ending {RUN_ID}-token"),
         (["cancel", "--all"], "nothing to do: no job is concerned"),
         (["retry", CLIENT.token], f"new {CLIENT.token}-a2"),

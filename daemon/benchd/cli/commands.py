@@ -70,7 +70,10 @@ def clusters(daemon: Daemon, args: argparse.Namespace) -> int:
     answer = daemon.post(f"/v1/clusters/{segment(args.name)}/{args.action}", body)
     if args.json:
         return emit(answer)
-    print(f"{args.name} is {'paused' if answer['paused'] else 'resumed'}")
+    if answer.get("was_paused") is False:
+        print(f"{args.name} was not paused; a wait after a failure is over")
+    else:
+        print(f"{args.name} is {'paused' if answer['paused'] else 'resumed'}")
     return OK
 
 

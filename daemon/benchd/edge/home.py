@@ -93,7 +93,7 @@ async def enter(
     place = Place(workdir=home, instance=instance, epoch=known.confirmed or 0, skew=skew)
     ours = {"" if fresh else None, _text(known.confirmed), _text(known.pending)}
     if found not in ours and not take_over:
-        raise NeedsHuman(f"{remote.name}: {epoch_mismatch(place, found)}")
+        raise epoch_mismatch(remote.name, place, found)
     old = int(found) if found.isdigit() else 0
     new = max(old, known.confirmed or 0, known.pending or 0) + 1
     # What was found is ours, be it that an answer to the last raising was lost. Should this raising
@@ -154,7 +154,7 @@ async def _raise(remote: Remote, place: Place, old: int, new: int) -> None:
         op="open",
     )
     if done.status == 9:
-        raise NeedsHuman(f"{remote.name}: {epoch_mismatch(place, str(new))}")
+        raise epoch_mismatch(remote.name, place, str(new))
     if done.status != 0:
         raise Unreachable(f"{remote.name}: cannot write {stem}: {done.said()}")
 

@@ -152,7 +152,8 @@ class Leftovers:
         if status == _NOT_OURS:
             raise UserError(
                 f"{self._remote.name}: another benchd with this state has used the workdir since; "
-                f"nothing was removed: see `benchctl cluster resume --take-over`"
+                "nothing was removed: see "
+                f"`benchctl cluster resume {self._remote.name} --take-over`"
             )
         if status != 0:
             raise Unreachable(f"{self._remote.name}: cannot remove {what}: {said}")

@@ -60,7 +60,7 @@ class Link:
             raise ValueError(f"cluster {name}: a link needs `ssh` settings")
         self.name = name
         # What is looked at only once has no daemon that could be told to go on.
-        self._then = "" if once else f"; then `benchctl cluster resume {name}`"
+        self._once = once
         self.generation = 0
         self.tried = 0  # logins since the daemon started
         self.state = LinkState.DOWN
@@ -258,7 +258,7 @@ class Link:
                 await self._words.set_meta(self._key, self._logins.written(self._wall()))
 
     def _pause(self, outcome: str, what: str) -> NeedsHuman:
-        self.trouble = f"{self.name}: {what}{self._then}"
+        self.trouble = f"{self.name}: {what}{self._then(what)}"
         self._fell()
         self._enter(LinkState.PAUSED)
         log.error("link.paused", cluster=self.name, login=self.where, why=what)
@@ -268,6 +268,14 @@ class Link:
             self._refused = LoginRefused
             self._metrics.ssh_logins.labels(self.name, outcome).inc()
         return self._refused(self.trouble)
+
+    def _then(self, what: str) -> str:
+        """Return what follows the advice; a daemon reads its configuration only as it starts."""
+        if self._once:
+            return ""
+        then = f"; then `benchctl cluster resume {self.name}`"
+        restart = " (if that changed the configuration, restart benchd first)"
+        return then + (restart if "set ssh." in what else "")
 
     def _failed(self, outcome: str, what: str) -> Unreachable:
         self._metrics.ssh_logins.labels(self.name, outcome).inc()

@@ -24,7 +24,7 @@ from benchd.core.model import Accepted, Binding, Evidence, Refused, Submission
 from benchd.edge import pieces
 from benchd.edge.pieces import Piece
 from benchd.edge.shell import printable
-from benchd.errors import NeedsHuman, Unreachable
+from benchd.errors import TakenOver, Unreachable
 
 # Seconds sbatch may take; a controller that limits us answers slowly and retries inside sbatch.
 SBATCH_TIMEOUT = 150
@@ -263,7 +263,9 @@ def _at(found: Mapping[str, Piece], label: str, skew: float) -> float | None:
     return found[label].at + skew if label in found and found[label].at else None
 
 
-def stopped(record: Record, order: SubmitOrder, place: Place, evidence: Evidence) -> Refused | None:
+def stopped(
+    record: Record, order: SubmitOrder, place: Place, evidence: Evidence, cluster: str
+) -> Refused | None:
     """Return why the command did not even try; raise when that is no fault of the job."""
     if not record.stop:
         return None
@@ -272,7 +274,7 @@ def stopped(record: Record, order: SubmitOrder, place: Place, evidence: Evidence
             f"only {record.said} bytes of the script arrived; nothing was submitted", sent=False
         )
     if record.stop == "epoch":
-        raise NeedsHuman(epoch_mismatch(place, record.said))
+        raise epoch_mismatch(cluster, place, record.said)
     final, sentence = _STOPS[record.stop]
     where = {
         "workdir": place.workdir,
@@ -321,13 +323,13 @@ def quiet_until(record: Record, attempted_at: float, message_timeout: float, sla
     return ended + 2 * message_timeout + slack
 
 
-def epoch_mismatch(place: Place, found: str) -> str:
-    """Return the message about a workdir that somebody else writes in our name."""
-    return (
-        f"{place.workdir}/epoch-{place.instance} says {found or 'nothing'!r}, expected "
+def epoch_mismatch(cluster: str, place: Place, found: str) -> TakenOver:
+    """Return what to raise about a workdir that somebody else writes in our name."""
+    return TakenOver(
+        f"{cluster}: {place.workdir}/epoch-{place.instance} says {found or 'nothing'!r}, expected "
         f"{place.epoch}: another benchd with this state runs elsewhere, or this state was restored "
         "from a backup; make sure that no other one runs, then use "
-        "`benchctl cluster resume --take-over`"
+        f"`benchctl cluster resume {cluster} --take-over`"
     )
 
 

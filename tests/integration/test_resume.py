@@ -1,0 +1,58 @@
+"""What a paused cluster says, and what resuming it takes."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from benchd.cli import ctl
+from benchd.sim import EmbeddedCluster
+from support.inside import RECIPE, Inside, daemon_on
+from support.near import until
+
+pytestmark = pytest.mark.asyncio
+
+
+async def resume(inside: Inside, *words: str) -> int:
+    """Run ``benchctl cluster resume`` as a process would; return its status."""
+    socket = str(inside.daemon.settings.socket)
+    asked = ["--socket", socket, "cluster", "resume", "sim", *words]
+    return await asyncio.to_thread(ctl.main, asked)
+
+
+async def test_a_taken_workdir_is_resumed_only_by_its_own_command(
+    slurm: EmbeddedCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A plain resume is refused with the command that helps; that one works, and is asked once."""
+    async with daemon_on(slurm, tmp_path) as inside:
+        await inside.daemon.sites["sim"].cluster.open()
+        (slurm.workdir / f"epoch-{inside.daemon.store.instance}").write_text("7\n")
+        pacing = inside.daemon.sites["sim"].pacing
+        inside.drop(RECIPE)
+        await until(lambda: pacing.paused is not None)
+        assert 4 == await resume(inside)
+        assert "`benchctl cluster resume sim --take-over`" in capsys.readouterr().err
+        assert pacing.paused is not None
+        assert 0 == await resume(inside, "--take-over")
+        assert "sim is resumed\n" in capsys.readouterr().out
+        await inside.wait_run()
+        assert 0 == await resume(inside)
+        assert "sim was not paused; " in capsys.readouterr().out
+
+
+async def test_a_remembered_pause_says_since_when(slurm: EmbeddedCluster, tmp_path: Path) -> None:
+    """After a restart a refused key is still told with the moment at which it was refused."""
+    slurm.inject("auth")
+    async with daemon_on(slurm, tmp_path) as inside:
+        pacing = inside.daemon.sites["sim"].pacing
+        inside.drop(RECIPE)
+        await until(lambda: pacing.paused is not None)
+        said = str(pacing.paused)
+    year = datetime.now(UTC).year
+    assert f"(paused since {year}-" in said
+    assert "(if that changed the configuration, restart benchd first)" in said
+    async with daemon_on(slurm, tmp_path) as inside:
+        assert said == inside.daemon.sites["sim"].pacing.paused
