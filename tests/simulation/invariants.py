@@ -66,7 +66,7 @@ class Judge:
     """Follows one history."""
 
     def __init__(self, machine: Machine) -> None:
-        self._machine = machine
+        self.machine = machine
         scenario = machine.world.scenario
         self._is_even = not (scenario.clock_steps or scenario.suspensions)
         self._told: dict[str, Told] = {}
@@ -102,7 +102,7 @@ class Judge:
         """Find accepted recipes that were lost, and runs that ended and go on."""
         found = {
             row["id"]: row["outcome"]
-            for row in self._machine.disk.execute("SELECT id, outcome FROM runs")
+            for row in self.machine.disk.execute("SELECT id, outcome FROM runs")
         }
         for run, outcome in self._runs.items():
             if run not in found:
@@ -113,8 +113,8 @@ class Judge:
 
     def _histories(self) -> Iterator[str]:
         """Find gaps between moves, moves that are not in the table, and ends that were left."""
-        now = self._machine.world.agenda.now
-        new = self._machine.disk.execute(
+        now = self.machine.world.agenda.now
+        new = self.machine.disk.execute(
             "SELECT * FROM transitions WHERE id > ? ORDER BY id", (self._moves,)
         ).fetchall()
         for row in new:
@@ -153,7 +153,7 @@ class Judge:
             yield f"{row['token']}: ended by absence, on the word of {source!r} alone"
 
     def _born(self, token: str) -> Told:
-        row = self._machine.disk.execute("SELECT * FROM jobs WHERE token = ?", (token,)).fetchone()
+        row = self.machine.disk.execute("SELECT * FROM jobs WHERE token = ?", (token,)).fetchone()
         values = {**rows._DEFAULTS, **{c: row[c] for c in rows.FIXED if c != "script"}}
         values.update(json.loads(row["born"]))
         told = self._told[token] = Told(values)
@@ -161,7 +161,7 @@ class Judge:
 
     def _rows(self) -> Iterator[str]:
         """Find rows that are not what their history adds up to."""
-        for row in self._machine.disk.execute("SELECT * FROM jobs"):
+        for row in self.machine.disk.execute("SELECT * FROM jobs"):
             token = row["token"]
             told = self._told.get(token) or self._born(token)
             if row["rev"] != told.rev:
@@ -174,7 +174,7 @@ class Judge:
 
     def _tries(self) -> Iterator[str]:
         """Find tries that were queued twice, or were never announced."""
-        site = self._machine.world.site
+        site = self.machine.world.site
         if len(site.accepted) == self._seen:
             return
         self._seen = len(site.accepted)
@@ -192,13 +192,13 @@ class Judge:
                 yield f"{each.token}: try {each.k} is to run {len(each.script)} bytes of its script"
 
     def _script(self, token: str) -> bytes:
-        found = self._machine.disk.execute("SELECT script FROM scripts WHERE token = ?", (token,))
+        found = self.machine.disk.execute("SELECT script FROM scripts WHERE token = ?", (token,))
         script: str = found.fetchone()[0]
         return script.encode()
 
     def _payloads(self) -> Iterator[str]:
         """Find payloads that were started twice, or after their jobs were called off."""
-        site = self._machine.world.site
+        site = self.machine.world.site
         counted = Counter((each.token, each.generation) for each in site.starts)
         for (token, generation), times in counted.items():
             if times > 1:
@@ -211,25 +211,25 @@ class Judge:
                 yield f"{each.token}: its payload was started, though {told.ended_by} ended it"
 
     def _own_faults(self) -> Iterator[str]:
-        for at, _, event, values in self._machine.log[self._lines :]:
+        for at, _, event, values in self.machine.log[self._lines :]:
             if event in _OWN_FAULTS:
                 said = values.get("exc_info") or values.get("error") or ""
                 yield f"benchd says {event} at {at:.0f} s {values.get('effect', '')} {said!r}"
-        self._lines = len(self._machine.log)
-        for why in self._machine.world.pauses:
+        self._lines = len(self.machine.log)
+        for why in self.machine.world.pauses:
             if "epoch" in why:
                 yield f"benchd took itself for another: {why}"
 
     def _not_understood(self) -> Iterator[str]:
-        for what in self._machine.world.site.misunderstood[:1]:
+        for what in self.machine.world.site.misunderstood[:1]:
             yield f"the simulation is too old: {what}"
 
     # --- at the end -------------------------------------------------------------------------------
 
     def _budget(self) -> Iterator[str]:
         """Find moments at which Slurm was asked more than was agreed."""
-        budget = self._machine.settings.clusters[CLUSTER].budget
-        asked = self._machine.world.site.rpcs
+        budget = self.machine.settings.clusters[CLUSTER].budget
+        asked = self.machine.world.site.rpcs
         questions = [(at, cost) for at, program, cost in asked if program != "sbatch"]
         submits = [(at, cost) for at, program, cost in asked if program == "sbatch"]
         # What must not wait (scancel) makes debts of one burst.
@@ -239,7 +239,7 @@ class Judge:
     def _pace(
         self, what: str, asked: Sequence[tuple[float, float]], per_minute: float, burst: float
     ) -> Iterator[str]:
-        births = [*self._machine.births, float("inf")]
+        births = [*self.machine.births, float("inf")]
         level, last, life = 0.0, 0.0, 0
         for at, cost in asked:
             while at >= births[life]:  # a new life begins with a full bucket
@@ -252,7 +252,7 @@ class Judge:
 
     def _logins(self) -> Iterator[str]:
         """Find moments at which the login node was knocked at too often."""
-        world, pace = self._machine.world, pace_of(self._machine.settings.clusters[CLUSTER])
+        world, pace = self.machine.world, pace_of(self.machine.settings.clusters[CLUSTER])
         if world.pauses or not self._is_even:
             return  # a life after them knows less of the one before, or a human asked for more
         logins = world.site.logins
@@ -261,22 +261,22 @@ class Judge:
                 if last - first < seconds - 1.0:
                     yield f"more than {most} logins in {seconds:.0f} s at {last:.0f}"
                     return
-        channels = self._machine.settings.clusters[CLUSTER].budget.channels
+        channels = self.machine.settings.clusters[CLUSTER].budget.channels
         if world.site.sessions_peak > channels + LEFT_BEHIND:
             yield f"{world.site.sessions_peak} sessions at once, {channels} were agreed"
 
     def _outcomes(self) -> Iterator[str]:
         """Find clients that are COMPLETED, and were not in truth."""
-        done = [p for p in self._machine.world.site.payloads if p.status == 0]
-        for row in self._machine.disk.execute(
+        done = [p for p in self.machine.world.site.payloads if p.status == 0]
+        for row in self.machine.disk.execute(
             "SELECT token, generation FROM jobs WHERE role = 'client' AND state = 'COMPLETED'"
         ):
             # sacct does not say how often a job was requeued before it ended.
             if not any(p.token == row["token"] and p.generation >= row["generation"] for p in done):
                 yield f"{row['token']} is COMPLETED, and its payload never ended well"
-        if any(self._machine.world.site.struck[name] for name in _LOSING):
+        if any(self.machine.world.site.struck[name] for name in _LOSING):
             return
-        for row in self._machine.disk.execute("SELECT token FROM jobs WHERE why = 'LOST'"):
+        for row in self.machine.disk.execute("SELECT token FROM jobs WHERE why = 'LOST'"):
             yield f"{row['token']} counts as LOST, and nothing was lost"
 
 

@@ -277,6 +277,11 @@ class Machine:
         self.log.clear()
         self._set_up(files)
 
+    def leave(self) -> None:
+        """Have no world any more."""
+        if hasattr(self, "world"):
+            del self.world
+
     def _set_up(self, files: tuple[File, ...]) -> None:
         """Make the inbox hold these files and no others."""
         inbox = self.root / "inbox"
@@ -313,7 +318,7 @@ class Machine:
     def note(self, method: str, event: dict[str, Any]) -> None:
         """Keep a line that the daemon logged."""
         if event.get("exc_info") is True:
-            event["exc_info"] = sys.exc_info()[1]
+            event["exc_info"] = repr(sys.exc_info()[1])  # itself, it would keep what it passed
         self.log.append((self.world.age, method, str(event.pop("event", "")), event))
 
     # --- lives ------------------------------------------------------------------------------------
@@ -426,10 +431,16 @@ def forget(graves: Iterable[list[VirtualLoop]]) -> None:
                 for loop in loops:
                     loop.forget()
                 loops.clear()
-            gc.collect()
+            for _ in range(_ROUNDS):  # what awaits on its way out is closed once more
+                if not gc.collect():
+                    break
     finally:
         asyncio._set_running_loop(outer)
         sys.unraisablehook = hook
+
+
+# Rounds of closing: as deep as what is to be closed awaits in its ``finally``, at most.
+_ROUNDS = 8
 
 
 def _unheard(_raised: object) -> None:

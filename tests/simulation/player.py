@@ -17,10 +17,10 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, fields
-from functools import cache
+from functools import cache, partial
 from pathlib import Path as Folder
 from random import Random
 from typing import Any
@@ -176,13 +176,7 @@ class Player:
                 self._crash(seed, (*path, step), tally)
 
         with overheard(machine.note):
-            stop = _stop(seed, path)
-            if stop is not None:
-                _live(machine, judge, ends_before=stop, gently=True)
-            while not machine.is_over:
-                _live(machine, judge, watch=watch if chance else None)
-            machine.rest(_AFTER)
-            judge.end()
+            self._end(seed, path, judge, watch if chance else None)
         tally.count(machine)
 
     def _crash(self, seed: int, path: Path, tally: Tally) -> None:
@@ -201,6 +195,36 @@ class Player:
         tally.crashes += len(path)
         self.bury(now=False)
 
+    def aside(self, seed: int, path: Path) -> str:
+        """Play one history as trials are, each crash aside of a life; return its digest."""
+        scenario, found = draw(str(seed)), [""]
+
+        def go_on(done: Path) -> None:
+            machine = self._machines[len(done)]
+            if done == path:
+                judge = Judge(machine)
+                self._end(seed, path, judge)
+                found[0] = digest(machine)
+                return
+            machine.live(watch=partial(crash, done))
+
+        def crash(done: Path, step: int) -> None:
+            if step != path[len(done)] or found[0]:
+                return
+            moment, luck = self._machines[len(done)].moment(), random.getstate()
+            machine = self._machines[len(done) + 1]
+            with self._disk.aside():
+                machine.restore(moment)
+                machine.world.site.daemon_died()
+                machine.rest(_down(seed, path[: len(done) + 1]))
+                go_on(path[: len(done) + 1])
+            random.setstate(luck)
+
+        with self.one(), self.hearing():
+            self.machine.begin(scenario)
+            go_on(())
+        return found[0]
+
     def replay(
         self, seed: int, path: Path, *, scenario: Scenario | None = None
     ) -> tuple[Machine, str | None]:
@@ -216,17 +240,21 @@ class Player:
                 for i, step in enumerate(path):
                     _live(machine, judge, ends_before=step)
                     machine.rest(_down(seed, path[: i + 1]))
-                self._replay_end(seed, path, judge)
+                self._end(seed, path, judge)
             except (Violation, Fell, Stuck) as error:
                 return machine, str(error)
         return machine, None
 
-    def _replay_end(self, seed: int, path: Path, judge: Judge) -> None:
-        machine, stop = self._machines[0], _stop(seed, path)
+    @staticmethod
+    def _end(
+        seed: int, path: Path, judge: Judge, watch: Callable[[int], None] | None = None
+    ) -> None:
+        """Live, again if need be, until all is over."""
+        machine, stop = judge.machine, _stop(seed, path)
         if stop is not None:
             _live(machine, judge, ends_before=stop, gently=True)
         while not machine.is_over:
-            _live(machine, judge)
+            _live(machine, judge, watch=watch)
         machine.rest(_AFTER)
         judge.end()
 
@@ -244,6 +272,12 @@ class Player:
         """Play what is played inside on a disk that is taken back at the end."""
         with self._disk.aside():
             yield
+        self.bury()
+
+    def close(self) -> None:
+        """Let go of everything: what is on a world's agenda may know a dead life."""
+        for machine in self._machines:
+            machine.leave()
         self.bury()
 
     def bury(self, *, now: bool = True) -> None:
@@ -316,7 +350,7 @@ def playing(metrics: Metrics | None = None) -> Iterator[Player]:
     try:
         yield player
     finally:
-        player.bury()
+        player.close()
         for (owner, name, _), value in zip(swaps, was, strict=True):
             setattr(owner, name, value)
         gc.unfreeze()
