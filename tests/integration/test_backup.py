@@ -203,8 +203,12 @@ def _stopped(tmp_path: Path, path: Path) -> Path:
 def test_benchd_backup_refuses_what_makes_no_sense(
     tmp_path: Path, path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No copy of nothing, none onto the database itself; status 2 and a sentence."""
+    """No copy of nothing, onto the database, into no directory; status 2 and a sentence."""
     config = _stopped(tmp_path, path)
+    nowhere = tmp_path / "unmounted" / "copy.sqlite3"
+    assert program.main(["backup", "--config", str(config), str(nowhere)]) == 2
+    assert f"there is no directory {nowhere.parent}" in capsys.readouterr().err
+    assert not nowhere.parent.exists()
     before = path.read_bytes()
     assert program.main(["backup", "--config", str(config), str(path)]) == 2
     assert "is the database itself" in capsys.readouterr().err

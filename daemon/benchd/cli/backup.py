@@ -19,6 +19,8 @@ def copy(database: Path, wanted: Path | None) -> Path:
     target = wanted or backup.folder(database)
     if wanted is None or target.is_dir():
         target /= backup.named(database, time.time(), backup.BY_HAND)
+    if wanted is not None and not target.parent.is_dir():
+        raise UserError(f"there is no directory {target.parent}: make it, or name another place")
     if target.exists() and target.samefile(database):
         raise UserError(f"{target} is the database itself: name another file or a directory")
     backup.take(database, target)
