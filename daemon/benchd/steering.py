@@ -108,6 +108,8 @@ class Steering:
         if not wanted:
             what = "only what failed or has no valid result can be tried again"
             raise UserError(f"{target}: nothing to retry; {what}")
+        for each in wanted:
+            await self.intake.keyring.check(each)
         new = [self.next_attempt(each, self.clock()) for each in wanted]
         async with self.moving:
             await self.store.reopen_run(run.id, new, self.clock())

@@ -10,6 +10,7 @@ import pytest
 
 from benchd.core.model import Job, JobState, ProbeAnswer, Readiness, RunOutcome, Verdict
 from benchd.core.spec import Role
+from benchd.errors import UserError
 from benchd.sim import EmbeddedCluster
 from support.inside import WAITING, Inside, daemon_on
 
@@ -23,6 +24,16 @@ service:
   resources: {cpus_per_task: 1, time: "00:05:00", mem: 100M}
   health_check: {type: http, endpoint: /health, interval: 0.2, timeout: 2}
   restart: {max_attempts: 2, back_off: 0.1}
+"""
+PASSWORD = """\
+name: password
+service:
+  name: dies
+  kind: generic
+  command: sh
+  args: ["-c", "exit 3"]
+  environment: {A_PASSWORD: swordfish}
+  resources: {cpus_per_task: 1, time: "00:05:00"}
 """
 
 
@@ -156,3 +167,13 @@ async def test_slurm_is_asked_soon_about_a_service_that_fell_silent(
         while (pacing.last_poll_at or 0.0) < (fell.readiness_since or 0.0):
             await inside.turn()
     assert up.token == fell.token
+
+
+async def test_without_its_password_nothing_is_tried_again(inside: Inside) -> None:
+    """A retry is refused at once when a secret stood in the recipe and went with the run."""
+    inside.drop(PASSWORD)
+    run = await inside.wait_run()
+    await inside.daemon.keyring.drop(run.id)
+    with pytest.raises(UserError, match=r"A_PASSWORD stood in the recipe.*submit the recipe again"):
+        await inside.daemon.steering.retry(run.id)
+    assert (1, run) == (len(await inside.jobs()), await inside.daemon.store.run(run.id))

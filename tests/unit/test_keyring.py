@@ -182,6 +182,17 @@ async def test_an_attempt_after_the_end_has_its_sources_asked_again(keyring: Key
     assert ({"A_KEY", TICKET}, first) == (set(first), await keyring.of(only))
 
 
+async def test_an_attempt_that_nobody_has_the_password_for_is_refused(keyring: Keyring) -> None:
+    """What can be made again is no obstacle, nor what is still kept; nothing is made by asking."""
+    await keyring.check(service(secrets={"A_KEY": Secret(generate=24)}))
+    assert frozenset() == keyring.runs
+    job = service(secrets={"REDIS_PASSWORD": None})
+    with pytest.raises(UserError, match="REDIS_PASSWORD stood in the recipe"):
+        await keyring.check(job)
+    await keyring.keep(RUN, {"redis": {"REDIS_PASSWORD": "known"}})
+    await keyring.check(job)
+
+
 @pytest.mark.parametrize("out", [True, False])
 async def test_a_lost_secret_is_made_again_only_when_nobody_has_it(
     tmp_path: Path, out: bool

@@ -95,6 +95,12 @@ class Keyring:
             makes = not is_shared or not await self._is_out(job)
             return await asyncio.to_thread(self._told, job, targets, makes=makes)
 
+    async def check(self, job: Job) -> None:
+        """Raise ``UserError`` when a secret is gone that another attempt at this job would need."""
+        async with self._lock:
+            missing = await asyncio.to_thread(self._missing, job)
+            await asyncio.to_thread(_found, job.name, missing, is_service=False)
+
     async def drop(self, run_id: str) -> None:
         """Forget a run's secrets."""
         async with self._lock:
@@ -217,7 +223,8 @@ def _made(length: int) -> str:
 def _value(name: str, how: Secret | None) -> str:
     if how is None:
         raise UserError(
-            f"{name} stood in the recipe and was removed when its run ended: submit it again"
+            f"{name} stood in the recipe and was removed when its run ended: "
+            "submit the recipe again"
         )
     if how.generate is not None:
         return _made(how.generate)
