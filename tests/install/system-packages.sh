@@ -15,7 +15,7 @@ set -euo pipefail
 
 SLURM="munge slurmctld slurmd slurmdbd slurm-client slurm-wlm-basic-plugins mariadb-server
   openssh-server openssh-client"
-OTHERS="redis-server redis-tools prometheus chromium shellcheck systemd debootstrap"
+OTHERS="redis-server redis-tools prometheus chromium shellcheck systemd debootstrap zsh fish"
 SERVICES="munge slurmctld slurmd slurmdbd mariadb ssh ssh.socket redis-server prometheus"
 POLICY=/usr/sbin/policy-rc.d
 

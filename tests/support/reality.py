@@ -90,6 +90,8 @@ COMPONENTS: dict[str, Probe] = {
     "chromium": _binaries("chromium"),
     "shellcheck": _binaries("shellcheck"),
     "systemd-analyze": _binaries("systemd-analyze"),
+    "zsh": _binaries("zsh"),
+    "fish": _binaries("fish"),
     "xllamacpp": _modules("xllamacpp"),
     "apptainer": _binaries("apptainer"),
     "mknod": _mknod,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from benchd import __version__
-from benchd.cli import commands, follow, outcomes, upkeep
+from benchd.cli import commands, completion, follow, outcomes, upkeep
 from benchd.cli.wire import OK, USAGE, Daemon, Stop
 
 Command = Callable[[Daemon, argparse.Namespace], int]
@@ -157,6 +157,13 @@ def _reading(line: _CommandLine) -> None:
     sub.add_argument("of_run", type=_name, metavar="RUN")
     sub.add_argument("--open", action="store_true", help="open it in the browser")
     sub.add_argument("-o", dest="output", metavar="FILE", help="*.md for Markdown, - for output")
+    sub = line.add("completion", _completion, "a script that lets a shell complete benchctl")
+    sub.add_argument("shell", choices=list(completion.SHELLS))
+
+
+def _completion(_daemon: Daemon, args: argparse.Namespace) -> int:
+    print(completion.script(args.shell, parser()), end="")
+    return OK
 
 
 def main(argv: Sequence[str] | None = None) -> int:
