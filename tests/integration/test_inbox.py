@@ -16,6 +16,8 @@ import pytest
 
 from benchd.edge import inbox as inbox_module
 from benchd.edge.inbox import Drop, Inbox, run_id
+from benchd.errors import StoreError, StoreFull
+from support.bad_disk import no_room
 
 RECIPE = b"name: web\nservice: {name: redis}\n"
 DEADLINE = 30.0  # seconds a scan that blocks would be noticed after
@@ -307,3 +309,21 @@ async def test_files_that_come_and_go_do_not_disturb(folder: Path) -> None:
         thread.join()
 
     assert all("stays.yaml" in names for names in offered)
+
+
+@pytest.mark.asyncio
+async def test_a_recipe_without_room_is_refused_and_leaves_nothing(folder: Path) -> None:
+    """On a full disk the sender is told so; with room the same recipe is taken in."""
+    inbox = Inbox(folder)
+    with no_room(), pytest.raises(StoreFull, match="no room for the recipe in"):
+        await inbox.spool("web.yaml", RECIPE, 0)
+    assert set() == _tree(folder)
+    assert "web.yaml" == (await inbox.spool("web.yaml", RECIPE, 0)).name
+
+
+@pytest.mark.asyncio
+async def test_a_folder_that_is_none_is_said_with_its_path(tmp_path: Path) -> None:
+    """A file in the folder's place is told as what it is, not as a mistake of ours."""
+    (tmp_path / "inbox").touch()
+    with pytest.raises(StoreError, match=f"cannot write the recipe into {tmp_path}/inbox"):
+        await Inbox(tmp_path / "inbox").spool("web.yaml", RECIPE, 0)

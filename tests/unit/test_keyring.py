@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import resource
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +16,7 @@ from benchd.core.spec import Recipe, Secret
 from benchd.edge.keyring import Keyring
 from benchd.errors import StoreError, StoreFull, UserError
 from support import builders
+from support.bad_disk import no_room
 
 pytestmark = pytest.mark.asyncio
 RUN = "k5wz3tqa2f"
@@ -217,17 +215,6 @@ async def test_what_is_dropped_is_gone(keyring: Keyring, tmp_path: Path) -> None
     await keyring.drop(RUN)
     await keyring.drop(RUN)
     assert (frozenset(), []) == (keyring.runs, [*(tmp_path / "secrets").iterdir()])
-
-
-@contextmanager
-def no_room() -> Iterator[None]:
-    """Let no file grow: what a quota or a full disk says, said by the process's own limit."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 async def test_on_a_full_disk_nothing_is_kept_and_later_all(

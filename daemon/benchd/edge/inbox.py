@@ -26,6 +26,9 @@ from pathlib import Path
 
 import structlog
 
+from benchd.edge.store.place import NO_ROOM
+from benchd.errors import StoreError, StoreFull
+
 log = structlog.get_logger()
 
 SUFFIXES = (".yaml", ".yml")
@@ -112,7 +115,18 @@ class Inbox:
 
     async def spool(self, name: str, data: bytes, uid: int) -> Drop:
         """Write what came over the socket durably into the folder, and offer it at once."""
-        return await asyncio.to_thread(self._spool, name, data, uid)
+        try:
+            return await asyncio.to_thread(self._spool, name, data, uid)
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise StoreFull(
+                    f"no room for the recipe in {self.directory} (disk or quota full): nothing "
+                    "was taken in; make room there, then submit it again"
+                ) from error
+            raise StoreError(
+                f"cannot write the recipe into {self.directory} ({error.strerror}): it must be a "
+                "directory that the user benchd runs as can write"
+            ) from error
 
     # --- in the thread ------------------------------------------------------------------------
 
@@ -195,16 +209,13 @@ class Inbox:
         if not _is_recipe(base):
             base += SUFFIXES[0]
         draft = self.directory / f".spool-{os.getpid()}-{hashlib.sha256(data).hexdigest()[:16]}"
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            with contextlib.suppress(OSError):  # not every file system has attributes
-                os.setxattr(file.fileno(), _OWNER, str(uid).encode())
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-            status = os.fstat(file.fileno())
-        path = next(p for p in _names(self.directory, base) if not os.path.lexists(p))
-        draft.rename(path)
+        try:
+            status = _drafted(draft, data, uid)
+            path = next(p for p in _names(self.directory, base) if not os.path.lexists(p))
+            draft.rename(path)
+        except OSError:
+            draft.unlink(missing_ok=True)
+            raise
         _sync(self.directory)
         return Drop(
             path=path,
@@ -215,6 +226,17 @@ class Inbox:
             uid=uid,
             signature=_signature(status),
         )
+
+
+def _drafted(draft: Path, data: bytes, uid: int) -> os.stat_result:
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        with contextlib.suppress(OSError):  # not every file system has attributes
+            os.setxattr(file.fileno(), _OWNER, str(uid).encode())
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+        return os.fstat(file.fileno())
 
 
 def _put(path: Path, data: bytes) -> None:
