@@ -31,6 +31,7 @@ from benchd.core.model import LIVE, TERMINAL, JobState  # noqa: E402 - as above
 from benchd.fields import Model, Resources  # noqa: E402 - as above
 from benchd.metrics import Metrics  # noqa: E402 - as above
 from benchd.ship.load import cli as load  # noqa: E402 - as above
+from benchd.sim.faults import KINDS  # noqa: E402 - as above
 
 _SECTION = re.compile(
     r"(?P<open><!-- generated: (?P<name>[\w-]+) -->\n).*?(?P<close><!-- end -->)", re.DOTALL
@@ -283,6 +284,12 @@ def benchd_commands() -> str:
     return "\n".join(_commands(daemon.parser(), "benchd"))
 
 
+def faults() -> str:
+    """Return what can go wrong on purpose on the embedded cluster."""
+    rows = [[f"`{kind.name}`", kind.takes, kind.doc] for kind in KINDS.values()]
+    return table(["fault", "ARG", "what happens"], rows)
+
+
 def benchctl_commands() -> str:
     """Return the commands of ``benchctl``."""
     return "\n".join(_commands(ctl.parser(), "benchctl"))
@@ -346,6 +353,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "readiness-diagram": readiness_diagram,
     "metrics": metrics,
     "benchd-commands": benchd_commands,
+    "faults": faults,
     "benchctl-commands": benchctl_commands,
     "load-workloads": load_workloads,
     "slurm-versions": lambda: table(*slurm_words.versions()),

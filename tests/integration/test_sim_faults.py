@@ -13,6 +13,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
+from benchd.cli import daemon as program
 from benchd.config import load
 from benchd.errors import UserError
 from benchd.sim import Config, EmbeddedCluster
@@ -247,6 +248,16 @@ async def test_a_fault_that_is_none_is_refused(tmp_path: Path, fault: str) -> No
             pass
 
 
+def test_the_faults_are_listed_with_what_they_take(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each fault that there is is named with the meaning of its argument, and nothing is run."""
+    with pytest.raises(SystemExit) as ended:
+        program.main(["sim", "--list-faults"])
+    listed = capsys.readouterr().out
+    assert 0 == ended.value.code
+    assert [] == [name for name in KINDS if f"\n{name} " not in f"\n{listed}"]
+    assert "ARG: how often, or `all` (without it: once)" in listed
+
+
 def test_every_fault_is_tested() -> None:
     """A new fault needs a test here."""
     text = Path(__file__).read_text()
@@ -259,13 +270,18 @@ async def _serve(directory: Path) -> tuple[asyncio.subprocess.Process, Client, l
         "asyncio.run(serve(Path(sys.argv[1])))"
     )
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, str(directory), stdout=asyncio.subprocess.PIPE,
+        sys.executable, "-c", code, str(directory),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "daemon")},
     )  # fmt: skip
     assert process.stdout is not None
     assert b"ready\n" == await process.stdout.readline()
     ssh = load(directory / "benchd.yaml").clusters["sim"].ssh
     assert ssh is not None
+    assert process.stderr is not None
+    told = [(await process.stderr.readline()).decode() for _ in range(2)]
+    assert f" -p {ssh.port} " in told[0]
+    assert told[1].endswith(f" --config {directory}/benchd.yaml\n")
     cluster = EmbeddedCluster(directory, port=ssh.port)
     client = Client(cluster)
     await client.connect()

@@ -32,6 +32,17 @@ class _Parser(argparse.ArgumentParser):
         raise _Usage(f"{message}: see {self.prog} --help")
 
 
+class _Faults(argparse.Action):
+    """Lists the faults of the embedded cluster, and ends."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from benchd.sim.faults import KINDS
+
+        for kind in KINDS.values():
+            print(f"{kind.name:15} {kind.doc}\n{'':15} ARG: {kind.takes}")
+        parser.exit()
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the whole command line."""
     root = _Parser(
@@ -98,8 +109,13 @@ def _sim(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--nodes", type=int, default=4, help="compute nodes (4)")
     parser.add_argument("--cpus", type=int, default=8, help="CPUs of a node (8)")
     parser.add_argument(
-        "--fault", action="append", default=[], metavar="NAME[=ARG]", help="may be given again"
+        "--fault",
+        action="append",
+        default=[],
+        metavar="NAME[=ARG]",
+        help="what goes wrong on purpose, see --list-faults; may be given again",
     )
+    parser.add_argument("--list-faults", action=_Faults, nargs=0, help="list them, with their ARG")
 
 
 def run(args: argparse.Namespace) -> int:

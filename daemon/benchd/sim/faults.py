@@ -17,6 +17,17 @@ class FaultKind:
     forever: bool
     doc: str
 
+    @property
+    def takes(self) -> str:
+        """Say what may follow the name and ``=``."""
+        often = "for ever" if self.forever else "once"
+        return {
+            "count": f"how often, or `all` (without it: {often})",
+            "seconds": "seconds",
+            "name": "a job's name (without it: the next that runs)",
+            "none": "nothing",
+        }[self.argument]
+
 
 KINDS = {
     kind.name: kind

@@ -37,6 +37,12 @@ async def serve(
         ) as cluster:
             file = dir / "benchd.yaml"
             file.write_text(yaml.safe_dump(configuration(cluster, control), sort_keys=False))
+            login = f"{cluster.user}@{cluster.host}"
+            known = f"-o UserKnownHostsFile={cluster.known_hosts}"
+            sys.stderr.write(
+                f"login node: ssh -i {cluster.key} {known} -p {cluster.port} {login}\n"
+                f"benchd:     benchd run --config {file}\n"
+            )
             sys.stdout.write("ready\n")
             sys.stdout.flush()
             await stop.wait()
