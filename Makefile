@@ -104,6 +104,7 @@ SIMULATE = PYTHONPATH=daemon:tests $(BIN)/python -m
 
 sim: setup-dev
 	@$(SIMULATE) simulation.run --seeds $(SEEDS) --seed0 $(SEED0) $(if $(K),--crash $(K))
+	@$(if $(K),,$(SIMULATE) simulation.mutants)
 
 sim-mutants: setup-dev
 	@$(SIMULATE) simulation.mutants
