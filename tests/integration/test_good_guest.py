@@ -159,6 +159,28 @@ async def test_a_frozen_cluster_never_slows_another(slurm: EmbeddedCluster, tmp_
                 await inside.turn()
 
 
+async def test_two_clusters_may_share_a_workdir(slurm: EmbeddedCluster, tmp_path: Path) -> None:
+    """Login nodes with one home directory between them, opened at once: none disturbs another."""
+    settings = settings_for(slurm, tmp_path)
+    one = settings.clusters["sim"]
+    both = settings.model_copy(update={"clusters": {"sim": one, "gpu": one}})
+    for _ in range(2):  # the second life finds two epochs
+        async with running(both, slurm) as inside:
+            while any(s.shell.report().next_login_in for s in inside.daemon.sites.values()):
+                await inside.turn()  # after the login of the life before
+            opened = (site.cluster.open() for site in inside.daemon.sites.values())
+            assert [slurm.workdir.resolve()] * 2 == [
+                Path(place.workdir) for place in await asyncio.gather(*opened)
+            ]
+    async with running(both, slurm) as inside:
+        for name in ("sim", "gpu"):
+            assert not status(inside, name)["paused"]
+            inside.drop(f"cluster: {name}\n{RECIPE}", f"{name}.yaml")
+            while len(await inside.daemon.store.runs()) < 1 + (name == "gpu"):
+                await inside.turn()
+            assert RunOutcome.PASSED is (await inside.wait_run()).outcome
+
+
 # --- logins ---------------------------------------------------------------------------------------
 
 

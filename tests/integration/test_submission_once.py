@@ -340,7 +340,7 @@ async def test_a_foreign_epoch_stops_submission_until_taken_over(
     words = Words()
     async with opened(words=words) as at:
         await at.cluster.open()
-        (slurm.workdir / f"epoch-{at.cluster.instance}").write_text("7\n")
+        (slurm.workdir / f"epoch-{at.cluster.instance}-alpha").write_text("7\n")
         with pytest.raises(NeedsHuman, match=r"another benchd .*--take-over"):
             await at.cluster.submit(order(job, now()))
     async with opened(words=words) as at:
@@ -348,8 +348,32 @@ async def test_a_foreign_epoch_stops_submission_until_taken_over(
             await at.cluster.open()
         at.cluster.take_over()
         answer = await at.cluster.submit(order(job, now()))
-        assert "8\n" == (slurm.workdir / f"epoch-{at.cluster.instance}").read_text()
+        assert "8\n" == (slurm.workdir / f"epoch-{at.cluster.instance}-alpha").read_text()
     assert isinstance(answer, Accepted)
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"), [("4 -", "5\n"), ("3 4", "5\n"), ("3 -", None), ("- -", None)]
+)
+async def test_an_epoch_without_a_clusters_name_is_renamed_if_it_is_ours(
+    slurm: EmbeddedCluster, now: Now, opened: Opened, known: str, expected: str | None
+) -> None:
+    """The file of an older benchd goes on under its new name; of a foreign one nothing is moved."""
+    words = Words()
+    words.words["epoch:alpha"] = known
+    async with opened(words=words) as at:
+        old = slurm.workdir / f"epoch-{at.cluster.instance}"
+        new = slurm.workdir / f"{old.name}-alpha"
+        old.write_text("4\n")
+        (slurm.workdir / f"{old.name}.4").mkdir()
+        if expected is None:
+            with pytest.raises(NeedsHuman, match=f"{old.name} says '4'.*--take-over"):
+                await at.cluster.open()
+            assert ("4\n", False) == (old.read_text(), new.exists())
+            at.cluster.take_over()
+        await at.cluster.open()
+        assert {f"{new.name}", f"{new.name}.5"} == {p.name for p in slurm.workdir.glob("epoch-*")}
+        assert "5\n" == new.read_text()
 
 
 async def test_an_interrupted_opening_is_no_foreign_one(

@@ -15,6 +15,7 @@ from support.builders import INSTANCE, RUN_ID, client
 # Any moment; nothing here waits for another.
 NOW = 1_800_000_000.0
 EPOCH = 4
+EPOCH_NAME = f"epoch-{INSTANCE}-alpha"
 SCRIPT = "#!/bin/bash\ncat <<'E'\n\n $(rm -rf /) `id` \"'\\ \u00e9\u65e5 !x %j\nE\n\n\n"
 JOB = client(script=SCRIPT, slurm_id=None)
 TARGET = Binding(name="redis-a", token="t", generation=1, host="node-7", ports=(7000,))
@@ -27,13 +28,13 @@ def sides_in(tmp_path: Path) -> TwoSided:
     root = tmp_path / "sides"
     root.mkdir()
     both = TwoSided(root)
-    both.write(root / "work" / f"epoch-{INSTANCE}", b"%d\n" % EPOCH)
+    both.write(root / "work" / EPOCH_NAME, b"%d\n" % EPOCH)
     return both
 
 
 def place(sides: TwoSided) -> Place:
     """Return where things are."""
-    return Place(workdir=str(sides.root / "work"), instance=INSTANCE, epoch=EPOCH)
+    return Place(workdir=str(sides.root / "work"), instance=INSTANCE, cluster="alpha", epoch=EPOCH)
 
 
 def job_dir(sides: TwoSided) -> Path:
@@ -73,14 +74,22 @@ def workdir_is_file(sides: TwoSided, job: Path) -> None:
 
 def no_epoch(sides: TwoSided, job: Path) -> None:
     """Take the epoch away."""
-    epoch = sides.root / "work" / f"epoch-{INSTANCE}"
+    epoch = sides.root / "work" / EPOCH_NAME
     epoch.unlink()
     sides.disk.unlink(str(epoch))
 
 
 def other_epoch(sides: TwoSided, job: Path) -> None:
     """Let another daemon have been here."""
-    sides.write(sides.root / "work" / f"epoch-{INSTANCE}", b"5\n")
+    sides.write(sides.root / "work" / EPOCH_NAME, b"5\n")
+
+
+def old_epoch(sides: TwoSided, job: Path) -> None:
+    """Let the epoch be of a time when clusters did not stand in its name."""
+    work = sides.root / "work"
+    no_epoch(sides, job)
+    sides.write(work / f"epoch-{INSTANCE}", b"%d\n" % EPOCH)
+    sides.make_dir(work / f"epoch-{INSTANCE}.{EPOCH}")
 
 
 def run_dir_is_file(sides: TwoSided, job: Path) -> None:

@@ -33,7 +33,8 @@ def wanted(sh: Bash, m: Found) -> float:
 
 
 @BOOK.pattern(
-    r'\[ -d "\$w" \] \|\| \{ (?:(?P<make>m=\$\(mkdir "\$w" 2>&1\) \|\| stop missing "\$m")'
+    r'\[ -d "\$w" \] \|\| \{ (?:(?P<make>m=\$\(mkdir "\$w" 2>&1\) \|\| '
+    r'\[ -d "\$w" \] \|\| stop missing "\$m")'
     r'|stop missing "(?P<why>[\w ]+)"); \}; '
 )
 def find_workdir(sh: Bash, m: Found) -> None:
@@ -73,26 +74,51 @@ def tell_time(sh: Bash, m: Found) -> None:
     sh.disk.remove(sh.paths["t"])
 
 
-@BOOK.pattern(r'put epoch "\$W/epoch-(?P<who>[\w-]+)"')
+@BOOK.pattern(r'put (?P<label>epoch|old) "\$W/epoch-(?P<who>[\w-]+)"(?:; )?')
 def show_epoch(sh: Bash, m: Found) -> None:
     """Show the epoch in it."""
-    sh.put("epoch", f"{sh.paths['W']}/epoch-{m['who']}")
+    sh.put(m["label"], f"{sh.paths['W']}/epoch-{m['who']}")
 
 
 @BOOK.pattern(
-    rf'E=(?P<stem>{WORD}); mkdir "\$E\.(?P<new>\d+)" \|\| exit 9; '
+    rf'E=(?P<stem>{WORD}); (?:O=(?P<old_stem>{WORD}); mv -T "\$O" "\$E" \|\| exit 8; '
+    r'rmdir "\$O\.(?P<old_n>\d+)" 2>/dev/null; )?'
+    r'mkdir "\$E\.(?P<new>\d+)" \|\| exit 9; '
     r"printf '%s\\n' (?P<n>\d+) >\"\$E\.tmp\" && mv -T \"\$E\.tmp\" \"\$E\" \|\| exit 8; "
     r'rmdir "\$E\.(?P<old>\d+)" 2>/dev/null; exit 0'
 )
 def raise_epoch(sh: Bash, m: Found) -> None:
     """Write the next epoch; who comes second cannot make the directory."""
+    steps = ((_make_mark, m), (_write_epoch, m), (_name_epoch, m), (_forget_epoch, m))
+    if m["old_stem"] is None:
+        _make_mark(sh, m)
+        then(sh, *steps[1:])
+        return
+    _move_epoch(sh, m)
+    then(sh, (_forget_old, m), *steps)
+
+
+def _move_epoch(sh: Bash, m: Found) -> None:
+    old, new = unquote(m["old_stem"]), unquote(m["stem"])
+    try:
+        sh.disk.rename(old, new)
+    except OSError as error:
+        sh.err += complaint("mv", f"cannot move '{old}' to '{new}'", error) + b"\n"
+        raise Exit(8) from None
+
+
+def _forget_old(sh: Bash, m: Found) -> None:
+    with suppress(OSError):
+        sh.disk.rmdir(f"{unquote(m['old_stem'])}.{m['old_n']}")
+
+
+def _make_mark(sh: Bash, m: Found) -> None:
     path = f"{unquote(m['stem'])}.{m['new']}"
     try:
         sh.disk.mkdir(path)
     except OSError as error:
         sh.err += complaint("mkdir", f"cannot create directory '{path}'", error) + b"\n"
         raise Exit(9) from None
-    then(sh, (_write_epoch, m), (_name_epoch, m), (_forget_epoch, m))
 
 
 def _write_epoch(sh: Bash, m: Found) -> None:

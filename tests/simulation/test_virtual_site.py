@@ -228,7 +228,7 @@ def test_every_fault_acts(name: str) -> None:
 )
 def test_a_changed_command_is_not_simulated(old: str, new: str) -> None:
     """A command with one other word is refused, whatever the word would mean."""
-    place = Place(workdir="/scratch/benchd", instance=INSTANCE, epoch=1)
+    place = Place(workdir="/scratch/benchd", instance=INSTANCE, cluster="alpha", epoch=1)
     wanted = order(client(script="#!/bin/sh\n"), START)
     _, lengths = submission.payload(wanted)
     command = submission.command(wanted, place, lengths)

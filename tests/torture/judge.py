@@ -87,7 +87,7 @@ def _instance(stage: Stage) -> str:
     if lines:
         return lines[0].partition("-")[0]
     epochs = [path.name for path in stage.workdir.glob("epoch-*") if path.suffix == ""]
-    return epochs[0].removeprefix("epoch-") if epochs else ""
+    return epochs[0].split("-")[1] if epochs else ""
 
 
 def _log_troubles(log: str) -> list[str]:

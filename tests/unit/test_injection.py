@@ -373,7 +373,7 @@ def test_a_submission_quotes_whatever_names_there_are(token: str, folder: str, b
         env = machine(home)
         work = home / folder
         work.mkdir(exist_ok=True)
-        (work / "epoch-abcdef").write_text("1\n")
+        (work / "epoch-abcdef-alpha").write_text("1\n")
         secrets = {"A_KEY": "".join(c for c in body if c.isprintable())}
         script = "#!/bin/bash\n" + body.replace("\0", "")
         order = SubmitOrder(
@@ -385,7 +385,7 @@ def test_a_submission_quotes_whatever_names_there_are(token: str, folder: str, b
             make_run_dir=True,
             secrets=secrets,
         )
-        place = Place(workdir=str(work), instance="abcdef", epoch=1)
+        place = Place(workdir=str(work), instance="abcdef", cluster="alpha", epoch=1)
         stdin, lengths = submission.payload(order)
         command = submission.command(order, place, lengths)
         assert "\n" not in command

@@ -139,7 +139,7 @@ class Cluster:
                 return Unknown(evidence=self._evidence(order, str(record)))
             evidence = self._evidence(order, submission.shown(record), record.rc)
             return (
-                submission.stopped(record, order, place, evidence, self.name)
+                submission.stopped(record, order, place, evidence)
                 or submission.settled(record, evidence)
                 or await self._search(order, record, evidence)
             )

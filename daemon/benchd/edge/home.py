@@ -3,13 +3,15 @@
 Every daemon start raises a number in it, the epoch, and every submission checks it. A second
 daemon with the same state, or one whose state came back from a backup, finds another number than
 it knows and stops before it submits what somebody else has submitted already.
+
+The number is a cluster's, not the workdir's: login nodes of two clusters may share their files.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from shlex import quote
 from typing import Protocol
 
@@ -89,39 +91,51 @@ async def enter(
     """Find the workdir, check and raise its epoch; ``NeedsHuman`` when it is not ours."""
     known = await epochs.get()
     fresh = known.confirmed is None  # also after a crash in the very first opening
-    home, found, skew = await _visit(remote, workdir, instance, clock, make=fresh or take_over)
-    place = Place(workdir=home, instance=instance, epoch=known.confirmed or 0, skew=skew)
+    look = await _visit(remote, workdir, instance, clock, make=fresh or take_over)
+    found, place = look.epoch, replace(look.place, epoch=known.confirmed or 0)
     ours = {"" if fresh else None, _text(known.confirmed), _text(known.pending)}
     if found not in ours and not take_over:
-        raise epoch_mismatch(remote.name, place, found)
+        raise epoch_mismatch(place, found, look.name)
     old = int(found) if found.isdigit() else 0
     new = max(old, known.confirmed or 0, known.pending or 0) + 1
     # What was found is ours, be it that an answer to the last raising was lost. Should this raising
     # not even arrive, it is found again.
     ours_now = old if found and found in ours else known.confirmed
     await epochs.set(Epoch(ours_now, new))
-    await _raise(remote, place, old, new)
+    await _raise(remote, look, old, new)
     await epochs.set(Epoch(new))
-    return Place(workdir=home, instance=instance, epoch=new, skew=skew)
+    return replace(place, epoch=new)
 
 
 def _text(number: int | None) -> str | None:
     return None if number is None else str(number)
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What was found in the workdir: where it is, and the epoch in the file of this name."""
+
+    place: Place
+    epoch: str
+    name: str
+
+
 async def _visit(
     remote: Remote, workdir: str, instance: str, clock: Callable[[], float], *, make: bool
-) -> tuple[str, str, float]:
-    """Return the absolute workdir, the epoch in it, and our clock minus its file server's."""
-    # Only the last level is made: a missing parent is a typing error or a missing mount.
-    missing = 'm=$(mkdir "$w" 2>&1) || stop missing "$m"' if make else 'stop missing "no such path"'
+) -> _Look:
+    """Find the workdir and what epoch it says."""
+    # Only the last level is made: a missing parent is a typing error or a missing mount. Another
+    # cluster that shares the workdir may make it at the same time.
+    makes = 'm=$(mkdir "$w" 2>&1) || [ -d "$w" ] || stop missing "$m"'
+    missing = makes if make else 'stop missing "no such path"'
+    name, old = f"epoch-{instance}-{remote.name}", f"epoch-{instance}"
     done = await remote.run(
         f'{pieces.FUNCTIONS}stop() {{ say stop "$1"; say said "$2"; exit 0; }}; '
         f'w={shell_word(workdir)}; [ -d "$w" ] || {{ {missing}; }}; '
         'W=$(cd "$w" && pwd -P) || stop missing "cannot enter it"; say home "$W"; '
         't=$(mktemp "$W/.clock.XXXXXX" 2>&1) || stop closed "$t"; '
         'say now "$(stat -c %Y "$t")"; rm -f "$t"; '
-        f'put epoch "$W/epoch-{instance}"',
+        f'put epoch "$W/{name}"; put old "$W/{old}"',
         op="open",
     )
     now = clock()
@@ -141,20 +155,30 @@ async def _visit(
             f"{remote.name}: the workdir {home!r} has characters that sbatch would not take "
             "literally; choose one of letters, digits and _ . / + @ : , = -"
         )
-    epoch = found["epoch"].text if "epoch" in found else ""
-    return home, epoch, now - float(found["now"].text)
+    skew = now - float(found["now"].text)
+    place = Place(workdir=home, instance=instance, cluster=remote.name, epoch=0, skew=skew)
+    if "epoch" not in found and "old" in found:
+        return _Look(place, found["old"].text, old)
+    return _Look(place, found["epoch"].text if "epoch" in found else "", name)
 
 
-async def _raise(remote: Remote, place: Place, old: int, new: int) -> None:
-    """Write the new epoch; two who raise it at once cannot both win the ``mkdir``."""
-    stem = quote(f"{place.workdir}/epoch-{place.instance}")
+async def _raise(remote: Remote, look: _Look, old: int, new: int) -> None:
+    """Write the new epoch; two who raise it at once cannot both win the ``mkdir``.
+
+    An epoch of an older benchd, whose name has no cluster in it, gets its new name first.
+    """
+    place = look.place
+    stem, move = quote(f"{place.workdir}/{place.epoch_name}"), ""
+    if look.name != place.epoch_name:
+        found = quote(f"{place.workdir}/{look.name}")
+        move = f'O={found}; mv -T "$O" "$E" || exit 8; rmdir "$O.{old}" 2>/dev/null; '
     done = await remote.run(
-        f'umask 077; E={stem}; mkdir "$E.{new}" || exit 9; printf \'%s\\n\' {new} >"$E.tmp" '
+        f'umask 077; E={stem}; {move}mkdir "$E.{new}" || exit 9; printf \'%s\\n\' {new} >"$E.tmp" '
         f'&& mv -T "$E.tmp" "$E" || exit 8; rmdir "$E.{old}" 2>/dev/null; exit 0',
         op="open",
     )
     if done.status == 9:
-        raise epoch_mismatch(remote.name, place, str(new))
+        raise epoch_mismatch(place, str(new))
     if done.status != 0:
         raise Unreachable(f"{remote.name}: cannot write {stem}: {done.said()}")
 

@@ -68,6 +68,7 @@ class Leftovers:
 
     async def alive(self) -> list[Observation]:
         """Return all jobs of our name that Slurm still has."""
+        await self._place()  # which checks that nobody else works in our name
         rows = await self._queue.everything()
         return [row for row in rows if row.token.startswith(self._prefix) and not is_over(row)]
 
@@ -161,5 +162,5 @@ class Leftovers:
 
 def _ours(place: Place) -> str:
     """Return the check that nobody else has taken the workdir over."""
-    epoch = quote(f"{place.workdir}/epoch-{place.instance}")
+    epoch = quote(f"{place.workdir}/{place.epoch_name}")
     return f'[ "$(cat {epoch} 2>/dev/null)" = {place.epoch} ] || exit {_NOT_OURS}; '

@@ -128,7 +128,7 @@ async def forget(remote: Remote, place: Place, jobs: Sequence[Job]) -> None:
 
 def _packing(place: Place, job: Job, limit: int) -> str:
     """Return the command that packs what there is; its status tells what is missing."""
-    home, epoch = place.job_dir(job.run_id, job.token), f"epoch-{place.instance}"
+    home, epoch = place.job_dir(job.run_id, job.token), place.epoch_name
     missing = f'*"{MISSING.decode()}"*'
     return (
         # An empty mount point is no workdir of ours.

@@ -86,8 +86,14 @@ class Place:
 
     workdir: str
     instance: str
+    cluster: str  # several may share a workdir, and each has its own epoch
     epoch: int
     skew: float = 0.0  # our clock minus the file server's, seconds
+
+    @property
+    def epoch_name(self) -> str:
+        """The file in the workdir that says which of us may write there."""
+        return f"epoch-{self.instance}-{self.cluster}"
 
     def run_dir(self, run_id: str) -> str:
         """Return the run's directory."""
@@ -147,7 +153,7 @@ def command(order: SubmitOrder, place: Place, lengths: Lengths) -> str:
         f"d=$(head -c {sum(lengths)}; echo x); d=${{d%x}}; "
         f'[ "${{#d}}" -eq {sum(lengths)} ] || stop short "${{#d}}"; '
         '[ -d "$W" ] || stop workdir; '
-        f'e=$(cat "$W/epoch-{place.instance}" 2>&1); [ "$e" = {place.epoch} ] || stop epoch "$e"; '
+        f'e=$(cat "$W/{place.epoch_name}" 2>&1); [ "$e" = {place.epoch} ] || stop epoch "$e"; '
     )
     make = 'm=$(mkdir -p "$R" 2>&1) || stop mkdir "$m"; '
     directory = (
@@ -263,9 +269,7 @@ def _at(found: Mapping[str, Piece], label: str, skew: float) -> float | None:
     return found[label].at + skew if label in found and found[label].at else None
 
 
-def stopped(
-    record: Record, order: SubmitOrder, place: Place, evidence: Evidence, cluster: str
-) -> Refused | None:
+def stopped(record: Record, order: SubmitOrder, place: Place, evidence: Evidence) -> Refused | None:
     """Return why the command did not even try; raise when that is no fault of the job."""
     if not record.stop:
         return None
@@ -274,7 +278,7 @@ def stopped(
             f"only {record.said} bytes of the script arrived; nothing was submitted", sent=False
         )
     if record.stop == "epoch":
-        raise epoch_mismatch(cluster, place, record.said)
+        raise epoch_mismatch(place, record.said)
     final, sentence = _STOPS[record.stop]
     where = {
         "workdir": place.workdir,
@@ -323,13 +327,13 @@ def quiet_until(record: Record, attempted_at: float, message_timeout: float, sla
     return ended + 2 * message_timeout + slack
 
 
-def epoch_mismatch(cluster: str, place: Place, found: str) -> TakenOver:
+def epoch_mismatch(place: Place, found: str, name: str = "") -> TakenOver:
     """Return what to raise about a workdir that somebody else writes in our name."""
     return TakenOver(
-        f"{cluster}: {place.workdir}/epoch-{place.instance} says {found or 'nothing'!r}, expected "
-        f"{place.epoch}: another benchd with this state runs elsewhere, or this state was restored "
-        "from a backup; make sure that no other one runs, then use "
-        f"`benchctl cluster resume {cluster} --take-over`"
+        f"{place.cluster}: {place.workdir}/{name or place.epoch_name} says "
+        f"{found or 'nothing'!r}, expected {place.epoch}: another benchd with this state runs "
+        "elsewhere, or this state was restored from a backup; make sure that no other one runs, "
+        f"then use `benchctl cluster resume {place.cluster} --take-over`"
     )
 
 
