@@ -29,7 +29,8 @@ async def test_a_taken_workdir_is_resumed_only_by_its_own_command(
     """A plain resume is refused with the command that helps; that one works, and is asked once."""
     async with daemon_on(slurm, tmp_path) as inside:
         await inside.daemon.sites["sim"].cluster.open()
-        (slurm.workdir / f"epoch-{inside.daemon.store.instance}").write_text("7\n")
+        (number,) = [path for path in slurm.workdir.glob("epoch-*") if path.is_file()]
+        number.write_text("7\n")
         pacing = inside.daemon.sites["sim"].pacing
         inside.drop(RECIPE)
         await until(lambda: pacing.paused is not None)
@@ -41,6 +42,19 @@ async def test_a_taken_workdir_is_resumed_only_by_its_own_command(
         await inside.wait_run()
         assert 0 == await resume(inside)
         assert "sim was not paused; " in capsys.readouterr().out
+
+
+async def test_old_books_without_live_jobs_are_found_out_by_reap(
+    slurm: EmbeddedCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Asking for strays is a look at the workdir: one that the books do not know pauses it."""
+    async with daemon_on(slurm, tmp_path) as inside:
+        await inside.daemon.store.set_meta("epoch:sim", "3")
+        pacing = inside.daemon.sites["sim"].pacing
+        asked = ["--socket", str(inside.daemon.settings.socket), "reap", "--dry-run"]
+        assert 1 == await asyncio.to_thread(ctl.main, asked)
+        assert "`benchctl cluster resume sim --take-over`" in str(capsys.readouterr())
+        assert pacing.taken_over
 
 
 async def test_a_remembered_pause_says_since_when(slurm: EmbeddedCluster, tmp_path: Path) -> None:
