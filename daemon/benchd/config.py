@@ -237,6 +237,8 @@ def _judged(settings: Settings, document: Document, refused: frozenset[Place]) -
         document.mistake(place, what)
         for place, what in found
         if not any(place[: len(path)] == path for path in refused)
+        # A cluster that was refused is one all the same.
+        and not any(place == ("clusters",) == path[:1] for path in refused)
     ]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 
 import structlog
 
@@ -240,7 +241,7 @@ class Upkeep:
         if in_use:
             return "Slurm still has a job of it: see `benchctl reap --dry-run`"
         if (age := self.clock() - run.finished_at) < older_than:
-            return f"over for {span(age)} only"
+            return f"over for {span(ceil(age))} only"
         for job in await self.store.jobs(run=run.id):
             if not job.is_terminal or (job.role is Role.CLIENT and is_uncollected(job)):
                 return f"the results of {job.token} are not home"

@@ -19,7 +19,7 @@ import pytest
 import pytest_asyncio
 
 from benchd.cli import ctl, follow
-from benchd.cli.tables import short_ids
+from benchd.cli.tables import count, short_ids
 from benchd.cli.wire import NO_DAEMON, Daemon, Stop
 from benchd.core.model import Endpoint, JobState, Readiness, RunOutcome
 from benchd.errors import UserError
@@ -90,8 +90,8 @@ def benchctl(house: House, capsys: pytest.CaptureFixture[str]) -> Ctl:
         (["cancel", RUN_ID], f"ending {RUN_ID}-token"),
         (["cancel", "--all"], "nothing to do: no job is concerned"),
         (["retry", CLIENT.token], f"new {CLIENT.token}-a2"),
-        (["drain"], "draining: 2 jobs are seen to their end, 3 wait for `benchctl drain --off`"),
-        (["drain", "--off"], "submitting again: 3 jobs were held back"),
+        (["drain"], "draining: 2 jobs to be seen to the end, 3 waiting for `benchctl drain --off`"),
+        (["drain", "--off"], "submitting again: 3 jobs held back"),
         (["reap", "alpha"], "CLUSTER  SLURM ID  STATE    NODES"),
         (["adopt", "alpha", "99"], "adopted "),
         (["gc", "--dry-run"], "CLUSTER  RUN         NAME  DIRECTORY"),
@@ -135,13 +135,29 @@ async def test_every_command_speaks_json(benchctl: Ctl, words: list[str], schema
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
-        (["show", "nothing"], 1, "benchctl: there is no run 'nothing': see: benchctl runs\n"),
+        (
+            ["show", "nothing"],
+            1,
+            "benchctl: there is no run or job 'nothing': see: benchctl runs\n",
+        ),
         (["jobs", "--state", "LOST"], 2, "benchctl: there is no state 'LOST': the states are"),
         (["why", RUN_ID], 2, f"benchctl: {RUN_ID!r} means 2 jobs: "),
         (["cancel"], 2, "benchctl: say what to cancel: a run, a job, or --all\n"),
         (["show", ""], 2, "benchctl: argument RUN|JOB: an empty name: see benchctl show --help\n"),
         (["frobnicate"], 2, "benchctl: argument COMMAND: invalid choice: 'frobnicate'"),
         (["submit", "/nonexistent.yaml"], 2, "benchctl: cannot read /nonexistent.yaml: No such"),
+        *(
+            (words, 2, f"benchctl: argument {words[1]}: {words[2]!r} {what}: see benchctl ")
+            for words, what in (
+                (["logs", "--tail", "-3", "x"], "is not a whole number, 0 or more"),
+                (["runs", "--limit", "0"], "is not a whole number, 1 or more"),
+                (["submit", "--set", "foo", "x.yaml"], "sets nothing: write --set KEY=VALUE"),
+                (
+                    ["gc", "--older-than", "soon"],
+                    "is not a duration; write for example 30s, 36h or 7d",
+                ),
+            )
+        ),
     ],
 )
 async def test_an_error_is_one_line_with_what_to_do(
@@ -155,6 +171,25 @@ async def test_an_error_is_one_line_with_what_to_do(
         True,
         1,
     ), answer.err
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["submit", "/nonexistent.yaml"],
+        ["runs", "--limit", "0"],
+        ["show", "zzz"],
+        ["status", "--socket", "/nonexistent.sock"],
+        ["submit", "--socket", "/nonexistent.sock", __file__],
+    ],
+)
+async def test_with_json_an_error_is_a_document_too(benchctl: Ctl, words: list[str]) -> None:
+    """Whoever refuses, daemon or command, stdout has one document that says what stderr says."""
+    answer = await benchctl("--json", *words)
+    said = json.loads(answer.out)
+    assert "benchd.error/1" == said["schema"]
+    assert said["error"]["what"] in answer.err
 
 
 @pytest.mark.asyncio
@@ -416,3 +451,8 @@ def test_benchctl_starts_light() -> None:
     heavy = {"aiohttp", "pydantic", "rich", "asyncio", "asyncssh", "yaml", "structlog"}
     ours = {"benchd.engine", "benchd.edge", "benchd.api", "benchd.app", "benchd.core.model"}
     assert loaded & (heavy | ours) == set()
+
+
+def test_one_is_not_many() -> None:
+    """A number of things is written as people say it."""
+    assert ["0 jobs", "1 job", "2 jobs"] == [count(number, "job") for number in range(3)]

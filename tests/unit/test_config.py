@@ -92,6 +92,13 @@ def test_every_mistake_is_told_at_once() -> None:
             "1:11: clusters: no cluster; add one: clusters: {NAME: {ssh: {host: ...}}}",
         ),
         (
+            "clusters: {A B: {local: true}}\n",
+            (
+                "1:12: clusters['A B']: the key must be a name of up to 32 lower-case letters, "
+                "digits and inner dashes"
+            ),
+        ),
+        (
             "clusters: {a: {local: true}, b: {local: true}}\n",
             "1:1: add default_cluster: there are several clusters (a, b)",
         ),

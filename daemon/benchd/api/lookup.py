@@ -61,9 +61,11 @@ class Lookup:
             try:
                 return await self.job(word)
             except Problem as second:
-                if second.status != 404 or second.fix.startswith("did you mean"):
+                if second.status != 404:
                     raise second from None
-                raise problem from None
+                said = second if second.fix.startswith("did you mean") else problem
+                what = f"there is no run or job {word!r}"
+                raise Problem(404, what, said.fix, said.extra) from None
 
 
 def match_jobs(word: str, jobs: Iterable[Job]) -> list[Job]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -17,6 +18,7 @@ from benchd.cli import commands, completion, follow, outcomes, upkeep
 from benchd.cli.wire import OK, USAGE, Daemon, Stop
 
 Command = Callable[[Daemon, argparse.Namespace], int]
+DIGITS = 16  # a number of so many is a typing error
 INTERRUPTED = 130  # the shell's status for a command that Ctrl-C ended
 
 
@@ -24,6 +26,31 @@ def _name(text: str) -> str:
     """Return what a user calls a thing; nothing is no name."""
     if not text.strip():
         raise argparse.ArgumentTypeError("an empty name")
+    return text
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    """Return what reads a whole number that is not below ``least``."""
+
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) < DIGITS and int(text) >= least):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, {least} or more")
+        return int(text)
+
+    return read
+
+
+def _assignment(text: str) -> str:
+    key, equals, _value = text.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} sets nothing: write --set KEY=VALUE")
+    return text
+
+
+def _age(text: str) -> str:
+    if re.fullmatch(r"[0-9.]+(ms|[smhd])", text) is None:
+        what = f"{text!r} is not a duration; write for example 30s, 36h or 7d"
+        raise argparse.ArgumentTypeError(what)
     return text
 
 
@@ -77,11 +104,15 @@ def parser() -> argparse.ArgumentParser:
     sub = line.add("submit", commands.submit, "hand recipes in; prints run ids")
     sub.add_argument("files", nargs="+", metavar="FILE", help="a recipe; - reads standard input")
     sub.add_argument(
-        "--set", action="append", metavar="KEY=VALUE", help="change a value of the recipe"
+        "--set",
+        action="append",
+        type=_assignment,
+        metavar="KEY=VALUE",
+        help="change a value of the recipe",
     )
     sub.add_argument("--wait", action="store_true", help="stay until every run is over")
     sub = line.add("runs", commands.runs, "the newest runs")
-    sub.add_argument("--limit", type=int, default=50, metavar="N", help="how many (50)")
+    sub.add_argument("--limit", type=_whole(1), default=50, metavar="N", help="how many (50)")
     for name in ("jobs", "services", "clients"):
         sub = line.add(name, commands.jobs, f"{name}, of one run or state if asked")
         sub.add_argument("--run", dest="of_run", type=_name, metavar="RUN", help="only of this run")
@@ -104,7 +135,7 @@ def _following(line: _CommandLine) -> None:
     sub.add_argument("job", type=_name, metavar="JOB")
     sub.add_argument("-f", "--follow", action="store_true", help="go on until the job is over")
     sub.add_argument("--stderr", action="store_true", help="standard error instead of output")
-    sub.add_argument("--tail", type=int, metavar="N", help="only the last N lines")
+    sub.add_argument("--tail", type=_whole(0), metavar="N", help="only the last N lines")
     sub = line.add("watch", follow.watch, "a run, live until it is over; its outcome is the status")
     sub.add_argument("of_run", nargs="?", type=_name, metavar="RUN", help="default: the newest")
 
@@ -143,6 +174,7 @@ def _keeping(line: _CommandLine) -> None:
     sub.add_argument("--dry-run", action="store_true", help="only list them")
     sub.add_argument(
         "--older-than",
+        type=_age,
         default=upkeep.KEPT_FOR,
         metavar="AGE",
         help=f"over for at least so long, e.g. 36h ({upkeep.KEPT_FOR})",
@@ -174,8 +206,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = args.run(Daemon(args.socket), args)
         sys.stdout.flush()
     except Stop as stop:
-        if as_json and stop.answer:
-            print(json.dumps(stop.answer))
+        if as_json:
+            said = {"schema": "benchd.error/1", "error": {"what": str(stop), "fix": ""}}
+            print(json.dumps({**said, **(stop.answer or {})}))
         print(f"benchctl: {stop}", file=sys.stderr)
         return stop.status
     except KeyboardInterrupt:

@@ -12,6 +12,7 @@ from typing import Any
 
 from benchd import config as configuration
 from benchd.catalog import CATALOG
+from benchd.cli.tables import count
 from benchd.config import ClusterSettings, RuntimeSettings
 from benchd.core import paths
 from benchd.core.expand import expand
@@ -36,7 +37,8 @@ def validate_files(files: Sequence[str], *, as_json: bool = False) -> int:
     found = [_validated(file) for file in files]
     for each in found:
         if each["valid"] and not as_json:
-            said = f"{each['services']} service jobs, {each['clients']} client jobs"
+            services, clients = (count(each[f"{role}s"], f"{role} job") for role in Role)
+            said = f"{services}, {clients}"
             print(f"{each['file']}: ok: {said}")
     valid = all(each["valid"] for each in found)
     if as_json:

@@ -156,3 +156,8 @@ def where(job: Mapping[str, Any]) -> str:
     if endpoint and job["state"] == "RUNNING":
         return f"{endpoint['host']}:{','.join(map(str, endpoint['ports']))}"
     return str(job.get("nodes") or (f"({job['reason']})" if job.get("reason") else ""))
+
+
+def count(number: int, thing: str) -> str:
+    """Return ``1 job``, ``2 jobs``."""
+    return f"{number} {thing}" + ("" if number == 1 else "s")

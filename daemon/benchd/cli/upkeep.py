@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchd.cli.commands import emit
-from benchd.cli.tables import clean, show
+from benchd.cli.tables import clean, count, show
 from benchd.cli.wire import NO, OK, Daemon, segment
 
 PATIENCE = 605.0  # seconds for what works on the clusters; the daemon itself gives up after 600
@@ -21,11 +21,11 @@ def drain(daemon: Daemon, args: argparse.Namespace) -> int:
     if args.json:
         return emit(answer)
     if not answer["draining"]:
-        print(f"submitting again: {answer['waiting']} jobs were held back")
+        print(f"submitting again: {count(answer['waiting'], 'job')} held back")
         return OK
     print(
-        f"draining: {answer['sent']} jobs are seen to their end, {answer['waiting']} wait for "
-        "`benchctl drain --off`"
+        f"draining: {count(answer['sent'], 'job')} to be seen to the end, {answer['waiting']} "
+        "waiting for `benchctl drain --off`"
     )
     return OK
 
