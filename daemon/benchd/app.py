@@ -15,6 +15,7 @@ import structlog
 from benchd import __version__
 from benchd.access import access_of, uids_of
 from benchd.api.server import Interface
+from benchd.api.views import orphaned
 from benchd.catalog import CATALOG
 from benchd.clock import Level
 from benchd.closing import Closing
@@ -295,6 +296,9 @@ class Daemon:
         """Run the root tasks. Any that ends early ends the daemon."""
         await self.intake.scan()  # so that the inbox is there when we say that we are ready
         log.info("daemon.started", version=__version__, state_dir=str(self.state_dir))
+        with suppress(StoreFull):  # even a look needs room
+            for cluster, jobs in orphaned(await self.store.counts(), self.sites).items():
+                log.warning("cluster.not_configured", cluster=cluster, live_jobs=jobs)
         notify.ready()
         async with asyncio.TaskGroup() as roots:
             engine = roots.create_task(self.engine.run(), name="engine")

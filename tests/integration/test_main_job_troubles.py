@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchd.app import Daemon
+from benchd.cli import ctl
 from benchd.config import Settings
 from benchd.core.model import (
     CancelWhy,
@@ -52,9 +53,9 @@ async def test_a_client_that_is_refused_for_now_is_sent_again(
 
 
 async def test_a_cluster_that_left_the_configuration_takes_nobody_along(
-    slurm: EmbeddedCluster, tmp_path: Path
+    slurm: EmbeddedCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its jobs wait with the reason; cancelling them is recorded; the daemon goes on."""
+    """Its jobs wait, as status and log say; cancelling them is recorded; the daemon goes on."""
     async with daemon_on(slurm, tmp_path) as first:
         first.drop(WAITING)
         job = await first.wait_job(Role.CLIENT, state=JobState.RUNNING)
@@ -68,6 +69,11 @@ async def test_a_cluster_that_left_the_configuration_takes_nobody_along(
         asked = await second.wait_job(Role.CLIENT, cancel_why=CancelWhy.ASKED)
         assert JobState.RUNNING is asked.state
         assert "not in the configuration" in await daemon.steering.waiting(job.token)
+        socket = str(daemon.settings.socket)
+        assert 0 == await asyncio.to_thread(ctl.main, ["--socket", socket, "status"])
+        said = capsys.readouterr().out
+        assert "cluster.not_configured " in said
+        assert "2 jobs live on sim, which is not in the configuration any more: put it " in said
         assert not running.done()
         daemon.stop()
 

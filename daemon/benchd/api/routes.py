@@ -22,6 +22,7 @@ from benchd.api.views import (
     cluster_view,
     job_detail,
     job_view,
+    orphaned,
     result_order,
     run_detail,
     run_trouble,
@@ -100,6 +101,7 @@ class Routes:
         """Return the daemon, its clusters and the number of jobs by state."""
         counts, status = await self.reads.counts(), self.control.status()
         pending = await self.reads.jobs(state=JobState.PENDING)
+        configured = [c["name"] for c in status["clusters"]]
         return answer(
             "status",
             {
@@ -108,6 +110,7 @@ class Routes:
                     "now": self.clock(),
                     "version": __version__,
                     "clusters": [cluster_view(c) for c in status["clusters"]],
+                    "orphaned": orphaned(counts, configured),
                     "rejected": await asyncio.to_thread(_rejected, Path(status["inbox"])),
                 },
                 "jobs": state_counts(counts),

@@ -9,6 +9,7 @@ from benchd.api.control import ClusterStatus
 from benchd.core.attention import Attention, judged
 from benchd.core.model import (
     LIVE,
+    TERMINAL,
     CancelWhy,
     Endpoint,
     Job,
@@ -240,6 +241,17 @@ _UNSENT = {
     CancelWhy.SIBLING: "a job that it depends on ended first",
     CancelWhy.LIMIT: "it reached a limit of the recipe first",
 }
+
+
+def orphaned(
+    rows: Iterable[tuple[str, str, str, int]], configured: Iterable[str]
+) -> dict[str, int]:
+    """Return how many live jobs there are by cluster that is not in the configuration any more."""
+    known, left = set(configured), Counter[str]()
+    for cluster, _role, state, number in rows:
+        if cluster not in known and JobState(state) not in TERMINAL:
+            left[cluster] += number
+    return dict(left)
 
 
 def state_counts(rows: Iterable[tuple[str, str, str, int]]) -> View:

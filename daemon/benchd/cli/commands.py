@@ -44,6 +44,12 @@ def status(daemon: Daemon, args: argparse.Namespace) -> int:
     for cluster, number in (own.get("strays") or {}).items():
         jobs_are = "1 job of our name is" if number == 1 else f"{number} jobs of our name are"
         print(f"{jobs_are} on {cluster} and in no book: see `benchctl reap {cluster} --dry-run`")
+    for cluster, number in (own.get("orphaned") or {}).items():
+        jobs_live = "1 job lives" if number == 1 else f"{number} jobs live"
+        print(
+            f"{jobs_live} on {cluster}, which is not in the configuration any more: put it back "
+            "under this name and restart benchd, or cancel them there by hand"
+        )
     blocked = answer.get("attention") or []
     for item in blocked[:BLOCKED_SHOWN]:
         why = clean(item["reason"] or item["class"])
