@@ -15,11 +15,11 @@ from typing import NoReturn
 
 from benchd import __version__
 from benchd.cli import commands, completion, follow, outcomes, upkeep
+from benchd.cli.start import INTERRUPTED
 from benchd.cli.wire import OK, USAGE, Daemon, Stop
 
 Command = Callable[[Daemon, argparse.Namespace], int]
 DIGITS = 16  # a number of so many is a typing error
-INTERRUPTED = 130  # the shell's status for a command that Ctrl-C ended
 
 
 def _name(text: str) -> str:
