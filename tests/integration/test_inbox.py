@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from benchd.edge import inbox as inbox_module
 from benchd.edge.inbox import Drop, Inbox, run_id
@@ -46,6 +47,23 @@ def _replaced(path: Path) -> None:
     other = path.with_suffix(".new")
     other.write_bytes(RECIPE)
     other.rename(path)
+
+
+@pytest.mark.asyncio
+async def test_what_is_no_recipe_by_its_name_is_told_once(folder: Path) -> None:
+    """The log names each such file when it stays, not again later, and nothing of our own."""
+    for name in ("notes.txt", "noext", ".hidden.yaml", "web.yaml", ".spool-1-ab"):
+        (folder / name).write_bytes(RECIPE)
+    (folder / "accepted").mkdir()
+    inbox = Inbox(folder)
+    with capture_logs() as first:
+        await _scans(inbox, 4)
+    (folder / "late.json").write_bytes(RECIPE)
+    with capture_logs() as second:
+        await _scans(inbox, 3)
+
+    told = [line["files"] for line in first + second if line["event"] == "inbox.ignored"]
+    assert told == [[".hidden.yaml", "noext", "notes.txt"], ["late.json"]]
 
 
 @pytest.mark.asyncio

@@ -36,6 +36,8 @@ SUFFIXES = (".yaml", ".yml")
 SIZE_LIMIT = 256 * 1024
 # Drops offered by one scan; the rest of a storm waits for the next.
 BATCH = 200
+# Files that one line of the log names when they are no recipes; there may be a whole disk of them.
+IGNORED_SHOWN = 10
 # Characters of a run id: 50 bits, against two drops of one installation.
 RUN_ID_LENGTH = 10
 # Bytes of a name that is kept; a file name may have 255, and a prefix and a suffix are added.
@@ -43,6 +45,8 @@ _NAME_LIMIT = 200
 # Extended attribute with the uid a spooled recipe was submitted by; believed only on files that
 # belong to the user benchd runs as, who alone can have set it there.
 _OWNER = "user.benchd.uid"
+_OURS = ("accepted", "rejected")
+_DRAFT = ".spool-"
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _KINDS = (
     (stat.S_ISLNK, "is a symbolic link"),
@@ -97,6 +101,8 @@ class Inbox:
         self.directory = directory
         self._seen: dict[str, Signature] = {}
         self._stuck: dict[str, Signature] = {}  # told once, cannot be moved away
+        self._others: frozenset[str] = frozenset()  # what the last scan saw beside recipes
+        self._told: frozenset[str] = frozenset()  # and what of it the log has told of
         self._silent = False  # that the folder cannot be read was said
         self.is_moving = False  # the last scan saw a file that was new or still being written
 
@@ -133,13 +139,14 @@ class Inbox:
     def _scan(self) -> list[Drop]:
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            found = _listed(self.directory)
+            found, others = _listed(self.directory)
             self._silent = False
         except OSError as error:
             if not self._silent:
                 log.warning("inbox.unreadable", directory=str(self.directory), error=str(error))
             self._silent = True
             return []
+        self._tell_of(others)
         before, self._seen = self._seen, {n: _signature(s) for n, s in found.items()}
         self.is_moving = any(before.get(name) != seen for name, seen in self._seen.items())
         self._stuck = {n: s for n, s in self._stuck.items() if self._seen.get(n) == s}
@@ -150,6 +157,19 @@ class Inbox:
         )
         drops = (self._drop(name, found[name]) for name in complete)
         return list(itertools.islice((drop for drop in drops if drop is not None), BATCH))
+
+    def _tell_of(self, others: frozenset[str]) -> None:
+        """Log once what lies there and is no recipe by its name; what passes by is not told of."""
+        stay = others & self._others
+        news = sorted(safe_name(name) for name in stay - self._told)
+        self._others, self._told = others, stay
+        if news:
+            log.warning(
+                "inbox.ignored",
+                files=news[:IGNORED_SHOWN],
+                more=max(0, len(news) - IGNORED_SHOWN),
+                why="a recipe is named *.yaml or *.yml, with no . ~ or # in front",
+            )
 
     def _drop(self, name: str, status: os.stat_result) -> Drop | None:
         problem = _problem(status)
@@ -208,7 +228,7 @@ class Inbox:
         base = safe_name(Path(name).name).lstrip(".~#") or "recipe.yaml"
         if not _is_recipe(base):
             base += SUFFIXES[0]
-        draft = self.directory / f".spool-{os.getpid()}-{hashlib.sha256(data).hexdigest()[:16]}"
+        draft = self.directory / f"{_DRAFT}{os.getpid()}-{hashlib.sha256(data).hexdigest()[:16]}"
         try:
             status = _drafted(draft, data, uid)
             path = next(p for p in _names(self.directory, base) if not os.path.lexists(p))
@@ -249,14 +269,17 @@ def _is_recipe(name: str) -> bool:
     return name.lower().endswith(SUFFIXES) and not name.startswith((".", "~", "#"))
 
 
-def _listed(directory: Path) -> dict[str, os.stat_result]:
-    found = {}
+def _listed(directory: Path) -> tuple[dict[str, os.stat_result], frozenset[str]]:
+    """Return the recipes by name, and the names of what is neither a recipe nor ours."""
+    found, others = {}, set()
     with os.scandir(directory) as entries:
         for entry in entries:
             if _is_recipe(entry.name):
                 with contextlib.suppress(FileNotFoundError):  # gone since it was listed
                     found[entry.name] = entry.stat(follow_symlinks=False)
-    return found
+            elif entry.name not in _OURS and not entry.name.startswith(_DRAFT):
+                others.add(entry.name)
+    return found, frozenset(others)
 
 
 def _is_there(drop: Drop) -> bool:
