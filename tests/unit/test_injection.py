@@ -406,6 +406,7 @@ def test_a_submission_quotes_whatever_names_there_are(token: str, folder: str, b
             *("sbatch", "--parsable", f"--job-name={token}", f"--output={job}/%j.out"),
             *(f"--error={job}/%j.err", "--open-mode=append", f"--chdir={job}", "--export=NONE"),
             *(str(tried / "script.sh"), str(job), "1"),
+            *("touch", "-c", str(job)),  # what time is it there?
         ] == dumped(home)
         assert names(home) == [*before, "dumped", "dumped.env"]
         told = subprocess.run(
