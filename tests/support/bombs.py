@@ -41,7 +41,7 @@ BOMBS: Final[dict[str, bytes]] = {
     "a sweep of all and everything": b"service: {name: redis}\nsweep:\n"
     + b"".join(b"  service.parameters.p%d: [1, 2, 3]\n" % n for n in range(290)),
     "a sweep of very many values": b"service: {name: redis}\n"
-     b"sweep: {service.parameters.io_threads: ["
+    b"sweep: {service.parameters.io_threads: ["
     + b",".join(b"%d" % (n % 128 + 1) for n in range(1_400))
     + b"]}\n",
     "many services": b"services:\n" + b"- {name: a, kind: redis}\n" * 290,
