@@ -30,7 +30,7 @@ from benchd.core.effects import (
 from benchd.core.lifecycle import IllegalMove, Rules, advance
 from benchd.core.model import Binding, Event, Job, Readiness, Run
 from benchd.core.plan import decide, effect_key, next_wake
-from benchd.edge.shell import LoginRefused, Paused, Resting
+from benchd.edge.shell import LoginRefused, Paused, Resting, Stopping
 from benchd.errors import NeedsHuman, NotYet, Stale, StoreFull, TakenOver, Unreachable
 from benchd.metrics import Metrics
 from benchd.pacing import Pacing
@@ -226,7 +226,8 @@ class Engine:
             elif pacing is not None:
                 asked = isinstance(effect, Poll) and error.sent
                 pacing.failed(began, self.clock(), why=str(error), asked=asked)
-            log.warning("cluster.unreachable", cluster=cluster, error=str(error))
+            if not isinstance(error, Stopping):
+                log.warning("cluster.unreachable", cluster=cluster, error=str(error))
         except StoreFull:  # nothing was kept, so nothing moves
             pause = FULL_PAUSE
         except Exception:  # one broken effect must not take the others along

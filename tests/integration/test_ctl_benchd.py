@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import io
 import json
 import subprocess
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 import yaml
 
 from benchd import __version__
-from benchd.cli import daemon
+from benchd.cli import ctl, daemon
 from benchd.cli.check import check_all
 from benchd.config import load
 from benchd.sim.cluster import EmbeddedCluster
@@ -33,6 +35,30 @@ def test_validate_says_every_mistake(tmp_path: Path, capsys: pytest.CaptureFixtu
         True,
         2,
     )
+
+
+def test_validate_reads_standard_input(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dash stands for the recipe that comes in, as it does for ``benchctl submit``."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"service: {name: redis}\n")))
+    assert (0, True) == (
+        daemon.main(["validate", "-"]),
+        "-: ok: 1 service" in capsys.readouterr().out,
+    )
+
+
+@pytest.mark.parametrize("root", [ctl.parser(), daemon.parser()], ids=["benchctl", "benchd"])
+def test_every_argument_has_its_help(root: argparse.ArgumentParser) -> None:
+    """Whatever a command takes, its --help says what that is."""
+    bare, left = [], [root]
+    for parser in left:
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                left += action.choices.values()
+            elif not action.help:
+                bare.append(f"{parser.prog} {action.dest}")
+    assert [] == bare
 
 
 def test_validate_warns_of_a_password(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

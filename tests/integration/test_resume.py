@@ -57,6 +57,19 @@ async def test_old_books_without_live_jobs_are_found_out_by_reap(
         assert pacing.taken_over
 
 
+async def test_a_daemon_that_ends_blames_no_cluster(
+    slurm: EmbeddedCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is not tried any more, for the links are being left, is no trouble of the cluster."""
+    async with daemon_on(slurm, tmp_path) as inside:
+        site = inside.daemon.sites["sim"]
+        site.shell.retire()
+        inside.drop(RECIPE)
+        await until(lambda: site.pacing.failures > 0)
+        assert "is stopping" in site.pacing.trouble
+    assert "cluster.unreachable" not in capsys.readouterr().out
+
+
 async def test_a_remembered_pause_says_since_when(slurm: EmbeddedCluster, tmp_path: Path) -> None:
     """After a restart a refused key is still told with the moment at which it was refused."""
     slurm.inject("auth")

@@ -59,7 +59,10 @@ def status(daemon: Daemon, args: argparse.Namespace) -> int:
     rejected = own.get("rejected") or {}
     if rejected.get("count"):
         files = "1 recipe was" if rejected["count"] == 1 else f"{rejected['count']} recipes were"
-        print(f"{files} rejected: the mistakes are beside each in {rejected['folder']}")
+        print(
+            f"{files} rejected: the mistakes are beside each in {rejected['folder']}; "
+            "what you remove there is told of no more"
+        )
     cluster_table(own["clusters"], own["now"])
     return OK
 

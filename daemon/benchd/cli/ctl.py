@@ -19,6 +19,10 @@ from benchd.cli.start import INTERRUPTED
 from benchd.cli.wire import OK, USAGE, Daemon, Stop
 
 Command = Callable[[Daemon, argparse.Namespace], int]
+# Help of what several commands take.
+_THING = "the id of a run or job, or the beginning of one"
+_JOB = "a job's id, the beginning of one, or its id in Slurm"
+_CLUSTER = "its name in the configuration"
 DIGITS = 16  # a number of so many is a typing error
 
 
@@ -118,11 +122,11 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--run", dest="of_run", type=_name, metavar="RUN", help="only of this run")
         sub.add_argument("--state", metavar="STATE", help="only in this state, e.g. RUNNING")
     line.add("show", commands.show_thing, "everything about one run or job").add_argument(
-        "thing", type=_name, metavar="RUN|JOB"
+        "thing", type=_name, metavar="RUN|JOB", help=_THING
     )
     line.add(
         "why", commands.why, "how a job came to where it is, and what benchd waits for now"
-    ).add_argument("job", type=_name, metavar="JOB")
+    ).add_argument("job", type=_name, metavar="JOB", help=_JOB)
     _following(line)
     _acting(line)
     _keeping(line)
@@ -132,7 +136,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _following(line: _CommandLine) -> None:
     sub = line.add("logs", follow.logs, "a job's output")
-    sub.add_argument("job", type=_name, metavar="JOB")
+    sub.add_argument("job", type=_name, metavar="JOB", help=_JOB)
     sub.add_argument("-f", "--follow", action="store_true", help="go on until the job is over")
     sub.add_argument("--stderr", action="store_true", help="standard error instead of output")
     sub.add_argument("--tail", type=_whole(0), metavar="N", help="only the last N lines")
@@ -142,10 +146,10 @@ def _following(line: _CommandLine) -> None:
 
 def _acting(line: _CommandLine) -> None:
     sub = line.add("cancel", commands.cancel, "end a run, a job, or everything")
-    sub.add_argument("thing", nargs="?", type=_name, metavar="RUN|JOB")
+    sub.add_argument("thing", nargs="?", type=_name, metavar="RUN|JOB", help=_THING)
     sub.add_argument("--all", action="store_true", help="every job of every run")
     line.add("retry", commands.retry, "a new attempt of what failed").add_argument(
-        "thing", type=_name, metavar="RUN|JOB"
+        "thing", type=_name, metavar="RUN|JOB", help=_THING
     )
     sub = line.add("cluster", commands.clusters, "list, pause or resume clusters")
     actions = sub.add_subparsers(dest="action", metavar="list|pause|resume", required=True)
@@ -155,7 +159,7 @@ def _acting(line: _CommandLine) -> None:
     for action in (listing, pause, resume):
         line.common(action)
     for action in (pause, resume):
-        action.add_argument("name", type=_name, metavar="NAME")
+        action.add_argument("name", type=_name, metavar="NAME", help=_CLUSTER)
     resume.add_argument(
         "--take-over", action="store_true", help="although another benchd has used its workdir"
     )
@@ -168,8 +172,8 @@ def _keeping(line: _CommandLine) -> None:
     sub.add_argument("cluster", nargs="?", type=_name, metavar="CLUSTER", help="default: all")
     sub.add_argument("--dry-run", action="store_true", help="only list them")
     sub = line.add("adopt", upkeep.adopt, "take such a job back into the books")
-    sub.add_argument("cluster", type=_name, metavar="CLUSTER")
-    sub.add_argument("slurm_id", type=_name, metavar="SLURM_ID")
+    sub.add_argument("cluster", type=_name, metavar="CLUSTER", help=_CLUSTER)
+    sub.add_argument("slurm_id", type=_name, metavar="SLURM_ID", help="its id in Slurm")
     sub = line.add("gc", upkeep.gc, "remove directories on the clusters of runs that are over")
     sub.add_argument("--dry-run", action="store_true", help="only list them")
     sub.add_argument(
@@ -183,14 +187,14 @@ def _keeping(line: _CommandLine) -> None:
 
 def _reading(line: _CommandLine) -> None:
     sub = line.add("results", outcomes.results, "the numbers, of one run or of all")
-    sub.add_argument("of_run", nargs="?", type=_name, metavar="RUN")
+    sub.add_argument("of_run", nargs="?", type=_name, metavar="RUN", help="default: all")
     sub.add_argument("--csv", action="store_true", help="every number, one a line")
     sub = line.add("report", outcomes.report, "write a run's report; prints where it is")
-    sub.add_argument("of_run", type=_name, metavar="RUN")
+    sub.add_argument("of_run", type=_name, metavar="RUN", help="its id or the beginning of it")
     sub.add_argument("--open", action="store_true", help="open it in the browser")
     sub.add_argument("-o", dest="output", metavar="FILE", help="*.md for Markdown, - for output")
     sub = line.add("completion", _completion, "a script that lets a shell complete benchctl")
-    sub.add_argument("shell", choices=list(completion.SHELLS))
+    sub.add_argument("shell", choices=list(completion.SHELLS), help="yours")
 
 
 def _completion(_daemon: Daemon, args: argparse.Namespace) -> int:

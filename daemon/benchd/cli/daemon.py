@@ -19,6 +19,7 @@ NO_DISK = 74  # EX_IOERR: full or failing; starting again may help
 INTERRUPTED = 130  # the shell's status for a command that Ctrl-C ended
 
 Command = Callable[[argparse.Namespace], int]
+_RECIPE = "a recipe; - reads standard input"
 
 
 class _Usage(Exception):
@@ -81,16 +82,16 @@ def parser() -> argparse.ArgumentParser:
         help="file or directory (default: backup/ in the state directory)",
     )
     sub = add("validate", validate, "say every mistake in a recipe, with line and column")
-    sub.add_argument("files", nargs="+", metavar="FILE")
+    sub.add_argument("files", nargs="+", metavar="FILE", help=_RECIPE)
     sub.add_argument("--json", action="store_true", help="answer as JSON, with its schema")
     sub = add("render", render, "print the exact batch scripts of a recipe")
-    sub.add_argument("files", nargs="+", metavar="FILE")
+    sub.add_argument("files", nargs="+", metavar="FILE", help=_RECIPE)
     _config(sub)
     sub.add_argument("--cluster", metavar="NAME", help="render for this cluster")
     sub.add_argument("--job", metavar="NAME", help="only services and clients of this name")
     sub.add_argument("--out", type=Path, metavar="DIR", help="one file a job instead of output")
     add("schema", schema, "print a JSON Schema").add_argument(
-        "kind", choices=("recipe", "config", "result")
+        "kind", choices=("recipe", "config", "result"), help="of what"
     )
     _sim(add("sim", sim, "the embedded cluster on its own: a login node to ssh into"))
     add("version", version, "versions of benchd and of what it stands on")

@@ -111,8 +111,11 @@ def _together(jobs: Sequence[Job]) -> str:
 
 def _parsed(file: str) -> Recipe:
     try:
-        with Path(file).open("rb") as stream:
-            data = stream.read(SIZE_LIMIT + 1)
+        if file == "-":
+            data = sys.stdin.buffer.read(SIZE_LIMIT + 1)
+        else:
+            with Path(file).open("rb") as stream:
+                data = stream.read(SIZE_LIMIT + 1)
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror}") from error
     return parse(data, file, CATALOG)

@@ -29,6 +29,7 @@ from benchd.edge.shell import (
     LinkReport,
     LoginRefused,
     Resting,
+    Stopping,
 )
 from benchd.edge.ssh import Dialer
 from benchd.edge.wire import Dial, NoLogin, NothingRan, Wire
@@ -200,7 +201,7 @@ class Link:
     async def _connection(self) -> Wire:
         async with self._lock:
             if self._closed:
-                raise Unreachable(f"{self.name}: this daemon is stopping", sent=False)
+                raise Stopping(self.name)
             if self._wire is not None:
                 if not self._wire.is_closed():
                     return self._wire

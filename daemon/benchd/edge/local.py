@@ -19,6 +19,7 @@ from benchd.edge.shell import (
     Capped,
     Completed,
     LinkReport,
+    Stopping,
 )
 from benchd.errors import NeedsHuman, Unreachable
 from benchd.metrics import Metrics
@@ -83,7 +84,7 @@ class LocalShell:
 
     async def _start(self, command: str) -> Process:
         if self._retired:
-            raise Unreachable(f"{self.name}: this daemon is stopping", sent=False)
+            raise Stopping(self.name)
         try:
             process = await asyncio.create_subprocess_exec(
                 "bash",

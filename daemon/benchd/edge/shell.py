@@ -29,6 +29,13 @@ class Paused(NeedsHuman):
     """Nothing was tried: the cluster is paused already, be it by hand or by an earlier refusal."""
 
 
+class Stopping(Unreachable):
+    """Nothing was tried: this daemon ends. No trouble of the cluster."""
+
+    def __init__(self, cluster: str) -> None:
+        super().__init__(f"{cluster}: this daemon is stopping", sent=False)
+
+
 class Resting(Unreachable):
     """Nothing was tried: the link or the circuit waits so many seconds before it tries again."""
 
