@@ -127,6 +127,11 @@ class Closing:
         cut = Flag(code="files_truncated", severity=Severity.WARN, detail=detail)
         return replace(measured, flags=(*measured.flags, cut))
 
+    async def keep_script(self, job: Job) -> None:
+        """Keep the script of an attempt that was added for people to read."""
+        if lost := await asyncio.to_thread(self.archive.keep_script, job):
+            log.warning("archive.incomplete", what=lost, **job.log_context())
+
     async def keep(self, job: Job, fetched: Fetched) -> None:
         """Keep what a job left for people to read; nothing is made of it."""
         await asyncio.to_thread(self.archive.keep_files, job, fetched.files)

@@ -201,6 +201,7 @@ class Performing:
             now, pause = self.clock(), pause_before_next(job)
             new = replace(self.next_attempt(job, now), not_before=now + pause if pause else 0.0)
             if await self.store.add_job(new):
+                await self.closing.keep_script(new)
                 said = {"after": job.why, "avoid": new.spec.avoid or None, "pause": pause}
                 log.info("job.retried", attempt=new.attempt, **said, **new.log_context())
         return None

@@ -82,6 +82,9 @@ class Closing(Protocol):
     async def collect(self, run: Run, job: Job, fetched: Fetched) -> None:
         """Make and keep the result of a client."""
 
+    async def keep_script(self, job: Job) -> None:
+        """Keep the script of an attempt that was added."""
+
     async def keep(self, job: Job, fetched: Fetched) -> None:
         """Keep what a job left for people to read."""
 

@@ -113,6 +113,8 @@ class Steering:
         new = [self.next_attempt(each, self.clock()) for each in wanted]
         async with self.moving:
             await self.store.reopen_run(run.id, new, self.clock())
+        for each in new:
+            await self.performing.closing.keep_script(each)
         self.engine.wake()
         return [each.token for each in new]
 

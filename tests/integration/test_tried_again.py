@@ -12,7 +12,7 @@ from benchd.core.model import Job, JobState, ProbeAnswer, Readiness, RunOutcome,
 from benchd.core.spec import Role
 from benchd.errors import UserError
 from benchd.sim import EmbeddedCluster
-from support.inside import WAITING, Inside, daemon_on
+from support.inside import PATIENCE, WAITING, Inside, daemon_on
 
 pytestmark = pytest.mark.asyncio
 
@@ -71,6 +71,14 @@ async def test_more_memory_is_asked_for_only_if_the_recipe_says_so(
         assert "it is not tried again: the same mem would not do again" in said
     last = await inside.wait_job(Role.SERVICE, attempt=1 if outcome else 2)
     assert memory == last.spec.resources.mem
+    if outcome is None:
+        said = await inside.daemon.steering.waiting(first.token)
+        assert f"it is followed by attempt 2 with mem {memory}" in said
+        kept = inside.daemon.archive.folder(last.run_id) / "scripts" / f"{last.token}.sh"
+        async with asyncio.timeout(PATIENCE):
+            while not kept.is_file():
+                await inside.turn()
+        assert f"# Job {last.token}, written by benchd." in kept.read_text()
 
 
 async def test_a_service_that_dies_at_once_is_no_storm(
@@ -177,3 +185,13 @@ async def test_without_its_password_nothing_is_tried_again(inside: Inside) -> No
     with pytest.raises(UserError, match=r"A_PASSWORD stood in the recipe.*submit the recipe again"):
         await inside.daemon.steering.retry(run.id)
     assert (1, run) == (len(await inside.jobs()), await inside.daemon.store.run(run.id))
+
+
+async def test_a_retry_by_hand_leaves_its_script_too(inside: Inside) -> None:
+    """Beside the script of the first attempt lies that of the one that was asked for."""
+    inside.drop(PASSWORD.replace("A_PASSWORD", "A_WORD"))
+    run = await inside.wait_run()
+    (token,) = await inside.daemon.steering.retry(run.id)
+    scripts = inside.daemon.archive.folder(run.id) / "scripts"
+    assert f"# Job {token}, written by benchd." in (scripts / f"{token}.sh").read_text()
+    assert 2 == len(list(scripts.iterdir()))

@@ -188,6 +188,9 @@ class Nowhere(Archive):
     def keep_recipe(self, run: Run, jobs: tuple[Job, ...]) -> None:
         """Do nothing, well."""
 
+    def keep_script(self, job: Job) -> None:
+        """Do nothing, well."""
+
     def keep_files(self, job: Job, files: Mapping[str, bytes]) -> list[str]:
         """Do nothing, well."""
         return []

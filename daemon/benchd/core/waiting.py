@@ -39,6 +39,13 @@ def waiting_for(job: Job, world: World, now: float) -> str:
     return _running(job)
 
 
+def _changed(job: Job, follower: Job) -> str:
+    """Return what the next attempt asks for otherwise."""
+    before, after = (row.spec.resources.model_dump(mode="json") for row in (job, follower))
+    words = [f"{key} {value}" for key, value in after.items() if value != before[key]]
+    return f" with {', '.join(words)}" if words else ""
+
+
 def after_end(job: Job, index: Index) -> str:
     """Return which attempt follows a job that is over, or why none does."""
     later = [row for row in index.world.jobs if slot_of(row) == slot_of(job)]
@@ -46,7 +53,8 @@ def after_end(job: Job, index: Index) -> str:
     if follower is not None:
         begins = _begins_in(follower, index.now)
         when = f" in {begins}{_elsewhere(follower)}" if begins else ""
-        return f"it is followed by attempt {follower.attempt}{when}: {follower.token}"
+        changed = _changed(job, follower)
+        return f"it is followed by attempt {follower.attempt}{changed}{when}: {follower.token}"
     if is_followed(job, index):
         why = "" if why_not_again(job) is None else ", because its service had failed it"
         return f"it is tried again as attempt {job.attempt + 1}{why}{_when_back(job, index)}"

@@ -32,9 +32,13 @@ class Archive:
     def keep_recipe(self, run: Run, jobs: tuple[Job, ...]) -> str | None:
         """Write the recipe and the scripts of a new run; say what could not be written."""
         folder = self.folder(run.id)
-        texts = {folder / "recipe.yaml": run.recipe}
-        texts |= {folder / "scripts" / f"{job.token}.sh": job.script for job in jobs}
-        return _first([_write(path, text.encode()) for path, text in texts.items()])
+        recipe = _write(folder / "recipe.yaml", run.recipe.encode())
+        return _first([recipe, *map(self.keep_script, jobs)])
+
+    def keep_script(self, job: Job) -> str | None:
+        """Write the script of a job; say why it could not be written."""
+        path = self.folder(job.run_id) / "scripts" / f"{job.token}.sh"
+        return _write(path, job.script.encode())
 
     def keep_files(self, job: Job, files: Mapping[str, bytes]) -> list[str]:
         """Write what a job brought home: its output to ``logs/``, the rest to ``raw/``.
