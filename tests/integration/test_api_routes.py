@@ -244,7 +244,7 @@ async def test_wishes_reach_the_daemon(
     [
         ("GET", "/v1/jobs/nothing", None, (404, "there is no job 'nothing'")),
         ("GET", f"/v1/runs/{RUN_ID[:-1]}x", None, (404, f"did you mean {RUN_ID}?")),
-        ("GET", f"/v1/jobs/{RUN_ID}", None, (409, "means 2 jobs")),
+        ("GET", f"/v1/jobs/{RUN_ID}", None, (409, "is a run of 2 jobs")),
         ("GET", "/v1/jobs?state=LOST", None, (400, "there is no state 'LOST'")),
         ("GET", f"/v1/jobs/{CLIENT.token}/logs?offset=-1", None, (400, "not a whole number")),
         ("GET", f"/v1/jobs/{CLIENT.token}/logs?stream=x", None, (400, "unknown stream")),

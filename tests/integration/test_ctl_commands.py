@@ -141,7 +141,7 @@ async def test_every_command_speaks_json(benchctl: Ctl, words: list[str], schema
             "benchctl: there is no run or job 'nothing': see: benchctl runs\n",
         ),
         (["jobs", "--state", "LOST"], 2, "benchctl: there is no state 'LOST': the states are"),
-        (["why", RUN_ID], 2, f"benchctl: {RUN_ID!r} means 2 jobs: "),
+        (["why", RUN_ID], 2, f"benchctl: {RUN_ID!r} is a run of 2 jobs: "),
         (["cancel"], 2, "benchctl: say what to cancel: a run, a job, or --all\n"),
         (["show", ""], 2, "benchctl: argument RUN|JOB: an empty name: see benchctl show --help\n"),
         (["frobnicate"], 2, "benchctl: argument COMMAND: invalid choice: 'frobnicate'"),

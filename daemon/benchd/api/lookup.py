@@ -35,7 +35,7 @@ class Lookup:
         if len(hits) == 1:
             return hits[0]
         names = [r.id for r in hits or runs]
-        raise _ambiguous("run", word, names) if hits else _missing("run", word, names)
+        raise _several("run", word, names) if hits else _missing("run", word, names)
 
     async def job(self, word: str) -> Job:
         """Return the job of this token, unique beginning (with or without instance) or Slurm id."""
@@ -49,7 +49,10 @@ class Lookup:
         # What is offered begins as it may be typed, and as it was: with the instance or without.
         whole = [j.token for j in hits if j.token.startswith(word)]
         names = whole or [job_id(j.token) for j in hits or jobs]
-        raise _ambiguous("job", word, names) if hits else _missing("job", word, names)
+        runs = {j.run_id for j in hits}
+        if len(runs) == 1 and runs.pop().startswith(word):
+            raise _ambiguous(f"{word!r} is a run of {len(hits)} jobs", names, "give one of them")
+        raise _several("job", word, names) if hits else _missing("job", word, names)
 
     async def either(self, word: str) -> Run | Job:
         """Return a run, or a job when no run is called so."""
@@ -85,12 +88,16 @@ def match_jobs(word: str, jobs: Iterable[Job]) -> list[Job]:
     return []
 
 
-def _ambiguous(thing: str, word: str, names: Sequence[str]) -> Problem:
+def _several(thing: str, word: str, names: Sequence[str]) -> Problem:
+    return _ambiguous(f"{word!r} means {len(names)} {thing}s", names, "give more of its id")
+
+
+def _ambiguous(what: str, names: Sequence[str], fix: str) -> Problem:
     shown = ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
     return Problem(
         409,
-        f"{word!r} means {len(names)} {thing}s: {shown}",
-        "give more of its id",
+        f"{what}: {shown}",
+        fix,
         {"candidates": list(names[:SHOWN]), "ambiguous": True},
     )
 
