@@ -57,6 +57,25 @@ def test_word_leaves_only_known_variables_to_the_shell(text: str, expected: str 
             [(("kind",), "'redis-benchmark' is a kind of client: write it under `client:`")],
         ),
         (
+            Service(name="cache", kind="redsi", parameters={"maxmemry": "1gb"}),
+            [
+                (
+                    ("kind",),
+                    (
+                        "no kind of service is called 'redsi'; did you mean 'redis'?; there are: "
+                        "redis, sim-llm, generic"
+                    ),
+                ),
+                (
+                    ("parameters", "maxmemry"),
+                    (
+                        "kind 'redis' has no such parameter; did you mean 'maxmemory'?; it has: "
+                        "persistence, appendfsync, maxmemory, maxmemory_policy, io_threads"
+                    ),
+                ),
+            ],
+        ),
+        (
             Service(name="redis", parameters={"maxmemry": "1gb"}),
             [
                 (

@@ -13,6 +13,7 @@ from benchd.catalog.kinds import (
     Kind,
     Parameter,
     ServiceKind,
+    closest,
     did_you_mean,
 )
 from benchd.core.spec import Client, HealthCheck, Part, Service
@@ -48,7 +49,9 @@ class Catalog:
         kind = own.get(name)
         if kind is None:
             yield (("kind",) if part.kind else ("name",), self._no_such_kind(part, name, own))
-        else:
+            # One slip must not hide the others: the rest is judged by the kind that was meant.
+            kind = own.get(closest(part.kind or "", list(own)))
+        if kind is not None:
             yield from kind.complaints(part)
         if isinstance(part, Service) and part.health_check is not None:
             usual = kind.check if isinstance(kind, ServiceKind) else HealthCheck()

@@ -107,10 +107,15 @@ class Parameter:
         return None
 
 
+def closest(name: str, names: Sequence[str]) -> str:
+    """Return the one of the names that was probably meant, empty when none is near."""
+    return next(iter(get_close_matches(name, names, n=1, cutoff=0.6)), "")
+
+
 def did_you_mean(name: str, names: Sequence[str]) -> str:
     """Return ``; did you mean 'x'?`` for the closest of the names, or nothing."""
-    close = get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    close = closest(name, names)
+    return f"; did you mean {close!r}?" if close else ""
 
 
 def _no_complaints(_part: Part) -> Sequence[Complaint]:
