@@ -141,7 +141,8 @@ class Engine:
         for effect in decide(world, now):
             await self._start(effect, cluster_of(effect, clusters), now)
         self._not_before = {k: t for k, t in self._not_before.items() if t > now}
-        pauses = [t for t in self._not_before.values() if t > now]
+        quiet = (pacing.quiet_until for pacing in self.pacings.values())
+        pauses = [t for t in (*self._not_before.values(), *quiet) if t > now]
         return min([next_wake(world, now), *pauses])
 
     async def look(self) -> World:
