@@ -16,6 +16,7 @@ from functools import partial
 from random import Random
 
 from benchd import engine
+from benchd.edge.store import rows
 from benchd.metrics import Metrics
 from simulation.faults import Faults
 from simulation.invariants import LEFT_BEHIND, Judge
@@ -121,17 +122,19 @@ def scenario(days: int, jobs: int, seed: int) -> Scenario:
 
 
 def _measure(machine: Machine, evenings: list[Evening]) -> None:
+    assert machine.loop is not None
+    tasks = machine.loop.tasks = [task for task in machine.loop.tasks if not task.done()]
+    rows._spec.cache_clear()  # bounded, and full only after many more jobs
     gc.collect()
     memory = 0
     if tracemalloc.is_tracing():
         theirs = [tracemalloc.Filter(False, "*/benchd/sim/*")]
         ours = [tracemalloc.Filter(True, "*/daemon/benchd/*"), *theirs]
         memory = sum(t.size for t in tracemalloc.take_snapshot().filter_traces(ours).traces)
-    assert machine.loop is not None
     evenings.append(
         Evening(
             day=len(evenings) + 1,
-            tasks=sum(not task.done() for task in machine.loop.tasks),
+            tasks=len(tasks),
             objects=sum(_is_own(type(each)) for each in gc.get_objects()),
             memory=memory,
             runs=machine.disk.execute("SELECT count(*) FROM runs").fetchone()[0],

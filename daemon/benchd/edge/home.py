@@ -93,22 +93,30 @@ async def enter(
     fresh = known.confirmed is None  # also after a crash in the very first opening
     look = await _visit(remote, workdir, instance, clock, make=fresh or take_over)
     found, place = look.epoch, replace(look.place, epoch=known.confirmed or 0)
-    ours = {"" if fresh else None, _text(known.confirmed), _text(known.pending)}
-    if found not in ours and not take_over:
+    if not _is_ours(found, known) and not take_over:
         raise epoch_mismatch(place, found, look.name)
     old = int(found) if found.isdigit() else 0
     new = max(old, known.confirmed or 0, known.pending or 0) + 1
-    # What was found is ours, be it that an answer to the last raising was lost. Should this raising
-    # not even arrive, it is found again.
-    ours_now = old if found and found in ours else known.confirmed
-    await epochs.set(Epoch(ours_now, new))
+    # What was found is ours, or was taken over. Should this raising not even arrive, it is found
+    # again.
+    await epochs.set(Epoch(old if found.isdigit() else known.confirmed, new))
     await _raise(remote, look, old, new)
     await epochs.set(Epoch(new))
     return replace(place, epoch=new)
 
 
-def _text(number: int | None) -> str | None:
-    return None if number is None else str(number)
+def _is_ours(found: str, known: Epoch) -> bool:
+    """Tell whether the epoch that was found is one that we wrote.
+
+    Any number that was announced since the last one that was confirmed: the command of an earlier
+    raising, given up for lost, may have gone on and landed after a later one did not.
+    """
+    if not found:
+        return known.confirmed is None
+    if not found.isdigit():
+        return False
+    confirmed = known.confirmed or 0
+    return int(found) == known.confirmed or confirmed < int(found) <= (known.pending or 0)
 
 
 @dataclass(frozen=True, slots=True)
