@@ -112,10 +112,11 @@ def test_a_copy_goes_on_as_the_original_does() -> None:
     async def begin() -> None:
         cluster = cluster_of(site)
         with suppress(asyncio.TimeoutError):
-            async with asyncio.timeout(1.02):  # in the middle of a submission
+            async with asyncio.timeout(1.08):  # in the middle of a submission
                 await cluster.submit(order(service_job(), site.now()))
 
     play(agenda, begin())
+    assert [] == site.accepted  # what was begun goes on without the daemon
     site.daemon_died()
     copied, again = pickle.loads(pickle.dumps((agenda, site)))
     for each in (agenda, copied):
