@@ -63,7 +63,8 @@ class Watch:
                         self._look(Path(entry.path, "cmdline").read_bytes())
 
     def _look(self, line: bytes) -> None:
-        program = line.partition(b"\0")[0].rpartition(b"/")[2]
+        # A server that gives itself a title (redis-server 127.0.0.1:6379) has words, not arguments.
+        program = line.partition(b"\0")[0].partition(b" ")[0].rpartition(b"/")[2]
         self.looked_at.add(program.decode(errors="replace"))
         if any(word in line for word in self.words):
             self.seen.add(line)
