@@ -281,9 +281,10 @@ class Machine:
         self._set_up(files)
 
     def leave(self) -> None:
-        """Have no world any more."""
+        """Have no world any more; and no numbers, some of which ask the dead for their values."""
         if hasattr(self, "world"):
             del self.world
+        self.metrics = Silent()
 
     def _set_up(self, files: tuple[File, ...]) -> None:
         """Make the inbox hold these files and no others."""
