@@ -352,6 +352,23 @@ async def test_a_foreign_epoch_stops_submission_until_taken_over(
     assert isinstance(answer, Accepted)
 
 
+async def test_an_epoch_that_was_set_back_is_raised_again(
+    slurm: EmbeddedCluster, now: Now, opened: Opened
+) -> None:
+    """A lower number is an earlier raising that landed late: nobody is asked, the job goes out."""
+    job = client(script=FENCED)
+    async with opened(words=Words()) as at:
+        await at.cluster.open()
+        epoch = slurm.workdir / f"epoch-{at.cluster.instance}-alpha"
+        epoch.write_text("0\n")
+        with pytest.raises(Unreachable, match="went back from 1 to 0"):
+            await at.cluster.submit(order(job, now()))
+        assert [] == slurm.jobs(job.token)
+        answer = await at.cluster.submit(order(job, now()))
+        assert "2\n" == epoch.read_text()
+    assert isinstance(answer, Accepted)
+
+
 @pytest.mark.parametrize(
     ("known", "expected"), [("4 -", "5\n"), ("3 4", "5\n"), ("3 -", None), ("- -", None)]
 )

@@ -101,9 +101,9 @@ async def test_raisings_lost_in_a_row_leave_a_workdir_that_is_ours(
     assert (node.epoch, f"{place.epoch} -") == (str(place.epoch), words.kept["epoch:alpha"])
 
 
-@pytest.mark.parametrize("found", ["1", "5", "7", "x", ""])
+@pytest.mark.parametrize("found", ["5", "7", "x", ""])
 async def test_an_epoch_that_was_never_announced_is_foreign(found: str) -> None:
-    """Older than the confirmed one, beyond the announced one, or none: somebody else was here."""
+    """Beyond the announced one, none, or no number: somebody else was here."""
     words, node = Words(), Node()
     words.kept["epoch:alpha"], node.epoch = "2 4", found
     remote: Any = node

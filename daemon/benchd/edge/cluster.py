@@ -137,6 +137,13 @@ class Cluster:
             record = await self._try(submission.command(order, place, lengths), stdin, place)
             if isinstance(record, Unreachable):
                 return Unknown(evidence=self._evidence(order, str(record)))
+            if submission.is_set_back(record, place):
+                self._place = None  # opening raises it again
+                raise Unreachable(
+                    f"{self.name}: the epoch went back from {place.epoch} to {record.said}: an "
+                    "earlier raising landed late; nothing was submitted, it is raised again",
+                    sent=False,
+                )
             evidence = self._evidence(order, submission.shown(record), record.rc)
             return (
                 submission.stopped(record, order, place, evidence)

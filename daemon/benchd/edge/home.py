@@ -106,17 +106,15 @@ async def enter(
 
 
 def _is_ours(found: str, known: Epoch) -> bool:
-    """Tell whether the epoch that was found is one that we wrote.
+    """Tell whether the epoch that was found is one that we wrote, or that we overtook.
 
-    Any number that was announced since the last one that was confirmed: the command of an earlier
-    raising, given up for lost, may have gone on and landed after a later one did not.
+    Whoever raises an epoch makes it higher than what it found. So a lower number than ours is of a
+    raising that was given up for lost, went on, and landed late; whose it was no longer matters,
+    since it is raised again.
     """
     if not found:
         return known.confirmed is None
-    if not found.isdigit():
-        return False
-    confirmed = known.confirmed or 0
-    return int(found) == known.confirmed or confirmed < int(found) <= (known.pending or 0)
+    return found.isdigit() and int(found) <= max(known.confirmed or 0, known.pending or 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -269,6 +269,12 @@ def _at(found: Mapping[str, Piece], label: str, skew: float) -> float | None:
     return found[label].at + skew if label in found and found[label].at else None
 
 
+def is_set_back(record: Record, place: Place) -> bool:
+    """Tell whether the epoch is lower than ours; another benchd would have made it higher."""
+    set_back = record.stop == "epoch" and record.said.isdigit()
+    return set_back and int(record.said) < place.epoch
+
+
 def stopped(record: Record, order: SubmitOrder, place: Place, evidence: Evidence) -> Refused | None:
     """Return why the command did not even try; raise when that is no fault of the job."""
     if not record.stop:
