@@ -6,7 +6,7 @@ from simulation.crashes import played
 from simulation.player import playing
 
 # Seeds without faults, all moments of each; and seeds with all faults, some moments of each.
-GOOD = range(1, 169, 2)
+GOOD = range(1, 187, 2)
 BAD = range(1, 61, 2)
 
 
