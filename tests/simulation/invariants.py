@@ -274,10 +274,15 @@ class Judge:
             # sacct does not say how often a job was requeued before it ended.
             if not any(p.token == row["token"] and p.generation >= row["generation"] for p in done):
                 yield f"{row['token']} is COMPLETED, and its payload never ended well"
-        if any(self.machine.world.site.struck[name] for name in _LOSING):
+        site = self.machine.world.site
+        if any(site.struck[name] for name in _LOSING):
             return
+        # Killed outright, purged while nobody looked, and no accounting: no witness is left.
+        silent = site.faults.no_accounting
+        killed = {p.token for p in site.payloads if p.ended_at is not None and p.status is None}
         for row in self.machine.disk.execute("SELECT token FROM jobs WHERE why = 'LOST'"):
-            yield f"{row['token']} counts as LOST, and nothing was lost"
+            if not (silent and row["token"] in killed):
+                yield f"{row['token']} counts as LOST, and nothing was lost"
 
 
 # Faults after which neither Slurm nor a job's directory may know of a job.
