@@ -47,8 +47,12 @@ def main() -> int:
 
 def _played(seeds: range, most: int | None, cores: int) -> Iterator[Tally | str]:
     fork = multiprocessing.get_context("fork")
-    with fork.Pool(min(cores, len(seeds)), initializer=_enter) as pool:
+    pool = fork.Pool(min(cores, len(seeds)), initializer=_enter)
+    try:
         yield from pool.imap_unordered(_play, [(seed, most) for seed in seeds])
+    finally:
+        pool.close()  # not terminated: each removes its directory
+        pool.join()
 
 
 def _enter() -> None:
