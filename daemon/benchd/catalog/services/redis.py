@@ -1,4 +1,4 @@
-"""The kinds of services: how each one is started, and how one sees that it answers."""
+"""Redis and Valkey."""
 
 from __future__ import annotations
 
@@ -13,17 +13,10 @@ from benchd.catalog.kinds import (
     program,
     setting,
 )
+from benchd.catalog.services.common import ANYWHERE, PORT
 from benchd.core.script import Payload, Sh
 from benchd.core.secrets import TICKET
 from benchd.core.spec import HealthCheck, JobSpec, Part
-
-# All interfaces: clients run on other nodes, and a host name may resolve to 127.0.1.1 on the node
-# itself, so that binding to it would hide the service from them.
-_ANYWHERE = "0.0.0.0"  # noqa: S104 - compute nodes are reached from other compute nodes only
-
-_PORT = Sh('"$BENCHD_PORT"')
-
-# --- redis ------------------------------------------------------------------------------------
 
 _PERSISTENCE = ("none", "aof", "rdb", "both")
 _REDIS = (
@@ -110,7 +103,7 @@ def _redis_payload(spec: JobSpec) -> Payload:
         argv=(
             *program(spec, "redis-server"),
             *(("-",) if locked else ()),  # read a configuration from standard input first
-            *("--port", _PORT, "--bind", _ANYWHERE, "--protected-mode", "no", "--daemonize", "no"),
+            *("--port", PORT, "--bind", ANYWHERE, "--protected-mode", "no", "--daemonize", "no"),
             *("--dir", Sh('"$JOB/data"')),
             *options,
             *arguments(spec),
@@ -140,128 +133,13 @@ def _redis_complaints(part: Part) -> Iterator[Complaint]:
             yield ("args", index), f"{what} secrets: {{REDIS_PASSWORD: {{generate: 24}}}}"
 
 
-# --- sim-llm ----------------------------------------------------------------------------------
-
-_SIM_LLM = (
-    Parameter(
-        name="model",
-        type="str",
-        default="sim-llm",
-        pattern=r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}",
-        doc="the model name it answers to: letters, digits and ._:/-",
-    ),
-    Parameter(
-        name="ttft_ms",
-        type="float",
-        default=50.0,
-        minimum=0,
-        maximum=600_000,
-        unit="ms",
-        doc="time to the first token (mean)",
-    ),
-    Parameter(
-        name="tpot_ms",
-        type="float",
-        default=10.0,
-        minimum=0,
-        maximum=60_000,
-        unit="ms",
-        doc="time for each further token (mean)",
-    ),
-    Parameter(
-        name="distribution",
-        type="str",
-        default="constant",
-        choices=("constant", "normal", "lognormal", "exponential"),
-        doc="how both times are distributed",
-    ),
-    Parameter(
-        name="jitter",
-        type="float",
-        default=0.0,
-        minimum=0,
-        maximum=2,
-        doc="standard deviation as a share of the mean, for normal and lognormal",
-    ),
-    Parameter(name="seed", type="int", default=0, minimum=0, doc="of the random delays"),
-    Parameter(
-        name="parallel",
-        type="int",
-        default=16,
-        minimum=1,
-        maximum=10_000,
-        unit="requests",
-        doc="requests that are generated at once; the others wait in order",
-    ),
-)
-
-
-def _sim_llm_payload(spec: JobSpec) -> Payload:
-    options: list[str] = []
-    for parameter in _SIM_LLM:
-        value = setting(_SIM_LLM, spec, parameter.name)
-        options += [f"--{parameter.name.replace('_', '-')}", str(value)]
-    return Payload(
-        argv=(
-            *program(spec, "python3"),
-            Sh('"$BENCHD_SHIP_LLM"'),
-            *("--host", _ANYWHERE, "--port", _PORT),
-            *options,
-            *arguments(spec),
-        ),
-        ship=("llm",),
-    )
-
-
-def _sim_llm_check(part: Part) -> Sequence[Complaint]:
-    jitter = part.parameters.get("jitter", 0)
-    distribution = part.parameters.get("distribution", "constant")
-    if jitter and distribution in ("constant", "exponential"):
-        at = ("parameters", "jitter")
-        return ((at, f"a {distribution} distribution has none: use normal or lognormal"),)
-    return ()
-
-
-# --- generic ----------------------------------------------------------------------------------
-
-
-def command_payload(spec: JobSpec) -> Payload:
-    """Run the user's command with the user's arguments."""
-    return Payload(argv=(*program(spec, "false"), *arguments(spec)))
-
-
-def command_check(part: Part) -> Sequence[Complaint]:
-    """Refuse a generic part that names no command: the kind has none of its own."""
-    if part.command is None:
-        what = f"missing: kind 'generic' runs what you say here ({part.name} says nothing)"
-        return ((("command",), what),)
-    return ()
-
-
-KINDS: tuple[ServiceKind, ...] = (
-    ServiceKind(
-        name="redis",
-        summary="Redis, or Valkey with `command: valkey-server`; data in the job directory; wants "
-        "a password when it has `secrets: {REDIS_PASSWORD: ...}`",
-        image="docker://redis:7-alpine",
-        payload=_redis_payload,
-        parameters=_REDIS,
-        extra_check=_redis_check,
-        check=HealthCheck(type="redis"),
-    ),
-    ServiceKind(
-        name="sim-llm",
-        summary="a synthetic LLM server with known delays, OpenAI and Ollama APIs; part of benchd",
-        payload=_sim_llm_payload,
-        parameters=_SIM_LLM,
-        extra_check=_sim_llm_check,
-        check=HealthCheck(type="http", endpoint="/health"),
-    ),
-    ServiceKind(
-        name="generic",
-        summary="any command, on the host or in an image; it finds its port in $BENCHD_PORT",
-        payload=command_payload,
-        extra_check=command_check,
-        check=HealthCheck(type="tcp"),
-    ),
+KIND = ServiceKind(
+    name="redis",
+    summary="Redis, or Valkey with `command: valkey-server`; data in the job directory; wants "
+    "a password when it has `secrets: {REDIS_PASSWORD: ...}`",
+    image="docker://redis:7-alpine",
+    payload=_redis_payload,
+    parameters=_REDIS,
+    extra_check=_redis_check,
+    check=HealthCheck(type="redis"),
 )

@@ -1,0 +1,8 @@
+"""The kinds of clients: one module each. ``readings`` makes numbers of what they leave."""
+
+from __future__ import annotations
+
+from benchd.catalog.clients import generic, llm_load, redis_benchmark
+from benchd.catalog.kinds import ClientKind
+
+KINDS: tuple[ClientKind, ...] = (redis_benchmark.KIND, llm_load.KIND, generic.KIND)

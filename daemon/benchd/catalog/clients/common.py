@@ -1,0 +1,7 @@
+"""What the clients have in common."""
+
+from __future__ import annotations
+
+from benchd.core.script import Sh
+
+RESULT = Sh('"$BENCHD_RESULT_DIR"')

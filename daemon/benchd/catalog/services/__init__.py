@@ -1,0 +1,8 @@
+"""The kinds of services: one module a family, each with how it is started and how it answers."""
+
+from __future__ import annotations
+
+from benchd.catalog.kinds import ServiceKind
+from benchd.catalog.services import generic, redis, sim_llm
+
+KINDS: tuple[ServiceKind, ...] = (redis.KIND, sim_llm.KIND, generic.KIND)
