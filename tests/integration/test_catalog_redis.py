@@ -19,8 +19,8 @@ from benchd.catalog import CATALOG
 from benchd.catalog.checks import Answer, Redis, request, verdict
 from benchd.catalog.readings import redis_benchmark
 from benchd.core.model import Endpoint, Verdict
+from benchd.core.payload import Payload, Sh
 from benchd.core.results import Measured, Severity, count_flags
-from benchd.core.script import Payload, Sh
 from benchd.core.spec import HealthCheck, JobSpec, Role
 from support.near import until, until_answered
 

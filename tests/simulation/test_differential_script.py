@@ -13,7 +13,7 @@ from random import Random
 
 import pytest
 
-from benchd.core.script import Sh
+from benchd.core.payload import Sh
 from benchd.core.spec import RestartPolicy, Role
 from simulation.batch import Batch, Plan
 from simulation.process import Process

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from benchd.core.model import Event, SubState, Trigger
-from benchd.core.script import Sh
+from benchd.core.payload import Sh
 from benchd.core.slurm import (
     SbatchKind,
     classify_sbatch,

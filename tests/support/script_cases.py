@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from benchd.config import RuntimeSettings
-from benchd.core.script import Payload, Sh, render
+from benchd.core.payload import Payload, Sh
+from benchd.core.script import render
 from benchd.core.spec import Container, JobSpec, RestartPolicy, Role
 from benchd.fields import Resources
 

@@ -9,7 +9,7 @@ import pytest
 
 from benchd.catalog import CATALOG
 from benchd.catalog.kinds import Parameter, word
-from benchd.core.script import Sh
+from benchd.core.payload import Sh
 from benchd.core.spec import Client, HealthCheck, JobSpec, Role, Service, TargetRef
 
 TARGET = TargetRef(name="redis")

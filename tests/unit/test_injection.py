@@ -22,8 +22,9 @@ from benchd.catalog.kinds import word
 from benchd.config import RuntimeSettings
 from benchd.core.expand import expand
 from benchd.core.model import Job
+from benchd.core.payload import Sh
 from benchd.core.recipe import parse
-from benchd.core.script import Sh, sbatch_lines
+from benchd.core.script import sbatch_lines
 from benchd.core.spec import JobSpec, Role
 from benchd.edge import submission
 from benchd.edge.submission import Place, SubmitOrder

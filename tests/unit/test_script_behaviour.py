@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchd.core.script import Sh
+from benchd.core.payload import Sh
 from benchd.core.spec import Role
 from support.node import DEADLINE, Node, nodes, until
 from support.script_cases import NASTY, SHIP, TOKEN, Case, case

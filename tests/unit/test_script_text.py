@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from benchd.config import RuntimeSettings
-from benchd.core.script import Payload, Sh, render, sbatch_lines, shell_path, wants_gpu
+from benchd.core.payload import Payload, Sh
+from benchd.core.script import render, sbatch_lines, shell_path, wants_gpu
 from benchd.core.spec import Container, JobSpec, RestartPolicy, Role, Service
 from benchd.fields import Resources
 from support.script_cases import APPTAINER, GOLDEN, NASTY, SHIP, TOKEN, case

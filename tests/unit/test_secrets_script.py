@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from benchd.core.script import Payload, Sh, render
+from benchd.core.payload import Payload, Sh
+from benchd.core.script import render
 from benchd.core.spec import Container, JobSpec, RestartPolicy, Role, Secret
 from benchd.edge.submission import secret_env
 from support.node import Node, nodes

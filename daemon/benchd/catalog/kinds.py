@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Literal
 
+from benchd.core.payload import Payload, Sh
 from benchd.core.results import Measured
-from benchd.core.script import Payload, Sh
 from benchd.core.spec import HealthCheck, JobSpec, Part
 from benchd.fields import Scalar
 
@@ -123,6 +123,14 @@ def _no_complaints(_part: Part) -> Sequence[Complaint]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics:
+    """Where a service tells Prometheus about itself."""
+
+    port: int = 0  # index in the job's ports
+    path: str = "/metrics"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
     """What service and client kinds have in common."""
 
@@ -131,6 +139,7 @@ class Kind:
     payload: Callable[[JobSpec], Payload]
     image: str | None = None  # what the recipe's ``container.docker_source`` usually says
     parameters: tuple[Parameter, ...] = ()
+    version: tuple[str, ...] = ()  # a command that says, on its first line, which version it is
     extra_check: Callable[[Part], Sequence[Complaint]] = _no_complaints
 
     def defaults(self) -> dict[str, Scalar]:
@@ -165,6 +174,7 @@ class ServiceKind(Kind):
 
     ports: tuple[int | Literal["auto"], ...] = ("auto",)
     check: HealthCheck = field(default_factory=HealthCheck)
+    metrics: Metrics | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,8 +18,9 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 from benchd.config import RuntimeSettings
 from benchd.core import paths, secrets
 from benchd.core.model import Job
+from benchd.core.payload import Payload
 from benchd.core.restart import next_spec
-from benchd.core.script import Payload, render
+from benchd.core.script import render
 from benchd.core.spec import Client, HealthCheck, JobSpec, Part, Recipe, Role, Service, Target
 from benchd.errors import UserError
 from benchd.fields import Resources, Scalar

@@ -16,35 +16,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from shlex import quote
 from typing import Literal
 
 from benchd.config import RuntimeSettings
 from benchd.core import script_parts as parts
+from benchd.core.payload import Payload, Sh
 from benchd.core.restart import NODE_NAME
 from benchd.core.spec import JobSpec, Role
 from benchd.fields import Resources
-
-
-@dataclass(frozen=True, slots=True)
-class Sh:
-    """A piece of shell, put into the script verbatim: written by catalogue code, never by users."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Payload:
-    """What a kind wants to run. ``str`` arguments are quoted, ``Sh`` arguments are shell."""
-
-    argv: tuple[str | Sh, ...]
-    environment: Mapping[str, str] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)  # relative name -> text, below JOB
-    ship: tuple[str, ...] = ()  # zipapps it needs: "llm" is "$BENCHD_SHIP_LLM" in the script
-    preamble: tuple[str, ...] = ()  # lines of shell that run before argv, on the host
-    stdin: Sh | None = None  # a command whose output is the program's standard input
-
 
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _FILE = re.compile(r"(?!.*(?:^|/)\.\.?(?:/|$))[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)*")

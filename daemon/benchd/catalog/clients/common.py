@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from benchd.core.script import Sh
+from benchd.core.payload import Sh
 
 RESULT = Sh('"$BENCHD_RESULT_DIR"')

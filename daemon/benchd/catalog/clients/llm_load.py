@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchd.catalog import readings
 from benchd.catalog.clients.common import RESULT
 from benchd.catalog.kinds import ClientKind, Parameter, arguments, program, setting
-from benchd.core.script import Payload, Sh
+from benchd.core.payload import Payload, Sh
 from benchd.core.spec import JobSpec
 
 LLM_LOAD = (

@@ -6,7 +6,7 @@ from benchd.catalog import readings
 from benchd.catalog.clients.common import RESULT
 from benchd.catalog.kinds import ClientKind, Parameter, arguments, program, setting
 from benchd.catalog.services.redis import REDIS_USER
-from benchd.core.script import Payload, Sh
+from benchd.core.payload import Payload, Sh
 from benchd.core.secrets import TICKET
 from benchd.core.spec import JobSpec
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchd.core.script import Sh
+from benchd.core.payload import Sh
 
 # All interfaces: clients run on other nodes, and a host name may resolve to 127.0.1.1 on the node
 # itself, so that binding to it would hide the service from them.

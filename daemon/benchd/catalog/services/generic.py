@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchd.catalog.kinds import Complaint, ServiceKind, arguments, program
-from benchd.core.script import Payload
+from benchd.core.payload import Payload
 from benchd.core.spec import HealthCheck, JobSpec, Part
 
 

@@ -14,7 +14,7 @@ from benchd.catalog.kinds import (
     setting,
 )
 from benchd.catalog.services.common import ANYWHERE, PORT
-from benchd.core.script import Payload, Sh
+from benchd.core.payload import Payload, Sh
 from benchd.core.secrets import TICKET
 from benchd.core.spec import HealthCheck, JobSpec, Part
 

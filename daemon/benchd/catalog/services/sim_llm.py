@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from benchd.catalog.kinds import Complaint, Parameter, ServiceKind, arguments, program, setting
 from benchd.catalog.services.common import ANYWHERE, PORT
-from benchd.core.script import Payload, Sh
+from benchd.core.payload import Payload, Sh
 from benchd.core.spec import HealthCheck, JobSpec, Part
 
 _SIM_LLM = (

@@ -1,0 +1,44 @@
+"""What a kind wants to run: the words in which catalogue entries speak to the batch script."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Sh:
+    """A piece of shell, put into the script verbatim: written by catalogue code, never by users."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One more command of a job, in the job's container (unless ``on_host``) and environment."""
+
+    argv: tuple[str | Sh, ...]  # ``str`` is quoted, ``Sh`` is shell
+    on_host: bool = False
+    stdin: Sh | None = None  # a command whose output is its standard input
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """A program that runs beside the payload for as long as it does; its failure is only said."""
+
+    name: str
+    argv: tuple[str | Sh, ...]
+    port: int | None = None  # index in the job's ports, when it listens on one
+    image: str | None = None  # path of an image of its own; None: on the host
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payload:
+    """What a kind wants to run. ``str`` arguments are quoted, ``Sh`` arguments are shell."""
+
+    argv: tuple[str | Sh, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)  # relative name -> text, below JOB
+    ship: tuple[str, ...] = ()  # zipapps it needs: "llm" is "$BENCHD_SHIP_LLM" in the script
+    preamble: tuple[str, ...] = ()  # lines of shell that run before argv, on the host
+    stdin: Sh | None = None  # a command whose output is the program's standard input

@@ -1,0 +1,57 @@
+"""What recipes say in other words than ours, and what is not there yet."""
+
+from __future__ import annotations
+
+from benchd.fields import PATTERNS
+from benchd.yamlcheck import Words
+
+_SOON = "is not supported yet"
+WORDS = Words(
+    patterns=PATTERNS,
+    synonyms={
+        "image": "container",
+        "type": "kind",
+        "env": "environment",
+        "cmd": "command",
+        "arguments": "args",
+        "params": "parameters",
+        "settings": "parameters",
+        "healthcheck": "health_check",
+        "target": "target_service",
+        "targets": "target_services",
+        "matrix": "sweep",
+        "repeats": "repeat",
+        "repetitions": "repeat",
+        "timeouts": "limits",
+        "source": "docker_source",
+        "path": "image_path",
+        "binds": "bind_mounts",
+        "volumes": "bind_mounts",
+        "cpus": "cpus_per_task",
+        "cores": "cpus_per_task",
+        "cpu": "cpus_per_task",
+        "memory": "mem",
+        "gpu": "gpus",
+        "walltime": "time",
+        "time_limit": "time",
+        "queue": "partition",
+        "project": "account",
+    },
+    absent={
+        "monitoring": f"{_SOON}; scrape the service's port with your own Prometheus",
+        "monitoring_targets": f"{_SOON}",
+        "enable_cadvisor": f"{_SOON}",
+        "cadvisor_port": f"{_SOON}",
+        "objective": f"{_SOON}; leave it out and compare the results",
+        "notify": f"{_SOON}; leave it out and follow `benchctl watch`",
+        "script": f"{_SOON}; use kind: generic with command and args",
+        "setup_script": f"{_SOON}; use kind: generic with command and args",
+        "init_script": f"{_SOON}; use kind: generic with command and args",
+        "output": f"{_SOON}; results are always stored, see `benchctl results`",
+        "container_image": f"{_SOON}; write container: {{image_path: ...}}",
+        "build_commands": f"{_SOON}; build the image beforehand and name it in image_path",
+        "force_rebuild": f"{_SOON}; remove the image on the cluster to have it made again",
+        "health_check_endpoint": f"{_SOON}; the service's own health_check says when it is ready",
+        "extends": f"{_SOON}; write the keys out",
+    },
+)
