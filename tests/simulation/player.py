@@ -272,7 +272,8 @@ class Player:
         """Play what is played inside on a disk that is taken back at the end."""
         with self._disk.aside():
             yield
-        self.bury()
+        with self.hearing():  # what is cut off while it is closed may complain
+            self.bury()
 
     def close(self) -> None:
         """Let go of everything: what is on a world's agenda may know a dead life."""
