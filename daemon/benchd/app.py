@@ -16,7 +16,7 @@ from benchd import __version__
 from benchd.access import access_of, uids_of
 from benchd.api.server import Interface
 from benchd.api.views import orphaned
-from benchd.catalog import CATALOG
+from benchd.catalog import CATALOG, Catalog
 from benchd.clock import Level
 from benchd.closing import Closing
 from benchd.config import ClusterSettings, Settings
@@ -71,8 +71,10 @@ class Daemon:
         *,
         clock: Callable[[], float] = time.time,
         metrics: Metrics | None = None,
+        catalog: Catalog = CATALOG,
     ) -> None:
         self.settings = settings
+        self.catalog = catalog
         self.clock = Level(clock)
         self.state_dir = state_dir_of(settings)
         self.metrics = metrics or Metrics()
@@ -119,6 +121,7 @@ class Daemon:
             path=socket_of(self.settings),
             http=self.settings.http,
             access=self.access,
+            catalog=self.catalog,
         )
         await stack.enter_async_context(self.interface)
 
@@ -195,7 +198,7 @@ class Daemon:
         closing = Closing(
             store=self.store,
             archive=self.archive,
-            catalog=CATALOG,
+            catalog=self.catalog,
             metrics=self.metrics,
             clock=self.clock,
             facts=lambda name: self.sites[name].facts,
@@ -207,7 +210,7 @@ class Daemon:
             pacings=pacings,
             closing=closing,
             next_attempt=self.next_attempt,
-            ship_of=ship_of,
+            ship_of=self.ship_of,
             secrets_of=self.keyring.of,
             patience={name: c.patience for name, c in self.settings.clusters.items()},
             metrics=self.metrics,
@@ -217,7 +220,7 @@ class Daemon:
             inbox=Inbox(self.state_dir / "inbox"),
             store=self.store,
             settings=self.settings,
-            catalog=CATALOG,
+            catalog=self.catalog,
             ship=self.ship,
             archive=self.archive,
             keyring=self.keyring,
@@ -279,7 +282,14 @@ class Daemon:
         if job.cluster not in self.settings.clusters:
             raise UserError(f"cluster {job.cluster!r} is not in the configuration any more")
         runtime = self.settings.clusters[job.cluster].runtime
-        return next_attempt(job, now, renderer(catalog=CATALOG, runtime=runtime, ship=self.ship))
+        write = renderer(catalog=self.catalog, runtime=runtime, ship=self.ship)
+        return next_attempt(job, now, write)
+
+    def ship_of(self, job: Job) -> tuple[str, ...]:
+        """Return the zipapps that the job's script refers to."""
+        book = self.catalog.service if job.role is Role.SERVICE else self.catalog.client
+        kind = book(job.kind)
+        return kind.payload(job.spec).ship if kind is not None else ()
 
     # --- running ----------------------------------------------------------------------------------
 
@@ -371,16 +381,9 @@ class Daemon:
             await asyncio.sleep(GAUGES)
 
 
-def ship_of(job: Job) -> tuple[str, ...]:
-    """Return the zipapps that the job's script refers to."""
-    book = CATALOG.service if job.role is Role.SERVICE else CATALOG.client
-    kind = book(job.kind)
-    return kind.payload(job.spec).ship if kind is not None else ()
-
-
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, catalog: Catalog = CATALOG) -> None:
     """Run the daemon until SIGTERM or SIGINT."""
-    async with Daemon(settings) as daemon:
+    async with Daemon(settings, catalog=catalog) as daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, daemon.stop)

@@ -24,9 +24,11 @@ from benchd.access import Access
 from benchd.api.control import Control, Keeping, Reads
 from benchd.api.door import KEEPALIVE, Door
 from benchd.api.guard import Admission, admit_local, admit_remote, gate, notebook, peer_uid
+from benchd.api.kinds import KindRoutes
 from benchd.api.routes import Routes
 from benchd.api.sockets import bind_tcp, bind_unix, is_loopback, read_token
 from benchd.api.upkeep import UpkeepRoutes
+from benchd.catalog import CATALOG, Catalog
 from benchd.config import HttpSettings
 
 log = structlog.get_logger()
@@ -51,10 +53,12 @@ class Interface:
         path: Path,
         http: HttpSettings | None,
         access: Access | None = None,
+        catalog: Catalog = CATALOG,
     ) -> None:
         """``access``: default, nobody but the user this process runs as, and root."""
         self._routes = Routes(control=control, reads=reads, registry=registry, clock=clock)
         self._upkeep = UpkeepRoutes(keeping=keeping)
+        self._kinds = KindRoutes(catalog=catalog)
         self._path = path
         self._http = http
         self._access = access or Access(owner=os.getuid())
@@ -96,7 +100,12 @@ class Interface:
     async def _start_socket(self) -> None:
         listening = bind_unix(self._path)
         self._inode = self._path.stat().st_ino
-        routes = [*self._routes.reading(), *self._routes.acting(), *self._upkeep.acting()]
+        routes = [
+            *self._routes.reading(),
+            *self._kinds.reading(),
+            *self._routes.acting(),
+            *self._upkeep.acting(),
+        ]
         door = Door(limit=SOCKET_VISITORS, each=USER_VISITORS, who=self._other)
         await self._serve(listening, routes, admit_local(self._access), door)
         log.info("api.listening", socket=str(self._path))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -38,6 +38,20 @@ class Catalog:
     def client(self, name: str) -> ClientKind | None:
         """Return a kind of client."""
         return self.clients.get(name)
+
+    def default_client(self, service: str) -> ClientKind | None:
+        """Return the usual client of a kind of service."""
+        return next((kind for kind in self.clients.values() if service in kind.default_for), None)
+
+    def extended(self, kinds: Iterable[Kind]) -> Catalog:
+        """Return the catalogue with further kinds; each has a name of its own."""
+        services, clients = dict(self.services), dict(self.clients)
+        for kind in kinds:
+            if isinstance(kind, ServiceKind):
+                services[kind.name] = kind
+            elif isinstance(kind, ClientKind):
+                clients[kind.name] = kind
+        return Catalog(services=services, clients=clients)
 
     def check(self, part: Part) -> list[Complaint]:
         """Return everything that is wrong with a service or client, as far as its kind can tell."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from benchd import __version__
-from benchd.cli import commands, completion, follow, outcomes, upkeep
+from benchd.cli import catalog, commands, completion, follow, outcomes, upkeep
 from benchd.cli.start import INTERRUPTED
 from benchd.cli.wire import OK, USAGE, Daemon, Stop
 
@@ -193,6 +193,8 @@ def _reading(line: _CommandLine) -> None:
     sub.add_argument("of_run", type=_name, metavar="RUN", help="its id or the beginning of it")
     sub.add_argument("--open", action="store_true", help="open it in the browser")
     sub.add_argument("-o", dest="output", metavar="FILE", help="*.md for Markdown, - for output")
+    sub = line.add("catalog", catalog.catalog, "kinds of services and clients, and parameters")
+    sub.add_argument("kind", nargs="?", type=_name, metavar="KIND", help="one of them, whole")
     sub = line.add("completion", _completion, "a script that lets a shell complete benchctl")
     sub.add_argument("shell", choices=list(completion.SHELLS), help="yours")
 

@@ -83,6 +83,7 @@ def parser() -> argparse.ArgumentParser:
     )
     sub = add("validate", validate, "say every mistake in a recipe, with line and column")
     sub.add_argument("files", nargs="+", metavar="FILE", help=_RECIPE)
+    _config(sub)
     sub.add_argument("--json", action="store_true", help="answer as JSON, with its schema")
     sub = add("render", render, "print the exact batch scripts of a recipe")
     sub.add_argument("files", nargs="+", metavar="FILE", help=_RECIPE)
@@ -126,18 +127,19 @@ def run(args: argparse.Namespace) -> int:
     # structlog imports rich when it finds it: 5 MB for tracebacks that no daemon draws.
     sys.modules.setdefault("rich", None)  # type: ignore[arg-type] # None: "not to be imported"
 
-    from benchd import config, log
+    from benchd import config, kindbook, log
     from benchd.app import serve
     from benchd.errors import ConfigError, StoreError, StoreUnusable, UserError
 
     try:
-        settings = config.load(config.find(args.config))
+        file = config.find(args.config)
+        settings, catalog = config.load(file), kindbook.load(file)
     except (ConfigError, UserError) as error:
         print(f"benchd: {error}", file=sys.stderr)
         return BAD_CONFIGURATION
     log.configure()
     try:
-        asyncio.run(serve(settings))
+        asyncio.run(serve(settings, catalog))
     except StoreError as error:
         print(f"benchd: {error}", file=sys.stderr)
         return BAD_CONFIGURATION if isinstance(error, StoreUnusable) else NO_DISK
@@ -182,7 +184,7 @@ def validate(args: argparse.Namespace) -> int:
     """Say every mistake in every file."""
     from benchd.cli.recipes import validate_files
 
-    return validate_files(args.files, as_json=args.json)
+    return validate_files(args.files, config=args.config, as_json=args.json)
 
 
 def render(args: argparse.Namespace) -> int:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from benchd import config as configuration
-from benchd.catalog import CATALOG
+from benchd import kindbook
+from benchd.catalog import Catalog
 from benchd.cli.tables import count
 from benchd.config import ClusterSettings, RuntimeSettings
 from benchd.core import paths
@@ -32,9 +33,12 @@ INSTANCE, RUN = "benchd", "renderonly"
 NEUTRAL = ClusterSettings(local=True, runtime=RuntimeSettings(name="apptainer"))
 
 
-def validate_files(files: Sequence[str], *, as_json: bool = False) -> int:
+def validate_files(
+    files: Sequence[str], *, config: Path | None = None, as_json: bool = False
+) -> int:
     """Print what each recipe is, or all its mistakes; 1 if any has one."""
-    found = [_validated(file) for file in files]
+    catalog = catalog_of(config)
+    found = [_validated(file, catalog) for file in files]
     for each in found:
         if each["valid"] and not as_json:
             services, clients = (count(each[f"{role}s"], f"{role} job") for role in Role)
@@ -48,11 +52,22 @@ def validate_files(files: Sequence[str], *, as_json: bool = False) -> int:
     return OK if valid else NO
 
 
-def _validated(file: str) -> dict[str, Any]:
+def catalog_of(config: Path | None) -> Catalog:
+    """Return the kinds there are, with those beside the configuration where there is one."""
+    try:
+        file = configuration.find(config)
+    except UserError:
+        if config is not None:
+            raise
+        file = None
+    return kindbook.load(file)
+
+
+def _validated(file: str, catalog: Catalog) -> dict[str, Any]:
     """Return what a recipe is, or what is wrong with it."""
     try:
-        recipe = _parsed(file)
-        jobs = _jobs(recipe, "default", NEUTRAL)
+        recipe = _parsed(file, catalog)
+        jobs = _jobs(recipe, "default", NEUTRAL, catalog)
     except RecipeError as error:
         print(error, file=sys.stderr)
         mistakes = [{"file": file, **asdict(mistake)} for mistake in error.mistakes]
@@ -77,10 +92,11 @@ def render_files(
 ) -> int:
     """Print the batch scripts of every job, or write each to a file of its own."""
     jobs: list[Job] = []
+    catalog = catalog_of(config)
     for file in files:
-        recipe = _parsed(file)
+        recipe = _parsed(file, catalog)
         name, settings = _cluster(recipe, config, cluster)
-        jobs += _jobs(recipe, name, settings)
+        jobs += _jobs(recipe, name, settings, catalog)
     chosen = [job for job in jobs if only is None or job.name == only]
     if not chosen:
         names = ", ".join(dict.fromkeys(job.name for job in jobs)) or "none"
@@ -109,7 +125,7 @@ def _together(jobs: Sequence[Job]) -> str:
     return text
 
 
-def _parsed(file: str) -> Recipe:
+def _parsed(file: str, catalog: Catalog) -> Recipe:
     try:
         if file == "-":
             data = sys.stdin.buffer.read(SIZE_LIMIT + 1)
@@ -118,7 +134,7 @@ def _parsed(file: str) -> Recipe:
                 data = stream.read(SIZE_LIMIT + 1)
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror}") from error
-    return parse(data, file, CATALOG)
+    return parse(data, file, catalog)
 
 
 def _cluster(
@@ -137,7 +153,9 @@ def _cluster(
     return name, settings.clusters[name]
 
 
-def _jobs(recipe: Recipe, cluster: str, settings: ClusterSettings) -> tuple[Job, ...]:
+def _jobs(
+    recipe: Recipe, cluster: str, settings: ClusterSettings, catalog: Catalog
+) -> tuple[Job, ...]:
     return expand(
         recipe,
         run_id=RUN,
@@ -145,7 +163,7 @@ def _jobs(recipe: Recipe, cluster: str, settings: ClusterSettings) -> tuple[Job,
         cluster=cluster,
         defaults=settings.defaults,
         runtime=settings.runtime,
-        catalog=CATALOG,
+        catalog=catalog,
         ship={name: pack.build(name).file_name for name in ("llm", "load")},
         now=time.time(),
     )

@@ -37,8 +37,10 @@ class Payload:
     """What a kind wants to run. ``str`` arguments are quoted, ``Sh`` arguments are shell."""
 
     argv: tuple[str | Sh, ...]
-    environment: Mapping[str, str] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)  # relative name -> text, below JOB
+    environment: Mapping[str, str | Sh] = field(default_factory=dict)
+    files: Mapping[str, str | Sh] = field(default_factory=dict)  # relative name -> text, below JOB
     ship: tuple[str, ...] = ()  # zipapps it needs: "llm" is "$BENCHD_SHIP_LLM" in the script
     preamble: tuple[str, ...] = ()  # lines of shell that run before argv, on the host
     stdin: Sh | None = None  # a command whose output is the program's standard input
+    before: tuple[Step, ...] = ()  # run in order before it; one that fails ends the job
+    once_up: tuple[Step, ...] = ()  # run once its first port answers; one that fails ends the job

@@ -178,7 +178,7 @@ def _unlocking(spec: JobSpec, runtime: RuntimeSettings, *, contained: bool) -> l
     return lines
 
 
-def _file_lines(files: Mapping[str, str]) -> list[str]:
+def _file_lines(files: Mapping[str, str | Sh]) -> list[str]:
     lines = []
     for name, text in files.items():
         if _FILE.fullmatch(name) is None or _OURS.fullmatch(name) is not None:
@@ -265,7 +265,7 @@ def _input(payload: Payload) -> str:
     return f" < <({payload.stdin.text})" if payload.stdin is not None else ""
 
 
-def _assignments(environment: Mapping[str, str], prefix: str) -> list[str]:
+def _assignments(environment: Mapping[str, str | Sh], prefix: str) -> list[str]:
     return [f"{prefix}{name}={_word(value)}" for name, value in environment.items()]
 
 
