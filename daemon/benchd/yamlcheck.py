@@ -150,7 +150,7 @@ def _is(item: Any, kind: str) -> bool:
 def _locate(data: object, item: Any) -> tuple[Path, bool]:
     """Return the path of the value an error is about, and whether it is about the key.
 
-    pydantic appends the names of union members and ``[key]`` to its locations; these are not part
+    pydantic puts the names of union members and ``[key]`` into its locations; these are not part
     of the document.
     """
     path: list[str | int] = []
@@ -159,11 +159,11 @@ def _locate(data: object, item: Any) -> tuple[Path, bool]:
         if not inside and not (
             isinstance(data, list) and isinstance(part, int) and part < len(data)
         ):
-            if item["type"] == "missing":
-                path.append(part)
-            break
+            continue
         data = data[part]  # type: ignore[index]  # checked in the line above
         path.append(part)
+    if item["type"] == "missing":
+        path.append(item["loc"][-1])
     at_key = item["type"] == "extra_forbidden" or item["loc"][-1:] == ("[key]",)
     return tuple(path), at_key
 

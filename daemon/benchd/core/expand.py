@@ -21,7 +21,17 @@ from benchd.core.model import Job
 from benchd.core.payload import Payload
 from benchd.core.restart import next_spec
 from benchd.core.script import render
-from benchd.core.spec import Client, HealthCheck, JobSpec, Part, Recipe, Role, Service, Target
+from benchd.core.spec import (
+    Client,
+    HealthCheck,
+    JobSpec,
+    Part,
+    Recipe,
+    Role,
+    Scale,
+    Service,
+    Target,
+)
 from benchd.errors import UserError
 from benchd.fields import Resources, Scalar
 from benchd.yamldoc import Path
@@ -189,7 +199,7 @@ def slots(recipe: Recipe, *, catalog: Kinds, defaults: Resources) -> Iterator[Sl
             own = {labels[key]: cell[key] for key in varied.keys}
             service = varied.at(cell)
             spec = _service_spec(service, own, catalog, defaults)
-            for replica in range(service.replicas):
+            for replica in range(_replicas(service)):
                 yield Slot(spec=spec, point=point, replica=replica)
     for repeat, (point, cell) in itertools.product(range(recipe.repeat), enumerate(points)):
         named = {labels[key]: value for key, value in cell.items()}
@@ -250,6 +260,11 @@ def _labels(keys: Iterable[str]) -> dict[str, str]:
     return {key: word if last[word := key.rpartition(".")[2]] == 1 else key for key in keys}
 
 
+def _replicas(service: Service) -> int:
+    """Return how many replicas there are from the start."""
+    return service.replicas.min if isinstance(service.replicas, Scale) else service.replicas
+
+
 def _service_spec(part: Service, cell: Cell, catalog: Kinds, defaults: Resources) -> JobSpec:
     kind = catalog.service(part.kind or part.name)
     if kind is None:
@@ -260,6 +275,7 @@ def _service_spec(part: Service, cell: Cell, catalog: Kinds, defaults: Resources
         ports=part.ports or kind.ports,
         health_check=_health_check(part.health_check, kind.check),
         concurrent=part.concurrent,
+        scale=part.replicas if isinstance(part.replicas, Scale) else None,
         cell=dict(cell),
     )
 
@@ -268,10 +284,15 @@ def _client_spec(
     part: Client, cell: Cell, at_point: Mapping[str, int], defaults: Resources
 ) -> JobSpec:
     targets = [target for _, target in paths.targets(part)]
+    common = _common(part, defaults)
+    if part.nodes > 1:
+        common["resources"] = common["resources"].model_copy(update={"nodes": part.nodes})
     return JobSpec(
         role=Role.CLIENT,
-        **_common(part, defaults),
+        **common,
         duration=part.duration,
+        nodes=part.nodes,
+        placement=part.placement,
         targets=tuple(
             Target(name=target.name, port=target.port, point=at_point.get(target.name))
             for target in targets

@@ -69,4 +69,5 @@ def _bound(target: Target, service: Job) -> Binding:
         generation=service.generation,
         host=service.endpoint.host if service.endpoint else "",
         ports=ports,
+        nodes=service.nodes or "",
     )

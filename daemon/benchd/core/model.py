@@ -90,6 +90,7 @@ class Binding:
     generation: int
     host: str
     ports: tuple[int, ...]
+    nodes: str = ""  # what its job ran on, as Slurm writes it; for the client's placement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

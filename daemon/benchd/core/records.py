@@ -33,6 +33,7 @@ class _Binding(_Paper):
     generation: int
     host: str
     ports: tuple[int, ...]
+    nodes: str = ""
 
 
 class JobRecord(_Paper):

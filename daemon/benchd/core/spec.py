@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from benchd.fields import CredentialName, Duration, EnvName, Line, Model, Name, Resources, Scalar
 
@@ -137,11 +137,49 @@ class Part(Model):
     restart: RestartPolicy = Field(RestartPolicy(), description="what to do when it fails")
 
 
+Replicas = Annotated[int, Field(ge=1, le=64)]
+
+
+class Scale(Model):
+    """Between how many replicas a service moves by itself, and when. See docs/howto/topology.md."""
+
+    min: Replicas = Field(1, description="replicas that are there from the start")
+    max: Replicas = Field(description="replicas there may be at most")
+    scale_up_after: Duration = Field(
+        30.0, description="how long measurements wait before a replica is added"
+    )
+    scale_down_after: Duration = Field(
+        300.0, description="how long a replica is idle before it is ended, down to min"
+    )
+    scale_latency: Duration | None = Field(
+        None, description="a health check that takes longer, for scale_up_after, adds one as well"
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.max < self.min:
+            raise ValueError(f"max is {self.max}, less than min, which is {self.min}")
+        return self
+
+
+def _replicas_form(value: object) -> str:
+    return "range" if isinstance(value, dict | Scale) else "number"
+
+
+# Where a client runs, seen from the services it measures.
+Placement = Literal["any", "same-node", "other-node"]
+
+
 class Service(Part):
     """Something that answers; lives until its clients are done."""
 
-    replicas: Annotated[int, Field(ge=1, le=64)] = Field(
-        1, description="that many jobs of it; a client starts when all answer"
+    replicas: Annotated[
+        Annotated[Replicas, Tag("number")] | Annotated[Scale, Tag("range")],
+        Discriminator(_replicas_form),
+    ] = Field(
+        1,
+        description="that many jobs of it; a client starts when all answer. With {min, max} each "
+        "measurement uses one of them, and their number follows what waits",
     )
     ports: tuple[Annotated[int, Field(ge=1, le=65535)] | Literal["auto"], ...] = Field(
         (), description="wanted ports; auto picks a free one; default: the kind's"
@@ -157,6 +195,14 @@ class Client(Part):
     target_services: tuple[TargetRef, ...] = Field((), description="several services, instead")
     duration: Annotated[int, Field(ge=1, le=86400 * 7)] | None = Field(
         None, description="seconds of measurement where the kind supports it"
+    )
+    nodes: Annotated[int, Field(ge=1, le=1024)] = Field(
+        1,
+        description="that many load generators, one a node, which start together and share the "
+        "load; their samples are merged into one result",
+    )
+    placement: Placement = Field(
+        "any", description="on which node it runs, seen from the services it measures"
     )
 
 
@@ -237,7 +283,10 @@ class JobSpec(Model):
     health_check: HealthCheck | None = None
     restart: RestartPolicy = RestartPolicy()
     concurrent: bool = False
+    scale: Scale | None = None
     duration: int | None = None
+    nodes: int = 1
+    placement: Placement = "any"
     targets: tuple[Target, ...] = ()
     cell: dict[str, Scalar] = Field({}, description="the sweep values of this job's point")
     avoid: tuple[str, ...] = Field((), description="nodes that failed earlier attempts")
