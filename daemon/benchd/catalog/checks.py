@@ -1,7 +1,8 @@
 """Health checks: what to look at, and what the answer means. Fetching it is the edge's part.
 
 ``request`` says what to fetch, ``verdict`` judges what came back. For tcp, http and redis the
-look carries the bytes to send; the first line of the answer is all that the verdict needs.
+look carries the bytes to send; the first line of the answer is all that the verdict needs. Of a
+database server it needs the first packet.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from benchd.catalog import greetings
 from benchd.core.model import Endpoint, Verdict
 from benchd.core.spec import HealthCheck
 
@@ -63,6 +65,24 @@ class Redis:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mysql:
+    """Listen: the server speaks first."""
+
+    host: str
+    port: int
+    send: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Postgres:
+    """Begin to log in."""
+
+    host: str
+    port: int
+    send: bytes = greetings.POSTGRES_HELLO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
     """Run a shell command on the login node; status 0 is good."""
 
@@ -77,7 +97,8 @@ class Log:
     pattern: str
 
 
-Look = Tcp | Http | Redis | Command | Log
+Look = Tcp | Http | Redis | Mysql | Postgres | Command | Log
+_PORT_ONLY = {"tcp": Tcp, "redis": Redis, "mysql": Mysql, "postgres": Postgres}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +151,7 @@ def complaints(
     if check.type in ("command", "log") and not check.endpoint:
         what = "the shell command" if check.type == "command" else "the regular expression"
         yield (at, f"missing: a check of type {check.type} needs {what} here")
-    if check.type in ("tcp", "redis") and wanted.endpoint:
+    if check.type in _PORT_ONLY and wanted.endpoint:
         what = f"a check of type {check.type} asks the service's first port: remove this"
         yield (at, what if "type" in wanted.model_fields_set else f"{what}, or say `type: http`")
     if check.type == "http" and check.endpoint:
@@ -168,7 +189,7 @@ def request(check: HealthCheck, endpoint: Endpoint) -> Look | None:
         return Http(host=host, port=port or ports[0], path=path)
     if not ports:
         return None
-    return (Redis if check.type == "redis" else Tcp)(host=host, port=ports[0])
+    return _PORT_ONLY[check.type](host=host, port=ports[0])
 
 
 def verdict(look: Look, response: Response) -> tuple[Verdict, str]:
@@ -188,6 +209,10 @@ def _judge(look: Look, response: Answer) -> tuple[Verdict, str]:
             return _http(path, response.data)
         case Redis():
             return _redis(response.data)
+        case Mysql():
+            return greetings.mysql(response.data)
+        case Postgres():
+            return greetings.postgres(response.data)
         case Command():
             return _command(response)
         case Log(pattern=pattern):

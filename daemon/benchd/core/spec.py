@@ -29,15 +29,16 @@ class Container(Model):
 class HealthCheck(Model):
     """When a service counts as answering."""
 
-    type: Literal["tcp", "http", "command", "log", "redis"] = Field(
+    type: Literal["tcp", "http", "command", "log", "redis", "mysql", "postgres"] = Field(
         "tcp",
         description="tcp: the port takes a connection; http: the path answers 2xx; redis: PING "
-        "is answered; log: the output has a line; command: it ends with status 0",
+        "is answered; mysql: the server greets; postgres: it takes logins; log: the output has a "
+        "line; command: it ends with status 0",
     )
     endpoint: Line | None = Field(
         None,
         description="http: path or URL; log: extended regular expression; command: shell command "
-        "run on the login node with BENCHD_HOST and BENCHD_PORT set; tcp, redis: unused",
+        "run on the login node with BENCHD_HOST and BENCHD_PORT set; of the others: unused",
     )
     interval: Duration = Field(5.0, description="seconds between two probes")
     timeout: Duration = Field(5.0, description="seconds one probe may take")

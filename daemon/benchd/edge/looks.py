@@ -16,8 +16,10 @@ from benchd.catalog.checks import (
     Http,
     Log,
     Look,
+    Mysql,
     NoAnswer,
     NotAsked,
+    Postgres,
     Redis,
     Response,
     Tcp,
@@ -27,12 +29,23 @@ from benchd.edge.remote import Remote
 from benchd.edge.shell import ForwardingForbidden, printable
 from benchd.errors import Unreachable
 
+_Server = Tcp | Http | Redis | Mysql | Postgres
+
 # Bytes of an answer that are read: verdicts look at its first line.
 _FIRST = 4096
 # Seconds that a check from the login node gets on top of its own time, for the shell around it.
 _SLACK = 10.0
 # Exit status of our own bash when /dev/tcp does not connect; no bash builtin ends with it.
 _REFUSED = 97
+
+
+def _reading(look: _Server) -> str:
+    """Return bash that reads what is judged of an answer; a server may keep the connection open."""
+    if isinstance(look, Tcp):
+        return ":"
+    if isinstance(look, Mysql | Postgres):
+        return f"dd bs={_FIRST} count=1 <&3 2>/dev/null"  # one packet, with whatever bytes in it
+    return 'IFS= read -r -t "$2" l <&3; printf "%s\\n" "$l"'
 
 
 class Looks:
@@ -50,12 +63,12 @@ class Looks:
                     return await self._command(look, seconds)
                 case Log():
                     return await self._log(look, logs, seconds)
-                case Tcp() | Http() | Redis():
+                case Tcp() | Http() | Redis() | Mysql() | Postgres():
                     return await self._exchange(look, seconds)
         except Unreachable as error:
             return NotAsked(detail=str(error))
 
-    async def _exchange(self, look: Tcp | Http | Redis, seconds: float) -> Response:
+    async def _exchange(self, look: _Server, seconds: float) -> Response:
         shell = self._remote.shell
         if self._forbidden_in == shell.generation:
             return await self._from_there(look, seconds)
@@ -75,21 +88,20 @@ class Looks:
         except OSError as error:
             return NoAnswer(detail=f"{place}: {error}")
 
-    async def _say(self, look: Tcp | Http | Redis, seconds: float) -> bytes:
+    async def _say(self, look: _Server, seconds: float) -> bytes:
         reader, writer = await self._remote.connect(look.host, look.port, seconds)
         try:
-            if not look.send:
+            if isinstance(look, Tcp):
                 return b""
-            writer.write(look.send)
+            if look.send:
+                writer.write(look.send)
             return await reader.read(_FIRST)
         finally:
             writer.close()
 
-    async def _from_there(self, look: Tcp | Http | Redis, seconds: float) -> Response:
+    async def _from_there(self, look: _Server, seconds: float) -> Response:
         target = quote(f"/dev/tcp/{look.host}/{look.port}")
-        # The first line is all that is judged, and a server may keep the connection open.
-        read = 'IFS= read -r -t "$2" l <&3; printf "%s\\n" "$l"' if look.send else ":"
-        script = f'exec 3<>"$1" || exit {_REFUSED}; cat >&3; {read}'
+        script = f'exec 3<>"$1" || exit {_REFUSED}; cat >&3; {_reading(look)}'
         done = await self._remote.run(
             f"timeout -k 1 {seconds:g} bash --norc -c {quote(script)} - {target} {seconds:g}",
             op="probe",
