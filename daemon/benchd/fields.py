@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 Scalar = str | int | float | bool
 
 _NAME = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
+_UNDERSCORED = r"^[a-z0-9]([a-z0-9_-]{0,30}[a-z0-9])?$"
 _WORD = r"^[A-Za-z0-9_][A-Za-z0-9_.,:+@&|*()\[\]=/-]{0,254}$"
 _LINE = r"^[^\x00-\x1f\x7f]*$"
 _ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
@@ -41,6 +42,11 @@ def as_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def dashed(name: str) -> str:
+    """Return a name as it stands in job names, with dashes for underscores."""
+    return name.replace("_", "-")
+
+
 def _or_number(pattern: str) -> BeforeValidator:
     """Return the validator that accepts whole numbers, and says so in the JSON Schema."""
     text = Annotated[str, StringConstraints(pattern=pattern)]
@@ -49,6 +55,15 @@ def _or_number(pattern: str) -> BeforeValidator:
 
 # A name becomes part of a Slurm job name, a directory and a metric label: short, lower case, safe.
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
+# The same where people write underscores: Slurm and file names of ours have dashes in their place.
+DashedName = Annotated[
+    str,
+    StringConstraints(pattern=_NAME),
+    BeforeValidator(
+        lambda value: dashed(value) if isinstance(value, str) else value,
+        json_schema_input_type=Annotated[str, StringConstraints(pattern=_UNDERSCORED)],
+    ),
+]
 # Slurm words (partition, account, qos, constraint ...): no white space, no shell or sbatch syntax.
 Word = Annotated[str, StringConstraints(pattern=_WORD), _or_number(_WORD)]
 # One line of printable text: no control characters, so nothing can break out of its line.

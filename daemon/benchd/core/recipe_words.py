@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from benchd.core.brought import PATTERNS as BROUGHT
 from benchd.fields import PATTERNS
 from benchd.yamlcheck import Words
 
 _SOON = "is not supported yet"
 WORDS = Words(
-    patterns=PATTERNS,
+    patterns={**PATTERNS, **BROUGHT},
     synonyms={
         "image": "container",
         "type": "kind",
@@ -44,14 +45,9 @@ WORDS = Words(
         "cadvisor_port": f"{_SOON}",
         "objective": f"{_SOON}; leave it out and compare the results",
         "notify": f"{_SOON}; leave it out and follow `benchctl watch`",
-        "script": f"{_SOON}; use kind: generic with command and args",
-        "setup_script": f"{_SOON}; use kind: generic with command and args",
-        "init_script": f"{_SOON}; use kind: generic with command and args",
-        "output": f"{_SOON}; results are always stored, see `benchctl results`",
         "container_image": f"{_SOON}; write container: {{image_path: ...}}",
         "build_commands": f"{_SOON}; build the image beforehand and name it in image_path",
         "force_rebuild": f"{_SOON}; remove the image on the cluster to have it made again",
-        "health_check_endpoint": f"{_SOON}; the service's own health_check says when it is ready",
         "extends": f"{_SOON}; write the keys out",
     },
 )

@@ -10,7 +10,18 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from benchd.fields import CredentialName, Duration, EnvName, Line, Model, Name, Resources, Scalar
+from benchd.core.brought import Output, ScriptFile, Text
+from benchd.fields import (
+    CredentialName,
+    DashedName,
+    Duration,
+    EnvName,
+    Line,
+    Model,
+    Name,
+    Resources,
+    Scalar,
+)
 
 _NO_LITERAL = (
     "a recipe says where a secret comes from, never the secret itself; write one of "
@@ -22,7 +33,23 @@ class Container(Model):
     """Where the software of a job comes from. Without it the job runs on the host."""
 
     docker_source: Line | None = Field(None, description="image reference, e.g. docker://redis:7")
-    image_path: Line | None = Field(None, description="the .sif file on the cluster; $HOME works")
+    image_path: Line | None = Field(
+        None,
+        description="the image on the cluster; $HOME works, a relative one is below runtime.cache; "
+        "default: named after docker_source there",
+    )
+    build: Literal["job", "login", "inside"] | None = Field(
+        None,
+        description="where an image that is missing is made. job: a job of its own before this "
+        "one; login: on the login node; inside: in this job's own allocation; default: "
+        "runtime.build of the cluster",
+    )
+    build_commands: tuple[Line, ...] = Field(
+        (), description="shell commands that are run in docker_source to make the image"
+    )
+    force_rebuild: bool = Field(
+        False, description="make the image anew, once for each run, even if it is there"
+    )
     bind_mounts: tuple[Line, ...] = Field((), description="host:container[:ro]")
 
 
@@ -39,6 +66,9 @@ class HealthCheck(Model):
         None,
         description="http: path or URL; log: extended regular expression; command: shell command "
         "run on the login node with BENCHD_HOST and BENCHD_PORT set; of the others: unused",
+    )
+    expect: Line | None = Field(
+        None, description="http: text that the answer must contain, such as the name of a model"
     )
     interval: Duration = Field(5.0, description="seconds between two probes")
     timeout: Duration = Field(5.0, description="seconds one probe may take")
@@ -112,19 +142,33 @@ def _no_literal(value: object) -> object:
 class TargetRef(Model):
     """The service a client measures, by its name."""
 
-    name: Name = Field(description="a service of this recipe, or a running one of that name")
+    name: DashedName = Field(description="a service of this recipe, or a running one of that name")
     port: Annotated[int, Field(ge=1, le=65535)] | None = Field(
         None, description="which of its ports, when it has several; default: the first"
+    )
+    health_check_endpoint: Line | None = Field(
+        None,
+        description="what the job itself asks before its program starts, for at most "
+        "`parameters.wait_for_service` seconds (60): a path or http URL, redis://, tcp://",
     )
 
 
 class Part(Model):
     """What a service and a client have in common."""
 
-    name: Name = Field(description="how it is called in this recipe, in job names and results")
-    kind: Name | None = Field(None, description="catalogue entry; default: the name")
+    name: DashedName = Field(
+        description="how it is called in this recipe, in job names and results; _ becomes -"
+    )
+    kind: DashedName | None = Field(
+        None,
+        description="catalogue entry; default: the name, and for a client with a `script` or the "
+        "name of no kind what its script or target service says",
+    )
     description: Line | None = Field(None, description="free text")
     container: Container | None = Field(None, description="omit it to run on the host")
+    container_image: Line | None = Field(
+        None, description="image below runtime.cache, for when container.image_path is not said"
+    )
     command: Line | None = Field(None, description="program to run instead of the kind's own")
     args: tuple[Line, ...] = Field((), description="arguments after the kind's own")
     resources: Resources = Field(
@@ -187,6 +231,16 @@ class Service(Part):
     )
     health_check: HealthCheck | None = Field(None, description="default: the kind's")
     concurrent: bool = Field(False, description="several measurements may share it at once")
+    setup_script: Text | None = Field(
+        None,
+        description="bash, run on the service's node beside it once it answers; clients wait for "
+        "its end, and its failure ends the service",
+    )
+    init_script: Text | None = Field(
+        None,
+        description="databases: SQL that prepares a new one; or the name of a file below "
+        "`scripts_dir` of the configuration",
+    )
 
 
 class Client(Part):
@@ -197,6 +251,8 @@ class Client(Part):
     duration: Annotated[int, Field(ge=1, le=86400 * 7)] | None = Field(
         None, description="seconds of measurement where the kind supports it"
     )
+    script: ScriptFile | None = Field(None, description="a program of your own as the client")
+    output: Output | None = Field(None, description="where it leaves its results")
     nodes: Annotated[int, Field(ge=1, le=1024)] = Field(
         1,
         description="that many load generators, one a node, which start together and share the "
@@ -226,7 +282,7 @@ def _one_cluster(value: object) -> object:
 class Recipe(Model):
     """One YAML file: services, clients, and how to vary them."""
 
-    name: Name | None = Field(None, description="default: the file's stem")
+    name: DashedName | None = Field(None, description="default: the file's stem")
     description: Line | None = Field(None, description="free text")
     cluster: Annotated[Name, BeforeValidator(_one_cluster)] | None = Field(
         None, description="default: default_cluster of the configuration"
@@ -251,6 +307,7 @@ class Role(StrEnum):
 
     SERVICE = "service"
     CLIENT = "client"
+    IMAGE = "image"
 
 
 class Target(Model):
@@ -263,6 +320,7 @@ class Target(Model):
     name: Name
     port: int | None = None
     point: int | None = None
+    health_check_endpoint: str | None = None
 
 
 class JobSpec(Model):
@@ -289,5 +347,11 @@ class JobSpec(Model):
     nodes: int = 1
     placement: Placement = "any"
     targets: tuple[Target, ...] = ()
+    setup_script: str | None = None
+    init_script: str | None = None
+    script: ScriptFile | None = None
+    output: Output | None = None
+    wait: float | None = Field(None, description="seconds for health_check_endpoint to answer")
     cell: dict[str, Scalar] = Field({}, description="the sweep values of this job's point")
     avoid: tuple[str, ...] = Field((), description="nodes that failed earlier attempts")
+    images: tuple[Name, ...] = Field((), description="image jobs of its run that come before it")
