@@ -2,7 +2,7 @@
 
 ``request`` says what to fetch, ``verdict`` judges what came back. For tcp, http and redis the
 look carries the bytes to send; the first line of the answer is all that the verdict needs. Of a
-database server it needs the first packet.
+database server it needs the first packet, and of a page that must contain something the body.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from benchd.catalog import greetings
+from benchd.catalog import greetings, pages
 from benchd.core.model import Endpoint, Verdict
 from benchd.core.spec import HealthCheck
 
@@ -34,11 +34,12 @@ class Tcp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Http:
-    """Ask for a page; any status from 200 to 399 is good."""
+    """Ask for a page; any status from 200 to 399 is good, if the page has what is expected."""
 
     host: str
     port: int
     path: str
+    expect: str = ""
 
     @property
     def send(self) -> bytes:
@@ -154,6 +155,9 @@ def complaints(
     if check.type in _PORT_ONLY and wanted.endpoint:
         what = f"a check of type {check.type} asks the service's first port: remove this"
         yield (at, what if "type" in wanted.model_fields_set else f"{what}, or say `type: http`")
+    if check.expect and check.type != "http":
+        what = f"a check of type {check.type} reads no page: remove this, or say `type: http`"
+        yield (("health_check", "expect"), what)
     if check.type == "http" and check.endpoint:
         yield from ((at, what) for what in _http_complaints(check.endpoint))
 
@@ -186,7 +190,7 @@ def request(check: HealthCheck, endpoint: Endpoint) -> Look | None:
         _, port, path, _ = _split(check.endpoint)
         if port is None and not ports:
             return None
-        return Http(host=host, port=port or ports[0], path=path)
+        return Http(host=host, port=port or ports[0], path=path, expect=check.expect or "")
     if not ports:
         return None
     return _PORT_ONLY[check.type](host=host, port=ports[0])
@@ -205,8 +209,8 @@ def _judge(look: Look, response: Answer) -> tuple[Verdict, str]:
     match look:
         case Tcp(port=port):
             return Verdict.GOOD, f"port {port} accepts connections"
-        case Http(path=path):
-            return _http(path, response.data)
+        case Http():
+            return _http(look, response.data)
         case Redis():
             return _redis(response.data)
         case Mysql():
@@ -224,14 +228,23 @@ def _text(data: bytes) -> str:
     return "".join(c if c.isprintable() else "?" for c in first)
 
 
-def _http(path: str, data: bytes) -> tuple[Verdict, str]:
+def _http(look: Http, data: bytes) -> tuple[Verdict, str]:
+    path = look.path
     match = _STATUS_LINE.match(data)
     if match is None:
         said = f"it said {_text(data)!r}" if data else "it closed the connection without a word"
         return Verdict.BAD, f"GET {path}: not an HTTP server: {said}"
     status = int(match[1])
     detail = f"GET {path}: {status} {_text(match[2] or b'')}".rstrip()
-    return (Verdict.GOOD if 200 <= status < 400 else Verdict.BAD), detail
+    if not 200 <= status < 400:
+        return Verdict.BAD, detail
+    if not look.expect:
+        return Verdict.GOOD, detail
+    body = pages.body(data)
+    if look.expect.encode() in body:
+        return Verdict.GOOD, f"{detail}, with {look.expect!r} in it"
+    read = f"the first {pages.PAGE} bytes" if len(data) >= pages.PAGE else f"{len(body)} bytes"
+    return Verdict.BAD, f"{detail}, but {look.expect!r} is not in it ({read} read)"
 
 
 def _redis(data: bytes) -> tuple[Verdict, str]:

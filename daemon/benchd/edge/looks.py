@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from shlex import quote
 
+from benchd.catalog import pages
 from benchd.catalog.checks import (
     Answer,
     Command,
@@ -45,6 +46,8 @@ def _reading(look: _Server) -> str:
         return ":"
     if isinstance(look, Mysql | Postgres):
         return f"dd bs={_FIRST} count=1 <&3 2>/dev/null"  # one packet, with whatever bytes in it
+    if isinstance(look, Http) and look.expect:
+        return f"head -c {pages.PAGE} <&3"  # it was asked to close the connection
     return 'IFS= read -r -t "$2" l <&3; printf "%s\\n" "$l"'
 
 
@@ -95,7 +98,11 @@ class Looks:
                 return b""
             if look.send:
                 writer.write(look.send)
-            return await reader.read(_FIRST)
+            data = await reader.read(_FIRST)
+            if isinstance(look, Http) and look.expect:
+                while not pages.is_whole(data) and (more := await reader.read(pages.PAGE)):
+                    data += more
+            return data[: pages.PAGE]
         finally:
             writer.close()
 
