@@ -23,7 +23,7 @@ sys.path[:0] = [str(DOCS.parent / "daemon"), str(DOCS)]
 import slurm_words  # noqa: E402 - the path is set above
 
 from benchd import config  # noqa: E402 - the path is set above
-from benchd.catalog import CATALOG  # noqa: E402 - as above
+from benchd.catalog import CATALOG, own  # noqa: E402 - as above
 from benchd.catalog.kinds import Kind, Parameter  # noqa: E402 - as above
 from benchd.cli import ctl, daemon  # noqa: E402 - as above
 from benchd.core import lifecycle, readiness, spec  # noqa: E402 - as above
@@ -179,6 +179,18 @@ def kinds() -> str:
         usual = ", ".join(client.default_for)
         parts.append(_kind(client, [f"usual for: {usual}"] if usual else []))
     return "\n".join(parts)
+
+
+def own_kind() -> str:
+    """Return the keys of a file with a kind of one's own."""
+    return model_tables(
+        {
+            "The file": own.OwnKind,
+            "`parameters`": own.OwnParameter,
+            "`metrics`": own.OwnMetrics,
+            "`health_check`": spec.HealthCheck,
+        }
+    )
 
 
 def _kind(kind: Kind, facts: list[str]) -> str:
@@ -348,6 +360,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "recipe": recipe,
     "config": settings,
     "kinds": kinds,
+    "own-kind": own_kind,
     "state-diagram": state_diagram,
     "lifecycle-table": lifecycle_table,
     "readiness-diagram": readiness_diagram,

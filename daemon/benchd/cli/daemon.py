@@ -91,9 +91,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--cluster", metavar="NAME", help="render for this cluster")
     sub.add_argument("--job", metavar="NAME", help="only services and clients of this name")
     sub.add_argument("--out", type=Path, metavar="DIR", help="one file a job instead of output")
-    add("schema", schema, "print a JSON Schema").add_argument(
-        "kind", choices=("recipe", "config", "result"), help="of what"
-    )
+    sub = add("schema", schema, "print a JSON Schema")
+    sub.add_argument("kind", choices=("recipe", "config", "result", "kind"), help="of what")
+    _config(sub, "the configuration whose own kinds count as well")
     _sim(add("sim", sim, "the embedded cluster on its own: a login node to ssh into"))
     add("version", version, "versions of benchd and of what it stands on")
     # Its options belong to the load generator: main() hands them over unread.
@@ -198,9 +198,10 @@ def render(args: argparse.Namespace) -> int:
 
 def schema(args: argparse.Namespace) -> int:
     """Print a JSON Schema."""
-    from benchd.core import schemas
+    from benchd.catalog.schema import schema as schema_of
+    from benchd.cli.recipes import catalog_of
 
-    print(json.dumps(schemas.schema(args.kind), indent=2))
+    print(json.dumps(schema_of(args.kind, catalog_of(args.config)), indent=2))
     return OK
 
 

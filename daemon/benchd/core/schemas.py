@@ -19,12 +19,13 @@ def schema(kind: str) -> dict[str, JsonValue]:
     return KINDS[kind]()
 
 
-def _of(model: type[Model], title: str) -> dict[str, JsonValue]:
+def of(model: type[Model], title: str) -> dict[str, JsonValue]:
+    """Return the JSON Schema of a model."""
     return {"$schema": DIALECT, **model.model_json_schema(), "title": title}
 
 
 KINDS: Mapping[str, Callable[[], dict[str, JsonValue]]] = {
-    "recipe": lambda: _of(Recipe, "benchd recipe"),
-    "config": lambda: _of(Settings, "benchd configuration"),
+    "recipe": lambda: of(Recipe, "benchd recipe"),
+    "config": lambda: of(Settings, "benchd configuration"),
     "result": results.json_schema,
 }
