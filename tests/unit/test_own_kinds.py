@@ -13,6 +13,7 @@ from benchd.catalog import CATALOG
 from benchd.catalog.faults import faults
 from benchd.catalog.kinds import Parameter, ServiceKind
 from benchd.catalog.own import read_kind
+from benchd.catalog.schema import schema
 from benchd.config import RuntimeSettings
 from benchd.core.payload import Payload, Sh
 from benchd.core.script import render
@@ -256,3 +257,17 @@ def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
 def test_our_own_kinds_have_no_faults(kind: ServiceKind) -> None:
     """What is asked of users' kinds holds for ours."""
     assert faults(kind) == []
+
+
+def test_the_schema_of_recipes_knows_every_kind(tmp_path: Path) -> None:
+    """Editors are told the parameters of a kind, whether it is named by kind or by name."""
+    book = kindbook.load(_beside(tmp_path, a=WEAVIATE), plug_ins=lambda: ())
+    said = schema("recipe", book)
+    rules = {
+        rule["if"]["anyOf"][0]["properties"]["kind"]["const"]: rule["then"]["properties"]
+        for rule in said["$defs"]["Service"]["allOf"]
+    }
+    assert (set(rules), rules["weaviate"]["parameters"]["properties"]["query_limit"]) == (
+        set(book.services),
+        {"type": "integer", "description": "results of a query", "minimum": 1},
+    )
