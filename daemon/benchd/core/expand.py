@@ -275,6 +275,7 @@ def _service_spec(part: Service, cell: Cell, catalog: Kinds, defaults: Resources
         ports=part.ports or kind.ports,
         health_check=_health_check(part.health_check, kind.check),
         concurrent=part.concurrent,
+        storage=part.storage,
         scale=part.replicas if isinstance(part.replicas, Scale) else None,
         cell=dict(cell),
     )

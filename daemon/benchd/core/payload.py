@@ -26,7 +26,7 @@ class Step:
 class Beside:
     """A program that runs beside the payload for as long as it does; its failure is only said."""
 
-    name: str
+    name: str  # what it writes goes to beside-NAME.log in the job's directory
     argv: tuple[str | Sh, ...]
     port: int | None = None  # index in the job's ports, when it listens on one
     image: str | None = None  # path of an image of its own; None: on the host
@@ -34,13 +34,22 @@ class Beside:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payload:
-    """What a kind wants to run. ``str`` arguments are quoted, ``Sh`` arguments are shell."""
+    """What a kind wants to run. ``str`` arguments are quoted, ``Sh`` arguments are shell.
+
+    In this order: ``preamble``, ``before``, ``workers``, ``beside`` and ``once_up`` in the
+    background, ``argv``, ``after``. What runs on several nodes starts in a shell of its own there:
+    it knows the exported variables, and those of ``preamble`` only where they are exported.
+    """
 
     argv: tuple[str | Sh, ...]
-    environment: Mapping[str, str | Sh] = field(default_factory=dict)
-    files: Mapping[str, str | Sh] = field(default_factory=dict)  # relative name -> text, below JOB
+    environment: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)  # relative name -> text, below JOB
     ship: tuple[str, ...] = ()  # zipapps it needs: "llm" is "$BENCHD_SHIP_LLM" in the script
     preamble: tuple[str, ...] = ()  # lines of shell that run before argv, on the host
     stdin: Sh | None = None  # a command whose output is the program's standard input
-    before: tuple[Step, ...] = ()  # run in order before it; one that fails ends the job
-    once_up: tuple[Step, ...] = ()  # run once its first port answers; one that fails ends the job
+    before: tuple[Step, ...] = ()  # one after the other; the first that fails ends the job
+    once_up: tuple[Step, ...] = ()  # when the first port takes connections; not found before that
+    beside: tuple[Beside, ...] = ()
+    after: tuple[str, ...] = ()  # lines of shell on the host; they do not change the status
+    workers: Step | None = None  # on every other node; its failure ends the job
+    each_node: bool = False  # argv is run once on every node, and not on the first alone

@@ -231,6 +231,11 @@ class Service(Part):
     )
     health_check: HealthCheck | None = Field(None, description="default: the kind's")
     concurrent: bool = Field(False, description="several measurements may share it at once")
+    storage: Literal["local", "shared"] = Field(
+        "shared",
+        description="where $BENCHD_DATA is. shared: in the job's directory, and it stays; local: "
+        "on a disk of the node, and it is removed when the job ends",
+    )
     setup_script: Text | None = Field(
         None,
         description="bash, run on the service's node beside it once it answers; clients wait for "
@@ -342,6 +347,7 @@ class JobSpec(Model):
     health_check: HealthCheck | None = None
     restart: RestartPolicy = RestartPolicy()
     concurrent: bool = False
+    storage: Literal["local", "shared"] = "shared"
     scale: Scale | None = None
     duration: int | None = None
     nodes: int = 1
