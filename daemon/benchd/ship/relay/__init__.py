@@ -1,0 +1,3 @@
+"""Leads connections on this node to where a service is now. Runs on Python from 3.6 on, alone."""
+
+VERSION = "1"
