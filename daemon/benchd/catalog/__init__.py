@@ -68,8 +68,7 @@ class Catalog:
         if kind is not None:
             yield from kind.complaints(part)
         if isinstance(part, Service) and part.health_check is not None:
-            usual = kind.check if isinstance(kind, ServiceKind) else HealthCheck()
-            yield from checks.complaints(part.health_check, usual)
+            yield from self._check_complaints(part.health_check, part, kind)
         needs_target = isinstance(kind, ClientKind) and kind.needs_target
         if (
             needs_target
@@ -78,6 +77,18 @@ class Catalog:
         ):
             what = f"missing: a client of kind {name!r} measures a service; name it here"
             yield (("target_service",), what)
+
+    def _check_complaints(
+        self, check: HealthCheck, part: Service, kind: Kind | None
+    ) -> Iterator[Complaint]:
+        if not isinstance(kind, ServiceKind):
+            yield from checks.complaints(check, HealthCheck())
+            return
+        yield from checks.complaints(check, kind.usual_check(part))
+        if "type" in check.model_fields_set and not kind.can_pass(check):
+            can = f"{kind.check.type}, tcp, command or log"
+            what = f"{check.type!r} can never pass: kind {kind.name!r} does not speak it; use {can}"
+            yield ("health_check", "type"), what
 
     def _no_such_kind(self, part: Part, name: str, own: Mapping[str, Kind]) -> str:
         role, other = ("client", "service") if isinstance(part, Client) else ("service", "client")

@@ -122,6 +122,14 @@ def _no_complaints(_part: Part) -> Sequence[Complaint]:
     return ()
 
 
+def _nothing(_part: Part) -> str | None:
+    return None
+
+
+def _as_it_is(_kind: str, _service: Part | None) -> Mapping[str, Scalar]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metrics:
     """Where a service tells Prometheus about itself."""
@@ -175,6 +183,22 @@ class ServiceKind(Kind):
     ports: tuple[int | Literal["auto"], ...] = ("auto",)
     check: HealthCheck = field(default_factory=HealthCheck)
     metrics: Metrics | None = None
+    # What the page that its usual check asks for must contain, such as the model it is to serve.
+    expects: Callable[[Part], str | None] = _nothing
+
+    def usual_check(self, part: Part) -> HealthCheck:
+        """Return the health check of a service that does not say its own."""
+        text = self.expects(part)
+        return self.check if text is None else self.check.model_copy(update={"expect": text})
+
+    def can_pass(self, check: HealthCheck) -> bool:
+        """Tell whether a health check may pass for this kind.
+
+        Who has a protocol of its own answers no question in another one; a kind that is only asked
+        for a connection may speak any.
+        """
+        anywhere = ("tcp", "command", "log")
+        return self.check.type in anywhere or check.type in (*anywhere, self.check.type)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +210,9 @@ class ClientKind(Kind):
     needs_target: bool = True
     # Whether its latencies hold when the server stalls (safe against coordinated omission).
     co_safe: bool = False
+    # What its parameters are, unless the recipe says, for a service of such a kind (and what the
+    # recipe says about it, when it stands there).
+    fits: Callable[[str, Part | None], Mapping[str, Scalar]] = _as_it_is
 
 
 def setting(kind_parameters: Sequence[Parameter], spec: JobSpec, name: str) -> Scalar | None:

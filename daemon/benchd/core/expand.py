@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from benchd.config import RuntimeSettings
-from benchd.core import paths, secrets
+from benchd.core import fitting, paths, secrets
 from benchd.core.model import Job
 from benchd.core.payload import Payload
 from benchd.core.restart import next_spec
@@ -63,12 +63,11 @@ class ServiceInfo(Protocol):
     def ports(self) -> tuple[int | Literal["auto"], ...]:
         """Its usual ports."""
 
-    @property
-    def check(self) -> HealthCheck:
-        """Its usual health check."""
+    def usual_check(self, part: Part, /) -> HealthCheck:
+        """Return its usual health check."""
 
 
-class ClientInfo(Protocol):
+class ClientInfo(fitting.Fitting, Protocol):
     """What a kind of client contributes to its jobs."""
 
     @property
@@ -168,6 +167,13 @@ def next_attempt(job: Job, now: float, render: Render) -> Job:
     return _row(slot, name, run_id=job.run_id, cluster=job.cluster, now=now, write=render)
 
 
+def next_replica(job: Job, replica: int, now: float, render: Render) -> Job:
+    """Return the row of one more replica of a service, like this one of it."""
+    slot = Slot(spec=job.spec, point=job.point, repeat=job.repeat, replica=replica)
+    name = token(job.token.partition("-")[0], job.run_id, slot)
+    return _row(slot, name, run_id=job.run_id, cluster=job.cluster, now=now, write=render)
+
+
 def _row(slot: Slot, name: str, *, run_id: str, cluster: str, now: float, write: Render) -> Job:
     return Job(
         token=name,
@@ -204,8 +210,13 @@ def slots(recipe: Recipe, *, catalog: Kinds, defaults: Resources) -> Iterator[Sl
     for repeat, (point, cell) in itertools.product(range(recipe.repeat), enumerate(points)):
         named = {labels[key]: value for key, value in cell.items()}
         at_point = {name: first[point] for name, first in shared.items()}
+        measured = {service.part.name: service.at(cell) for service in services}
         for client in clients:
-            spec = _client_spec(client.at(cell), named, at_point, defaults)
+            part = client.at(cell)
+            kind = catalog.client(part.kind or part.name)
+            if kind is not None:
+                part = fitting.fitted(part, kind, measured)
+            spec = _client_spec(part, named, at_point, defaults)
             yield Slot(spec=spec, point=point, repeat=repeat)
 
 
@@ -273,7 +284,7 @@ def _service_spec(part: Service, cell: Cell, catalog: Kinds, defaults: Resources
         role=Role.SERVICE,
         **_common(part, defaults),
         ports=part.ports or kind.ports,
-        health_check=_health_check(part.health_check, kind.check),
+        health_check=fitting.health_check(part.health_check, kind.usual_check(part)),
         concurrent=part.concurrent,
         storage=part.storage,
         scale=part.replicas if isinstance(part.replicas, Scale) else None,
@@ -315,15 +326,6 @@ def _common(part: Part, defaults: Resources) -> dict[str, Any]:
         "parameters": part.parameters,
         "restart": part.restart,
     }
-
-
-def _health_check(wanted: HealthCheck | None, usual: HealthCheck) -> HealthCheck:
-    """Put what the recipe says over the kind's check, unless it asks for another type."""
-    if wanted is None:
-        return usual
-    if "type" in wanted.model_fields_set and wanted.type != usual.type:
-        return wanted
-    return usual.model_copy(update=wanted.model_dump(exclude_unset=True))
 
 
 def overlaid(defaults: Resources, wanted: Resources) -> Resources:
