@@ -115,8 +115,9 @@ def _at_the_gate(stage: Stage, how: str) -> None:
     elif how == "reset":
         stage.reset()
     else:
+        logins = stage.cluster()["logins"]
         frozen = stage.door.freeze()
-        stage.until_trouble()
+        stage.until_left_behind(logins)
         stage.door.thaw(frozen)
 
 

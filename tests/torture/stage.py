@@ -288,6 +288,18 @@ class Stage:
         self.expect(found["next"], f"status does not say what happens next: {found}")
         return found
 
+    def until_left_behind(self, logins: int) -> None:
+        """Wait until a session that hangs is given up: status says so, or another is there already.
+
+        The next login may come within a tenth of a second, too soon for anybody to ask.
+        """
+
+        def gone() -> bool:
+            cluster = self.cluster()
+            return bool(cluster["detail"]) or cluster["logins"] > logins
+
+        self.until(gone, "the hanging session is given up")
+
     def until_paused(self, words: str) -> None:
         """Wait until the cluster is paused for a human, with these words, and stays so."""
         found = self.until(
