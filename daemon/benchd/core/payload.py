@@ -42,8 +42,9 @@ class Payload:
     """
 
     argv: tuple[str | Sh, ...]
-    environment: Mapping[str, str] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)  # relative name -> text, below JOB
+    environment: Mapping[str, str | Sh] = field(default_factory=dict)
+    files: Mapping[str, str | Sh] = field(default_factory=dict)  # relative name -> text, below JOB
+    binds: tuple[Sh, ...] = ()  # directories that its container sees where the host has them
     ship: tuple[str, ...] = ()  # zipapps it needs: "llm" is "$BENCHD_SHIP_LLM" in the script
     preamble: tuple[str, ...] = ()  # lines of shell that run before argv, on the host
     stdin: Sh | None = None  # a command whose output is the program's standard input

@@ -244,6 +244,7 @@ def _command_lines(
     options = ["--cleanenv", '--bind "$JOB"', '--pwd "$JOB"']
     if payload.ship:
         options.append('--bind "${JOB%/*/*/*/*}/ship:${JOB%/*/*/*/*}/ship:ro"')
+    options += [f"--bind {directory.text}" for directory in payload.binds]
     if spec.container is not None:
         options += [f"--bind {shell_path(bind)}" for bind in spec.container.bind_mounts]
     if wants_gpu(spec.resources):
