@@ -20,7 +20,7 @@ from benchd.catalog import CATALOG, Catalog
 from benchd.clock import Level
 from benchd.closing import Closing
 from benchd.config import ClusterSettings, Settings
-from benchd.core.expand import next_attempt, renderer
+from benchd.core.expand import Render, next_attempt, next_replica, renderer
 from benchd.core.model import Job
 from benchd.core.spec import Role
 from benchd.edge import notify, pack
@@ -210,6 +210,7 @@ class Daemon:
             pacings=pacings,
             closing=closing,
             next_attempt=self.next_attempt,
+            next_replica=self.next_replica,
             ship_of=self.ship_of,
             secrets_of=self.keyring.of,
             patience={name: c.patience for name, c in self.settings.clusters.items()},
@@ -279,11 +280,17 @@ class Daemon:
 
     def next_attempt(self, job: Job, now: float) -> Job:
         """Return the row of another attempt, its script rendered for its new token."""
+        return next_attempt(job, now, self._renderer(job))
+
+    def next_replica(self, job: Job, replica: int, now: float) -> Job:
+        """Return the row of one more replica of a service."""
+        return next_replica(job, replica, now, self._renderer(job))
+
+    def _renderer(self, job: Job) -> Render:
         if job.cluster not in self.settings.clusters:
             raise UserError(f"cluster {job.cluster!r} is not in the configuration any more")
         runtime = self.settings.clusters[job.cluster].runtime
-        write = renderer(catalog=self.catalog, runtime=runtime, ship=self.ship)
-        return next_attempt(job, now, write)
+        return renderer(catalog=self.catalog, runtime=runtime, ship=self.ship)
 
     def ship_of(self, job: Job) -> tuple[str, ...]:
         """Return the zipapps that the job's script refers to."""

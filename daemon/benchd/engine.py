@@ -17,6 +17,7 @@ from typing import Protocol
 import structlog
 
 from benchd.core.effects import (
+    AddReplica,
     Collect,
     Effect,
     Finish,
@@ -28,7 +29,7 @@ from benchd.core.effects import (
     World,
 )
 from benchd.core.lifecycle import IllegalMove, Rules, advance
-from benchd.core.model import Binding, Event, Job, Readiness, Run
+from benchd.core.model import Binding, Event, Job, ProbeAnswer, Readiness, Run, Verdict
 from benchd.core.plan import decide, effect_key, next_wake
 from benchd.edge.shell import LoginRefused, Paused, Resting, Stopping
 from benchd.errors import NeedsHuman, NotYet, Stale, StoreFull, TakenOver, Unreachable
@@ -44,7 +45,7 @@ NOT_YET_PAUSE = 10.0
 # Seconds between two looks at a full disk.
 FULL_PAUSE = 5.0
 # What is not begun on a full disk: it asks the site for something that could not be kept.
-HELD_WHILE_FULL = (Submit, Collect, Retry, Finish)
+HELD_WHILE_FULL = (Submit, Collect, Retry, AddReplica, Finish)
 # A turn is followed by a rest of so many times what it took, but no longer than this (seconds):
 # a burst of news is looked at together, and one piece of news at once.
 REST, LONGEST_REST = 4.0, 0.1
@@ -107,6 +108,7 @@ class Engine:
         self.heartbeat = heartbeat
         self.performer: Performer | None = None
         self.draining = False  # submit nothing new; see ``World``
+        self.slow: dict[str, float] = {}  # see ``World``
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._not_before: dict[str, float] = {}
         self._woken = asyncio.Event()
@@ -149,7 +151,14 @@ class Engine:
         """Return everything ``decide`` sees."""
         runs, jobs, valid = await self.store.world()
         views = {name: pacing.view() for name, pacing in self.pacings.items()}
-        return World(runs=runs, jobs=jobs, valid=valid, clusters=views, draining=self.draining)
+        return World(
+            runs=runs,
+            jobs=jobs,
+            valid=valid,
+            clusters=views,
+            slow=dict(self.slow),
+            draining=self.draining,
+        )
 
     def wake(self) -> None:
         """Look at the world now rather than at the next turn."""
@@ -280,6 +289,16 @@ class Engine:
                 self.announce(job, saved, event)
                 return saved
 
+    def timed(self, job: Job, answer: ProbeAnswer) -> None:
+        """Remember since when a service that is scaled by its latency answers too slowly."""
+        limit = job.spec.scale.scale_latency if job.spec.scale is not None else None
+        if limit is None or answer.verdict is Verdict.NONE:
+            return
+        if answer.seconds > limit:
+            self.slow.setdefault(job.token, self.clock())
+        else:
+            self.slow.pop(job.token, None)
+
     def announce(self, old: Job, new: Job, event: Event) -> None:
         """Log and count one move: the only place that does."""
         self._woken.set()
@@ -322,6 +341,6 @@ def cluster_of(effect: Effect, clusters: Mapping[str, str]) -> str | None:
     """Return the cluster an effect talks to, given token -> cluster; None for work at home."""
     if isinstance(effect, Poll | Open):
         return effect.cluster
-    if isinstance(effect, Finish | Retry):
+    if isinstance(effect, Finish | Retry | AddReplica):
         return None
     return clusters[effect.token]

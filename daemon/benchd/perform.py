@@ -15,7 +15,18 @@ from dataclasses import replace
 
 import structlog
 
-from benchd.core.effects import Cancel, Collect, Effect, Finish, Open, Poll, Probe, Retry, Submit
+from benchd.core.effects import (
+    AddReplica,
+    Cancel,
+    Collect,
+    Effect,
+    Finish,
+    Open,
+    Poll,
+    Probe,
+    Retry,
+    Submit,
+)
 from benchd.core.lifecycle import Rules
 from benchd.core.model import (
     TERMINAL,
@@ -66,6 +77,7 @@ class Performing:
         pacings: Mapping[str, Pacing],
         closing: Closing,
         next_attempt: Callable[[Job, float], Job],
+        next_replica: Callable[[Job, int, float], Job],
         ship_of: Callable[[Job], tuple[str, ...]],
         secrets_of: Callable[[Job], Awaitable[Mapping[str, str]]],
         patience: Mapping[str, float],
@@ -78,6 +90,7 @@ class Performing:
         self.pacings = pacings
         self.closing = closing
         self.next_attempt = next_attempt
+        self.next_replica = next_replica
         self.ship_of = ship_of
         self.secrets_of = secrets_of
         self.patience = patience
@@ -103,6 +116,8 @@ class Performing:
                 deed = self._collect(effect)
             case Retry():
                 deed = self._retry(effect)
+            case AddReplica():
+                deed = self._add_replica(effect)
             case Finish():
                 deed = self._finish(effect)
         return await deed
@@ -204,6 +219,15 @@ class Performing:
                 await self.closing.keep_script(new)
                 said = {"after": job.why, "avoid": new.spec.avoid or None, "pause": pause}
                 log.info("job.retried", attempt=new.attempt, **said, **new.log_context())
+        return None
+
+    async def _add_replica(self, effect: AddReplica) -> float | None:
+        job = await self.store.job(effect.token)
+        if job is not None:
+            new = self.next_replica(job, effect.replica, self.clock())
+            if await self.store.add_job(new):
+                await self.closing.keep_script(new)
+                log.info("replica.added", replica=new.replica, **new.log_context())
         return None
 
     # --- looking ----------------------------------------------------------------------------------
@@ -315,6 +339,7 @@ class Performing:
         answer = await self.clusters[job.cluster].probe(job)
         labels = {"cluster": job.cluster, "verdict": str(answer.verdict)}
         self.metrics.probe_seconds.labels(**labels).observe(answer.seconds)
+        self.engine.timed(job, answer)
         seen = Evidence(source="probe", raw=answer.detail, at=self.clock())
         for _ in range(3):  # a poll may move the row in between; its news come first
             try:

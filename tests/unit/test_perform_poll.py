@@ -76,6 +76,7 @@ async def polled(site: Site) -> dict[str, tuple[JobState, str | None]]:
         pacings={"alpha": Pacing("alpha", PollSettings())},
         closing=cast("Any", None),
         next_attempt=cast("Any", None),
+        next_replica=cast("Any", None),
         ship_of=cast("Any", None),
         secrets_of=cast("Any", None),
         patience={"alpha": PATIENCE},

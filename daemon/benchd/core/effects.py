@@ -61,6 +61,14 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class AddReplica:
+    """Make one more replica of this service: a new row."""
+
+    token: str
+    replica: int
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """Write the report and close the run."""
 
@@ -69,7 +77,7 @@ class Finish:
     why: str | None = None
 
 
-Effect = Open | Submit | Poll | Probe | Collect | Cancel | Retry | Finish
+Effect = Open | Submit | Poll | Probe | Collect | Cancel | Retry | AddReplica | Finish
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,4 +100,6 @@ class World:
     jobs: tuple[Job, ...]
     valid: Mapping[str, bool]  # token -> its collected result is valid
     clusters: Mapping[str, ClusterView]
+    # token -> since when its health checks have been slower than its scale allows
+    slow: Mapping[str, float] = field(default_factory=dict)
     draining: bool = False  # nothing new is submitted; what was sent is seen to its end

@@ -12,7 +12,8 @@ moved. The rules, in the order in which they are applied:
 * Nothing new is submitted while the daemon drains, and no service to where one of ours waits for
   a quota of our own.
 * A client is submitted when everything it targets is READY and free: one measurement at a time
-  per service, across runs, unless the service says ``concurrent``.
+  per service, across runs, unless the service says ``concurrent``. Of a service whose number of
+  replicas changes it takes one; ``scaling`` says when one is added or ended.
 * A run is finished when every slot is over and every result is home.
 """
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from benchd.core.effects import (
+    AddReplica,
     Cancel,
     ClusterView,
     Collect,
@@ -37,6 +39,7 @@ from benchd.core.matching import ASIDE, bindings_of, busy_services
 from benchd.core.model import CancelWhy, Job, JobState, Run
 from benchd.core.policy import cancel_reason, is_followed, quota_reached, quotas, verdict
 from benchd.core.readiness import DEFAULT_CHECK
+from benchd.core.scaling import scalings
 from benchd.core.spec import Role
 from benchd.core.view import Index, index, is_sent, is_uncollected
 
@@ -49,9 +52,10 @@ Want = tuple[str, str, tuple[str, int] | None]
 def decide(world: World, now: float) -> list[Effect]:
     """Return everything that should be going on now, in order of urgency."""
     seen = index(world, now)
+    scaled = list(scalings(seen))
     ends = [*_cancellations(seen), *_releases(seen), *_orphans(seen)]
-    ending = {effect.token for effect in ends}
-    effects: list[Effect] = [*ends, *_retries(seen), *_submissions(seen, ending)]
+    ending = {effect.token for effect in (*ends, *scaled) if isinstance(effect, Cancel)}
+    effects: list[Effect] = [*ends, *_retries(seen), *_submissions(seen, ending), *scaled]
     for run in world.runs:
         effects += _collections(run, seen)
         effects += _finish(run, seen)
@@ -67,6 +71,8 @@ def effect_key(effect: Effect) -> str:
         return f"cluster:{effect.cluster}"
     if isinstance(effect, Finish):
         return f"run:{effect.run_id}"
+    if isinstance(effect, AddReplica):
+        return f"scale:{effect.token}"
     return effect.token
 
 
@@ -92,7 +98,9 @@ def _opened(effect: Effect, index: Index) -> Effect:
     return effect if view is None or view.is_open else Open(view.name)
 
 
-def _cluster_of(effect: Open | Poll | Submit | Probe | Cancel | Collect, index: Index) -> str:
+def _cluster_of(
+    effect: Open | Poll | Submit | Probe | Cancel | Collect | AddReplica, index: Index
+) -> str:
     if isinstance(effect, Open | Poll):
         return effect.cluster
     return index.rows[effect.token].cluster
@@ -211,7 +219,7 @@ def _submissions(index: Index, ending: set[str]) -> Iterator[Submit]:
             bindings = bindings_of(job, index, taken) if job.role is Role.CLIENT else ()
             if bindings is None:
                 continue
-            taken.update(b.token for b in bindings if not index.rows[b.token].spec.concurrent)
+            taken.update(binding.token for binding in bindings)
             room[job.cluster] -= 1
             yield Submit(job.token, bindings)
 

@@ -5,10 +5,16 @@ Each function is named for its answer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from benchd.core.matching import ASIDE, bindings_of, busy_services
+from benchd.core.matching import (
+    ASIDE,
+    bindings_of,
+    busy_services,
+    is_measured_whole,
+    services_for,
+)
 from benchd.core.model import (
     Binding,
     CancelWhy,
@@ -22,7 +28,7 @@ from benchd.core.model import (
 from benchd.core.readiness import is_given_up, is_unhealthy
 from benchd.core.restart import is_retried
 from benchd.core.slurm import ReasonClass, reason_class
-from benchd.core.spec import Role
+from benchd.core.spec import Role, Target
 from benchd.core.view import Index, ended_well, is_sent
 
 # How often a client may be tried again because its *service* failed it, beyond its own attempts.
@@ -148,7 +154,7 @@ def has_lost_its_service(job: Job, index: Index) -> bool:
     """Tell whether what this client measures, or was to measure, is gone."""
     if job.bindings:
         return any(is_lost(index.rows.get(each.token), each) for each in job.bindings)
-    return any(is_gone(service) for service in own_services(job, index))
+    return lacks_a_service(job, index)
 
 
 def is_lost(service: Job | None, binding: Binding) -> bool:
@@ -169,12 +175,26 @@ def is_lost(service: Job | None, binding: Binding) -> bool:
 
 def own_services(job: Job, index: Index) -> list[Job]:
     """Return the services of the same run that a client targets, latest attempts."""
-    return [
-        service
-        for target in job.spec.targets
-        if target.point is not None
-        for service in index.services[job.run_id, target.name, target.point]
-    ]
+    return [service for _, services in _own(job, index) for service in services]
+
+
+def _own(job: Job, index: Index) -> Iterator[tuple[Target, list[Job]]]:
+    for target in job.spec.targets:
+        if target.point is not None:
+            yield target, services_for(job, target, index)
+
+
+def lacks_a_service(job: Job, index: Index) -> bool:
+    """Tell whether what a client needs of its own run is over for good.
+
+    Where one replica is enough, it is the last of them that counts.
+    """
+    return any(
+        any(map(is_gone, services))
+        if is_measured_whole(target, services)
+        else all(map(is_gone, services))
+        for target, services in _own(job, index)
+    )
 
 
 def is_gone(job: Job) -> bool:
@@ -197,7 +217,7 @@ def is_followed(job: Job, index: Index) -> bool:
     return (
         fell_with_its_service(job, index)
         and job.attempt < job.spec.restart.max_attempts + SIBLING_RETRIES
-        and not any(is_gone(service) for service in own_services(job, index))
+        and not lacks_a_service(job, index)
     )
 
 

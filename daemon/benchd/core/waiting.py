@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from benchd.core.effects import World
-from benchd.core.matching import bindings_of, busy_services, is_answering, services_for
+from benchd.core.matching import (
+    bindings_of,
+    busy_services,
+    is_answering,
+    is_measured_whole,
+    services_for,
+)
 from benchd.core.model import Job, JobState, Readiness, SubState
 from benchd.core.policy import is_followed, quota_reached, quotas, span
 from benchd.core.restart import why_not_again
+from benchd.core.scaling import outlook
 from benchd.core.slurm import reason_class
 from benchd.core.spec import Role
 from benchd.core.view import Index, index, slot_of
@@ -110,11 +117,20 @@ def _client_created(job: Job, index: Index) -> str:
         if not services:
             return f"no service called {target.name} runs on {job.cluster} yet"
         silent = [service for service in services if not is_answering(service)]
-        if silent and (target.point is not None or len(silent) == len(services)):
+        whole = is_measured_whole(target, services)
+        if silent and (whole or len(silent) == len(services)):
             return f"service {target.name} is {_said(silent[0], index)}; it has to answer first"
     if bindings_of(job, index, busy_services(index)) is None:
-        return "its service is busy with another measurement; one at a time"
+        return f"its service is busy with another measurement; {_when_free(job, index)}"
     return _SOON
+
+
+def _when_free(job: Job, index: Index) -> str:
+    for target in job.spec.targets:
+        services = services_for(job, target, index)
+        if any(service.spec.scale is not None for service in services):
+            return outlook(services)
+    return "one at a time"
 
 
 def _service_created(job: Job, index: Index) -> str:
