@@ -41,9 +41,9 @@ def validate_files(
     found = [_validated(file, catalog) for file in files]
     for each in found:
         if each["valid"] and not as_json:
-            services, clients = (count(each[f"{role}s"], f"{role} job") for role in Role)
-            said = f"{services}, {clients}"
-            print(f"{each['file']}: ok: {said}")
+            counts = {role: each[f"{role}s"] for role in (Role.SERVICE, Role.CLIENT, Role.IMAGE)}
+            said = [count(n, f"{role} job") for role, n in counts.items() if n or role != "image"]
+            print(f"{each['file']}: ok: {', '.join(said)}")
     valid = all(each["valid"] for each in found)
     if as_json:
         mistakes = [mistake for each in found for mistake in each["mistakes"]]
@@ -77,9 +77,8 @@ def _validated(file: str, catalog: Catalog) -> dict[str, Any]:
             where = show_path((*path, "environment", name))
             advice = "a secret: it will be kept out of sight, but better name a source in secrets:"
             print(f"{file}: warning: {where}: {advice}", file=sys.stderr)
-    services = sum(job.role is Role.SERVICE for job in jobs)
-    clients = len(jobs) - services
-    return {"file": file, "valid": True, "services": services, "clients": clients, "mistakes": []}
+    numbers = {f"{role}s": sum(job.role is role for job in jobs) for role in Role}
+    return {"file": file, "valid": True, **numbers, "mistakes": []}
 
 
 def render_files(
