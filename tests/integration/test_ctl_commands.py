@@ -95,6 +95,8 @@ def benchctl(house: House, capsys: pytest.CaptureFixture[str]) -> Ctl:
         (["reap", "alpha"], "CLUSTER  SLURM ID  STATE    NODES"),
         (["adopt", "alpha", "99"], "adopted "),
         (["gc", "--dry-run"], "CLUSTER  RUN         NAME  DIRECTORY"),
+        (["catalog"], "KIND"),
+        (["catalog", "redis-benchmark"], "redis-benchmark, a kind of client: Redis's own load"),
     ],
 )
 async def test_a_command_answers_in_plain_text(benchctl: Ctl, words: list[str], first: str) -> None:
@@ -123,6 +125,8 @@ async def test_a_command_answers_in_plain_text(benchctl: Ctl, words: list[str], 
         (["reap", "alpha", "--dry-run"], "strays"),
         (["adopt", "alpha", "99"], "adopted"),
         (["gc", "--older-than", "36h"], "old-runs"),
+        (["catalog"], "catalog"),
+        (["catalog", "generic"], "catalog"),
     ],
 )
 async def test_every_command_speaks_json(benchctl: Ctl, words: list[str], schema: str) -> None:
