@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
-from benchd.core.spec import Client, Part, Recipe, Service, TargetRef
+from benchd.core.spec import Client, Monitoring, Part, Recipe, Service, TargetRef
 from benchd.errors import UserError
 from benchd.fields import PATTERNS, Resources, Scalar
 from benchd.yamlcheck import Words, judge, suggestion
@@ -28,6 +28,8 @@ def parts(recipe: Recipe) -> Iterator[tuple[Path, Part]]:
         yield ("service",), recipe.service
     for index, service in enumerate(recipe.services):
         yield ("services", index), service
+    if recipe.monitoring is not None:
+        yield ("monitoring",), recipe.monitoring
     if recipe.client is not None:
         yield ("client",), recipe.client
     for index, client in enumerate(recipe.clients):
@@ -43,7 +45,7 @@ def targets(client: Client) -> Iterator[tuple[Path, TargetRef]]:
 
 
 def mappings(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the mappings of raw data that are services and clients."""
+    """Yield the mappings of raw data that are services and clients; monitoring needs no name."""
     for one, many in _MANY.items():
         several = data.get(many)
         for item in (data.get(one), *(several if isinstance(several, list) else ())):
@@ -118,7 +120,11 @@ def swept(recipe: Recipe, key: str) -> tuple[int, Path]:
         what = "a swept path starts with service., services.NAME., client. or clients.NAME."
         raise UserError(what)
     role = Service if one == "service" else Client
-    own = [index for index, (_, part) in enumerate(everything) if isinstance(part, role)]
+    own = [
+        index
+        for index, (_, part) in enumerate(everything)
+        if isinstance(part, role) and not isinstance(part, Monitoring)
+    ]
     if head == one:
         if len(own) > 1:
             many, inner = _MANY[one], ".".join(rest)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from benchd.core.brought import PATTERNS as BROUGHT
+from benchd.core.scraping import PATTERNS as SCRAPING
 from benchd.fields import PATTERNS
 from benchd.yamlcheck import Words
 
 _SOON = "is not supported yet"
 WORDS = Words(
-    patterns={**PATTERNS, **BROUGHT},
+    patterns={**PATTERNS, **BROUGHT, **SCRAPING},
     synonyms={
         "image": "container",
         "type": "kind",
@@ -18,6 +19,8 @@ WORDS = Words(
         "params": "parameters",
         "settings": "parameters",
         "healthcheck": "health_check",
+        "monitor": "monitoring",
+        "exporter": "exporters",
         "target": "target_service",
         "targets": "target_services",
         "matrix": "sweep",
@@ -39,10 +42,6 @@ WORDS = Words(
         "project": "account",
     },
     absent={
-        "monitoring": f"{_SOON}; scrape the service's port with your own Prometheus",
-        "monitoring_targets": f"{_SOON}",
-        "enable_cadvisor": f"{_SOON}",
-        "cadvisor_port": f"{_SOON}",
         "objective": f"{_SOON}; leave it out and compare the results",
         "notify": f"{_SOON}; leave it out and follow `benchctl watch`",
         "container_image": f"{_SOON}; write container: {{image_path: ...}}",

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from benchd.core.brought import Output, ScriptFile, Text
+from benchd.core.scraping import Monitored, Watched
 from benchd.fields import (
     CredentialName,
     DashedName,
@@ -215,7 +216,7 @@ def _replicas_form(value: object) -> str:
 Placement = Literal["any", "same-node", "other-node"]
 
 
-class Service(Part):
+class Service(Watched, Part):
     """Something that answers; lives until its clients are done."""
 
     replicas: Annotated[
@@ -246,6 +247,13 @@ class Service(Part):
         description="databases: SQL that prepares a new one; or the name of a file below "
         "`scripts_dir` of the configuration",
     )
+
+
+class Monitoring(Service):
+    """A Prometheus beside the run: it sees all services of it, and its failure is not the run's."""
+
+    name: DashedName = Field("prometheus", description="how it is called, as of a service")
+    kind: DashedName | None = Field("prometheus", description="catalogue entry")
 
 
 class Client(Part):
@@ -296,6 +304,9 @@ class Recipe(Model):
     services: tuple[Service, ...] = Field((), description="several services, instead")
     client: Client | None = Field(None, description="the client, when there is one")
     clients: tuple[Client, ...] = Field((), description="several clients, instead")
+    monitoring: Monitoring | None = Field(
+        None, description="a Prometheus that watches the services while they are measured"
+    )
     sweep: dict[str, tuple[Scalar, ...]] = Field(
         {},
         description="dotted path -> values, e.g. client.parameters.pipeline: [1, 16]; "
@@ -328,7 +339,7 @@ class Target(Model):
     health_check_endpoint: str | None = None
 
 
-class JobSpec(Model):
+class JobSpec(Monitored):
     """Everything one job needs, resolved from recipe, sweep point, catalogue and configuration."""
 
     role: Role
