@@ -253,7 +253,7 @@ class Daemon:
                 site.cluster.remote,
                 place=site.cluster.open,
                 instance=self.store.instance,
-                clock=self.clock,
+                slurm=site.cluster.slurm,
             )
             for name, site in self.sites.items()
         }

@@ -241,7 +241,7 @@ def _no_seal() -> Sequence[Swap]:
     async def cancel(self: Cluster, job: Job) -> Event | None:
         if job.is_live or job.is_terminal or not job.is_attempted:
             return await cancelled(self, job)
-        await self._queue.end_names([job.token])
+        await self.slurm.end_names([job.token])
         evidence = Evidence(source="seal and squeue", exit_status=0, raw="", at=self._clock())
         return Event(trigger=Trigger.PROVED_ABSENT, evidence=evidence)
 

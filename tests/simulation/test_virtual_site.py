@@ -167,7 +167,7 @@ def test_ids_are_given_again_after_a_cold_start() -> None:
         site.slurm.cold_start()
         await site.sleep(100.0)
         await cluster.submit(order(service_job("two"), site.now()))
-        assert [] == await cluster._queue.named("one")
+        assert [] == await cluster.slurm.named("one")
 
     play(agenda, story())
     assert 1 == len({queued.slurm_id for queued in site.accepted})

@@ -162,7 +162,7 @@ async def test_one_real_job_from_submission_to_results(real_slurm: RealSlurm) ->
         answer = await cluster.poll([alive])
         fetched = await cluster.fetch(alive)
         await until(lambda: [r["State"] for r in real_slurm.sacct(job.token)] == ["FAILED"], 30)
-        accounted = await cluster._queue.accounted([job.token])
+        accounted = await cluster.slurm.accounted([job.token])
     row = answer.seen[job.token][0]
     assert ("FAILED", 7, 1) == (row.word, row.exit_code, len({a.slurm_id for a in answers}))  # type: ignore[union-attr] # else it fails as it should
     assert (b"42\n", b"out\n") == (fetched.files["result/answer"], fetched.files["out"])

@@ -11,7 +11,7 @@ import pytest
 from benchd.core.payload import Payload, Sh
 from benchd.core.script import render
 from benchd.core.spec import Container, JobSpec, RestartPolicy, Role, Secret
-from benchd.edge.submission import secret_env
+from benchd.edge.targets import secret_env
 from support.node import Node, nodes
 from support.script_cases import APPTAINER, HOST, NASTY, TOKEN, Case, case
 

@@ -36,11 +36,12 @@ from benchd.core.model import (
 from benchd.core.news import failed_at_once
 from benchd.core.readiness import DEFAULT_CHECK
 from benchd.edge import home, pack, parcels, submission, witness
+from benchd.edge.backend import Slurm, is_over
 from benchd.edge.breaker import LONGEST, OPEN, Breaker
 from benchd.edge.budget import Purse, Sleep, Urgency
 from benchd.edge.looks import Looks
-from benchd.edge.programs import Queue, is_over
-from benchd.edge.remote import Gate, Remote, is_limited
+from benchd.edge.programs import Programs
+from benchd.edge.remote import Gate, Remote
 from benchd.edge.shell import Shell, printable
 from benchd.edge.submission import Place, Record, SubmitOrder
 from benchd.errors import NeedsHuman, Unreachable
@@ -48,8 +49,6 @@ from benchd.metrics import Metrics
 
 log = structlog.get_logger()
 
-# Seconds the submission command may take: sbatch's own limit, and the files around it.
-_SUBMIT_TIMEOUT = submission.TRY_TIME + 15.0
 # The signal number with which Slurm reports that a job could not be launched at all (0:53).
 _NOT_LAUNCHED = 53
 
@@ -86,7 +85,7 @@ class Cluster:
         longest = OPEN if settings.testbed else LONGEST  # nobody is disturbed there
         breaker = Breaker(name, metrics=metrics, clock=measure, longest=longest)
         self.remote = Remote(name, shell, gate=gate or Gate(), purse=self._purse, breaker=breaker)
-        self._queue = Queue(self.remote, clock=clock, sleep=sleep)
+        self.slurm: Slurm = Programs(self.remote, clock=clock, sleep=sleep)
         self._looks = Looks(self.remote)
         self._parcels = parcels.Parcels(self.remote, packed)
         self._epochs = home.StoredEpoch(epochs, name)
@@ -126,17 +125,20 @@ class Cluster:
     async def submit(self, order: SubmitOrder) -> Submission:
         """Send one try, or settle it: safe to call any number of times for the same order."""
         place = await self.open()
-        try:
-            stdin, lengths = submission.payload(order)
-        except ValueError as error:
-            return Refused(why=str(error), final=True, evidence=self._evidence(order, str(error)))
         await self._parcels.send(place, order.ship)
         if not await self._purse.afford_submission():
             return Unknown(evidence=self._evidence(order, "not sent: the budget is spent for now"))
         with self._metrics.submit_seconds.labels(self.name).time():
-            record = await self._try(submission.command(order, place, lengths), stdin, place)
-            if isinstance(record, Unreachable):
-                return Unknown(evidence=self._evidence(order, str(record)))
+            try:
+                record = await self.slurm.submit(order, place)
+            except ValueError as error:
+                self._purse.unspent("sbatch")
+                why = str(error)
+                return Refused(why=why, final=True, evidence=self._evidence(order, why))
+            except Unreachable as error:
+                if not error.sent:
+                    raise
+                return Unknown(evidence=self._evidence(order, str(error)))
             if submission.is_set_back(record, place):
                 self._place = None  # opening raises it again
                 raise Unreachable(
@@ -150,24 +152,6 @@ class Cluster:
                 or submission.settled(record, evidence)
                 or await self._search(order, record, evidence)
             )
-
-    async def _try(self, command: str, stdin: bytes, place: Place) -> Record | Unreachable:
-        """Run the submission command; an error that may have submitted is returned, not raised."""
-        try:
-            done = await self.remote.run(command, op="submit", stdin=stdin, timeout=_SUBMIT_TIMEOUT)
-            record = submission.read(done.stdout, place, self._clock())
-        except Unreachable as error:
-            if not error.sent:
-                self._purse.unspent("sbatch")
-                raise
-            self._purse.made("sbatch", "lost", 0.0)
-            return error
-        if record.won and record.rc is not None:
-            outcome, limited = "ok" if record.rc == 0 else "error", is_limited(record.err)
-            self._purse.made("sbatch", outcome, done.seconds, limited=limited)
-        else:
-            self._purse.unspent("sbatch")  # somebody's record was read
-        return record
 
     async def _search(self, order: SubmitOrder, record: Record, evidence: Evidence) -> Submission:
         """Look for a job that neither an id nor a definite refusal settles."""
@@ -186,22 +170,26 @@ class Cluster:
 
     def _evidence(self, order: SubmitOrder, raw: str, rc: int | None = None) -> Evidence:
         return Evidence(
-            source=f"sbatch (try {order.k})", exit_status=rc, raw=printable(raw), at=self._clock()
+            source=f"{self.slurm.names.sends} (try {order.k})",
+            exit_status=rc,
+            raw=printable(raw),
+            at=self._clock(),
         )
 
     # --- find and poll ----------------------------------------------------------------------------
 
     async def find(self, token: str) -> list[Observation]:
-        """Look for a job by its name, in squeue and then in sacct.
+        """Look for a job by its name, in the queue and then in the books.
 
         Nothing found is certain: where there is accounting and it does not answer, ``Unreachable``.
         """
-        rows = await self._queue.named(token)
+        rows = await self.slurm.named(token)
         if rows:
             return rows
-        accounted = await self._queue.accounted([token])
-        if accounted is None and not self._queue.no_accounting:
-            raise Unreachable(f"{self.name}: sacct does not answer, so {token} may yet be found")
+        accounted = await self.slurm.accounted([token])
+        if accounted is None and not self.slurm.no_accounting:
+            books = self.slurm.names.books
+            raise Unreachable(f"{self.name}: {books} does not answer, so {token} may yet be found")
         return accounted or []
 
     async def poll(self, jobs: Sequence[Job]) -> PollAnswer:
@@ -213,7 +201,7 @@ class Cluster:
         place = await self.open()
         seen: dict[str, list[Observation]] = {job.token: [] for job in jobs}
         strays: list[Observation] = []
-        for row in await self._queue.everything():
+        for row in await self.slurm.everything():
             if row.token in seen:
                 seen[row.token].append(row)
             elif row.token.startswith(f"{self.instance}-") and not is_over(row):
@@ -239,8 +227,9 @@ class Cluster:
         seen: dict[str, list[Observation]],
     ) -> dict[str, Evidence]:
         """Ask sacct and exit.json about what squeue forgot; return what nobody knows."""
-        names = [job.token for job in missing]
-        answer = await self._queue.accounted(names, urgency=Urgency.POLL)
+        names = self.slurm.names
+        tokens = [job.token for job in missing]
+        answer = await self.slurm.accounted(tokens, urgency=Urgency.POLL)
         absent: dict[str, Evidence] = {}
         for job in missing:
             found = dirs[job.token]
@@ -250,9 +239,10 @@ class Cluster:
                 rows = [left]  # accounting lags behind what the script itself wrote
             seen[job.token].extend(rows)
             # No accounting: a readable job directory in which nothing ended is the second witness.
-            silent = self._queue.no_accounting and found.readable and not found.exit_json
+            silent = self.slurm.no_accounting and found.readable and not found.exit_json
             if not rows and (answer is not None or silent):
-                witnesses = "squeue and sacct" if answer is not None else "squeue and exit.json"
+                second = names.books if answer is not None else "exit.json"
+                witnesses = f"{names.queue} and {second}"
                 absent[job.token] = Evidence(
                     source=witnesses, raw="neither knows the job's name", at=self._clock()
                 )
@@ -266,10 +256,10 @@ class Cluster:
             return None
         place = await self.open()
         if job.is_live and job.slurm_id is not None:
-            await self._queue.end(job.slurm_id, job.token)
+            await self.slurm.end(job.slurm_id, job.token)
             return None
         if job.is_live:
-            await self._queue.end_names([job.token])
+            await self.slurm.end_names([job.token])
             return None
         done = await self.remote.run(
             submission.seal(job.run_id, job.token, max(job.tries, 1), place), op="seal"
@@ -277,14 +267,15 @@ class Cluster:
         record = submission.read(done.stdout, place, self._clock())
         if record.owner:
             return self._event(job, Trigger.SUBMIT_ACCEPTED, "claim", record.owner, record.owner)
-        await self._queue.end_names([job.token])
+        await self.slurm.end_names([job.token])
         sealed = record.claim == submission.SEALED
         if not sealed and not self._surely_unsent(job, record):
             return None  # asked again later
-        if any(not is_over(row) for row in await self._queue.named(job.token)):
+        if any(not is_over(row) for row in await self.slurm.named(job.token)):
             return None
-        raw = f"claim {record.claim or 'none, no run directory'}; squeue knows no live job of it"
-        return self._event(job, Trigger.PROVED_ABSENT, "seal and squeue", raw)
+        queue, claim = self.slurm.names.queue, record.claim or "none, no run directory"
+        raw = f"claim {claim}; {queue} knows no live job of it"
+        return self._event(job, Trigger.PROVED_ABSENT, f"seal and {queue}", raw)
 
     def _surely_unsent(self, job: Job, record: Record) -> bool:
         """Tell whether a job without a run directory can no longer come: nothing to seal there."""
@@ -305,11 +296,11 @@ class Cluster:
 
     async def prune(self, slurm_ids: Sequence[str]) -> None:
         """End twins by their ids."""
-        await self._queue.end_ids(slurm_ids)
+        await self.slurm.end_ids(slurm_ids)
 
     async def end_by_name(self, tokens: Sequence[str]) -> None:
         """End whatever of ours has one of these names: jobs that are over for us, not for Slurm."""
-        await self._queue.end_names(tokens)
+        await self.slurm.end_names(tokens)
 
     # --- probe ------------------------------------------------------------------------------------
 

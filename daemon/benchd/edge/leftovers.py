@@ -13,7 +13,7 @@ from shlex import quote
 
 from benchd.core.model import Observation
 from benchd.edge import pieces
-from benchd.edge.programs import Queue, is_over
+from benchd.edge.backend import Slurm, is_over
 from benchd.edge.remote import Remote
 from benchd.edge.submission import Place
 from benchd.errors import Unreachable, UserError
@@ -59,22 +59,22 @@ class Leftovers:
         *,
         place: Callable[[], Awaitable[Place]],
         instance: str,
-        clock: Callable[[], float],
+        slurm: Slurm,
     ) -> None:
         self._remote = remote
         self._place = place
         self._prefix = f"{instance}-"
-        self._queue = Queue(remote, clock=clock)
+        self._slurm = slurm
 
     async def alive(self) -> list[Observation]:
         """Return all jobs of our name that Slurm still has."""
         await self._place()  # which checks that nobody else works in our name
-        rows = await self._queue.everything()
+        rows = await self._slurm.everything()
         return [row for row in rows if row.token.startswith(self._prefix) and not is_over(row)]
 
     async def end(self, slurm_ids: Sequence[str]) -> None:
         """End jobs by their ids."""
-        await self._queue.end_ids(slurm_ids)
+        await self._slurm.end_ids(slurm_ids)
 
     async def papers(self, token: str, slurm_id: str) -> Papers:
         """Read what lies beside a job of ours, from the try that Slurm has under this id."""

@@ -1,25 +1,29 @@
-"""Asking Slurm: the commands, within the budget, and what their failures mean."""
+"""Slurm by its programs: the commands, within the budget, and what their failures mean."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from shlex import join
 
 import structlog
 
 from benchd.core import slurm
-from benchd.core.model import Observation, Trigger
+from benchd.core.model import Observation
+from benchd.edge import submission
+from benchd.edge.backend import Names, chunks
 from benchd.edge.budget import Sleep, Urgency
 from benchd.edge.gathered import Gathered
-from benchd.edge.remote import Remote
+from benchd.edge.remote import Remote, is_limited
 from benchd.edge.shell import Completed
+from benchd.edge.submission import Place, Record, SubmitOrder
 from benchd.errors import Unreachable
 
 log = structlog.get_logger()
 
-_OVER = frozenset({Trigger.SEEN_COMPLETED, Trigger.SEEN_FAILED, Trigger.SEEN_CANCELLED})
+# Seconds the submission command may take: sbatch's own limit, and the files around it.
+_SUBMIT_TIMEOUT = submission.TRY_TIME + 15.0
 # Slurm without accounting says so in these words, whatever the version.
 _DISABLED = re.compile(rb"accounting storage is disabled", re.IGNORECASE)
 # Exit status of a shell that finds no such program.
@@ -36,19 +40,10 @@ _NAMES_AT_ONCE = 500
 _ENDED_AT_ONCE = 100
 
 
-def is_over(row: Observation) -> bool:
-    """Tell whether a row is about a job that has ended."""
-    event = slurm.event(row)
-    return event is not None and event.trigger in _OVER
+class Programs:
+    """sbatch, squeue, sacct and scancel of one cluster; a ``Slurm``."""
 
-
-def _chunks(words: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    for start in range(0, len(words), size):
-        yield words[start : start + size]
-
-
-class Queue:
-    """squeue, sacct and scancel of one cluster."""
+    names = Names(sends="sbatch", queue="squeue", books="sacct")
 
     def __init__(
         self, remote: Remote, *, clock: Callable[[], float], sleep: Sleep = asyncio.sleep
@@ -84,7 +79,7 @@ class Queue:
         """Return what sacct knows of these names; None when it did not answer."""
         rows: list[Observation] = []
         since = self._clock() - _LOOK_BACK
-        for some in _chunks(tokens, _NAMES_AT_ONCE):
+        for some in chunks(tokens, _NAMES_AT_ONCE):
             command = slurm.sacct_command(some, since)
             done = await self._remote.ask(command, program="sacct", op="account", urgency=urgency)
             self.no_accounting = done.status == _NO_PROGRAM or (
@@ -113,12 +108,12 @@ class Queue:
 
     async def end_ids(self, slurm_ids: Sequence[str]) -> None:
         """Cancel jobs by their ids."""
-        for some in _chunks(slurm_ids, _ENDED_AT_ONCE):
+        for some in chunks(slurm_ids, _ENDED_AT_ONCE):
             await self._scancel(join(["scancel", *some]), rpcs=len(some))
 
     async def end_names(self, tokens: Sequence[str]) -> None:
         """Cancel whatever of ours has one of these names."""
-        for some in _chunks(tokens, _ENDED_AT_ONCE):
+        for some in chunks(tokens, _ENDED_AT_ONCE):
             # --me came with 22.05.
             ours = 'scancel --user="$(id -u)" --name="$n" || s=$?'
             each = f"for n in {join(some)}; do {ours}; done"
@@ -133,6 +128,28 @@ class Queue:
         complaints = [line for line in done.stderr.splitlines() if b"error" in line.lower()]
         if not complaints or not all(map(_ENDED.search, complaints)):
             raise self._failed("scancel", done)
+
+    async def submit(self, order: SubmitOrder, place: Place) -> Record:
+        """Run the submission command: it sends a try once, and says what came of it ever after."""
+        stdin, lengths = submission.payload(order)
+        command, purse = submission.command(order, place, lengths), self._remote.purse
+        try:
+            done = await self._remote.run(
+                command, op="submit", stdin=stdin, timeout=_SUBMIT_TIMEOUT
+            )
+            record = submission.read(done.stdout, place, self._clock())
+        except Unreachable as error:
+            if error.sent:
+                purse.made("sbatch", "lost", 0.0)
+            else:
+                purse.unspent("sbatch")
+            raise
+        if record.won and record.rc is not None:
+            outcome, limited = "ok" if record.rc == 0 else "error", is_limited(record.err)
+            purse.made("sbatch", outcome, done.seconds, limited=limited)
+        else:
+            purse.unspent("sbatch")  # somebody's record was read
+        return record
 
     def _failed(self, program: str, done: Completed) -> Unreachable:
         if done.status == _NO_PROGRAM:

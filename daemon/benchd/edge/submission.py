@@ -13,17 +13,17 @@ script travels ends the stream like a complete one.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from shlex import quote
 
 from benchd.core import slurm
 from benchd.core.model import Accepted, Binding, Evidence, Refused, Submission
+from benchd.core.placement import Placed
 from benchd.edge import pieces
 from benchd.edge.pieces import Piece
 from benchd.edge.shell import printable
+from benchd.edge.targets import secret_env, targets_env, targets_json
 from benchd.errors import TakenOver, Unreachable
 
 # Seconds sbatch may take; a controller that limits us answers slowly and retries inside sbatch.
@@ -40,7 +40,6 @@ _OVERRIDES = (
 )
 
 RUN_DIR_GONE = "RUN_DIR_GONE"
-_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})|[0-9A-Fa-f:.]{2,45}")
 SEALED = "sealed"
 
 # Why the command stopped -> (final, sentence). {0} is what it said, {1} the directory.
@@ -73,6 +72,7 @@ class SubmitOrder:
     attempted_at: float
     script: str
     targets: tuple[Binding, ...] = ()
+    placed: Placed = Placed()
     make_run_dir: bool = False
     ship: tuple[str, ...] = ()
     job_record: str = ""  # see core.records; written beside the script
@@ -149,6 +149,43 @@ def payload(order: SubmitOrder) -> tuple[bytes, Lengths]:
 
 def command(order: SubmitOrder, place: Place, lengths: Lengths) -> str:
     """Return the one command of a submission try. One line; safe to send again and again."""
+    return _directory(order, place, lengths) + _sbatch(order) + "show"
+
+
+def prepare(order: SubmitOrder, place: Place, lengths: Lengths) -> str:
+    """Return the same without sbatch: who won the directory may send the try, once, by himself.
+
+    He does so only where nothing stopped him and nobody has the claim (``may_send``).
+    """
+    return _directory(order, place, lengths) + "show"
+
+
+def may_send(record: Record) -> bool:
+    """Tell whether the answer of ``prepare`` gives the right to send the try."""
+    return record.won and not record.stop and record.claim is None
+
+
+def note(order: SubmitOrder, place: Place, rc: int, slurm_id: str, said: str) -> str:
+    """Return the command that records what came of a try that was sent by ``prepare``'s winner.
+
+    ``said``: one line. As with sbatch, the id is there before the rc.
+    """
+    number = f'printf "%s\\n" {quote(slurm_id)} >"$T/id.tmp" && mv "$T/id.tmp" "$T/id"; '
+    return (
+        _head(order.run_id, order.token, order.k, place)
+        + f'printf "%s\\n" {quote(slurm_id)} >"$T/out"; '
+        + f'printf "%s\\n" {quote(said)} >"$T/err"; '
+        + (number if slurm_id else "")
+        + f'printf "%s\\n" {rc:d} >"$T/rc.tmp" && mv "$T/rc.tmp" "$T/rc"; say rc {rc:d}; show'
+    )
+
+
+def undo(order: SubmitOrder, place: Place) -> str:
+    """Return the command that takes back a directory whose winner surely sent nothing."""
+    return _head(order.run_id, order.token, order.k, place) + 'rm -rf "$T"'
+
+
+def _directory(order: SubmitOrder, place: Place, lengths: Lengths) -> str:
     verify = (
         f"d=$(head -c {sum(lengths)}; echo x); d=${{d%x}}; "
         f'[ "${{#d}}" -eq {sum(lengths)} ] || stop short "${{#d}}"; '
@@ -168,14 +205,7 @@ def command(order: SubmitOrder, place: Place, lengths: Lengths) -> str:
         # sbatch was not called and, the directory being ours, never will be: undo the try.
         '{ rm -rf "$T"; stop write "$m"; }; '
     )
-    return (
-        _head(order.run_id, order.token, order.k, place)
-        + verify
-        + directory
-        + write
-        + _sbatch(order)
-        + "show"
-    )
+    return _head(order.run_id, order.token, order.k, place) + verify + directory + write
 
 
 def _written(lengths: Lengths) -> str:
@@ -208,11 +238,20 @@ def _head(run_id: str, token: str, k: int, place: Place) -> str:
 
 
 def _sbatch(order: SubmitOrder) -> str:
+    nodes = "".join(
+        f"--{option}={quote(value)} "
+        for option, value in (
+            ("nodelist", order.placed.nodelist),
+            ("exclude", order.placed.exclude),
+        )
+        if value
+    )
     # id before rc: whoever reads an rc may rely on the rest. What cannot be written is still said.
     return (
         f"unset {_OVERRIDES}; timeout -k 5 {SBATCH_TIMEOUT} "
         f"sbatch --parsable --job-name={quote(order.token)} "
         '--output="$J/%j.out" --error="$J/%j.err" --open-mode=append --chdir="$J" --export=NONE '
+        f"{nodes}"
         f'"$T/script.sh" "$J" {order.k:d} </dev/null >"$T/out" 2>"$T/err"; rc=$?; '
         'i=$(tail -n 1 "$T/out"); i=${i%%;*}; case "$i" in ""|*[^0-9]*) i= ;; esac; '
         '[ "$rc" -eq 0 ] && [ -n "$i" ] && printf "%s\\n" "$i" >"$T/id.tmp" '
@@ -341,55 +380,3 @@ def epoch_mismatch(place: Place, found: str, name: str = "") -> TakenOver:
         "elsewhere, or this state was restored from a backup; make sure that no other one runs, "
         f"then use `benchctl cluster resume {place.cluster} --take-over`"
     )
-
-
-def targets_json(targets: tuple[Binding, ...]) -> str:
-    """Return targets.json: what a client measures, for humans and for the verdict."""
-    rows = [
-        {
-            "name": t.name,
-            "token": t.token,
-            "generation": t.generation,
-            "host": t.host,
-            "ports": list(t.ports),
-        }
-        for t in targets
-    ]
-    return json.dumps({"schema": "benchd.targets/1", "targets": rows}, indent=1) + "\n"
-
-
-def targets_env(targets: tuple[Binding, ...]) -> str:
-    """Return targets.env: the same for the client's script, safe to source."""
-    lines: list[str] = []
-    for position, target in enumerate(targets):
-        host, ports = valid_host(target.host), [f"{int(port):d}" for port in target.ports]
-        stem = "BENCHD_TARGET_" + re.sub(r"[^A-Z0-9]", "_", target.name.upper())
-        values = {f"{stem}_HOST": host}
-        if ports:
-            values[f"{stem}_PORT"] = ports[0]
-        if position == 0:
-            values["BENCHD_TARGET_HOST"] = host
-            if ports:
-                shown = f"[{host}]" if ":" in host else host
-                values["BENCHD_TARGET_PORT"] = ports[0]
-                values["BENCHD_TARGET_URL"] = f"http://{shown}:{ports[0]}"
-        lines += [f"export {name}={quote(value)}\n" for name, value in values.items()]
-    return "".join(lines)
-
-
-def secret_env(secrets: Mapping[str, str]) -> str:
-    """Return secret.env: what only the payload may know, safe to source; nothing without secrets.
-
-    It also says the names, for scripts that cannot know them: those of a service elsewhere.
-    """
-    if not secrets:
-        return ""
-    lines = [f"{name}={quote(value)}\n" for name, value in secrets.items()]
-    return "".join([*lines, f"BENCHD_SECRETS={quote(' '.join(secrets))}\n"])
-
-
-def valid_host(host: str) -> str:
-    """Return a host that came from a compute node, or raise ``ValueError``: it reaches a shell."""
-    if _HOST.fullmatch(host) is None:
-        raise ValueError(f"{host!r} is neither a host name nor an address")
-    return host

@@ -15,7 +15,8 @@ from benchd.core import slurm
 from benchd.core.model import Endpoint, Job, Observation
 from benchd.edge import pieces
 from benchd.edge.remote import Remote
-from benchd.edge.submission import SEALED, Place, valid_host
+from benchd.edge.submission import SEALED, Place
+from benchd.edge.targets import valid_host
 from benchd.errors import Unreachable
 
 # Directories read by one command: 200 jobs make an answer of about 60 KiB.
