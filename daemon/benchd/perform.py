@@ -43,6 +43,7 @@ from benchd.core.model import (
     Trigger,
 )
 from benchd.core.news import NEVER_STARTED, chosen, events_of, submission_event
+from benchd.core.placement import placed
 from benchd.core.readiness import observe
 from benchd.core.records import job_record, run_record
 from benchd.core.restart import pause_before_next
@@ -164,6 +165,7 @@ class Performing:
             attempted_at=job.attempted_at,
             script=job.script,
             targets=job.bindings,
+            placed=placed(job),
             make_run_dir=run.dir_made_at is None,
             ship=self.ship_of(job),
             secrets=await self.secrets_of(job),

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from benchd.core.model import Binding, Job, Readiness, SubState
+from benchd.core.placement import nodes_of
 from benchd.core.spec import Role, Target
 from benchd.core.view import Index, ended_well, is_sent
 
@@ -42,6 +43,8 @@ def bindings_of(
 def _candidates(job: Job, target: Target, index: Index, taken: Counter[str]) -> list[Job]:
     services = services_for(job, target, index)
     free = [service for service in services if _is_free(service, taken)]
+    if job.spec.placement != "any":  # Slurm has yet to say where they run
+        free = [service for service in free if nodes_of(service.nodes)]
     if is_measured_whole(target, services):
         return services if len(free) == len(services) else []
     return sorted(free, key=lambda service: taken[service.token])[:1]

@@ -138,7 +138,8 @@ def avoided(job: Job) -> tuple[str, ...]:
     """Return the nodes that the attempt after a failed node avoids."""
     if avoids_too_much(job):
         return ()
-    if job.spec.resources.nodelist is not None:  # it must use them: excluding them is a refusal
+    # What it must use cannot be excluded: that is a refusal.
+    if job.spec.resources.nodelist is not None or job.spec.placement == "same-node":
         return job.spec.avoid
     failed = expand(job.nodes or "", AVOIDED_AT_MOST + 1)
     if len(failed) > AVOIDED_AT_MOST or not all(map(NODE_NAME.fullmatch, failed)):

@@ -11,6 +11,7 @@ from benchd.core.matching import (
     services_for,
 )
 from benchd.core.model import Job, JobState, Readiness, SubState
+from benchd.core.placement import home_of
 from benchd.core.policy import is_followed, quota_reached, quotas, span
 from benchd.core.restart import why_not_again
 from benchd.core.scaling import outlook
@@ -70,7 +71,8 @@ def after_end(job: Job, index: Index) -> str:
     run = index.runs.get(job.run_id)
     asked = run is not None and run.cancel_requested_at is not None
     why_not = why_not_again(job) or ("its run was cancelled" if asked else "its run is over")
-    return f"it is not tried again: {why_not}"
+    where = _where(job) if job.why in ("REFUSED", "HOPELESS", "LIMIT") else ""
+    return f"it is not tried again: {why_not}{where}"
 
 
 def _when_back(job: Job, index: Index) -> str:
@@ -158,7 +160,17 @@ def _pending(job: Job) -> str:
     if not job.reason:
         return "waiting in Slurm's queue"
     says = reason_class(job.reason, job.spec.resources)
-    return f"waiting in Slurm's queue ({job.reason}): {says.advice}"
+    return f"waiting in Slurm's queue ({job.reason}): {says.advice}{_where(job)}"
+
+
+def _where(job: Job) -> str:
+    """Return what its placement asks of the cluster."""
+    if job.spec.placement == "same-node":
+        home = home_of(job.bindings) or "the node of its service"
+        return f"; it is to run beside its service on {home}, which must have room for both"
+    if job.spec.placement == "other-node":
+        return "; it is not to run where its services do, so another node must have room"
+    return ""
 
 
 def _running(job: Job) -> str:

@@ -19,7 +19,7 @@ from shlex import quote
 
 from benchd.core import slurm
 from benchd.core.model import Accepted, Binding, Evidence, Refused, Submission
-from benchd.core.placement import Placed
+from benchd.core.placement import ANYWHERE, Placed
 from benchd.edge import pieces
 from benchd.edge.pieces import Piece
 from benchd.edge.shell import printable
@@ -72,7 +72,7 @@ class SubmitOrder:
     attempted_at: float
     script: str
     targets: tuple[Binding, ...] = ()
-    placed: Placed = Placed()
+    placed: Placed = ANYWHERE
     make_run_dir: bool = False
     ship: tuple[str, ...] = ()
     job_record: str = ""  # see core.records; written beside the script
