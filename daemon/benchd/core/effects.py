@@ -24,6 +24,13 @@ class Submit:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """See whether this image is there; if not, make it on the login node or announce its job."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
 class Poll:
     """Ask Slurm about all our jobs on this cluster."""
 
@@ -77,7 +84,7 @@ class Finish:
     why: str | None = None
 
 
-Effect = Open | Submit | Poll | Probe | Collect | Cancel | Retry | AddReplica | Finish
+Effect = Open | Submit | Look | Poll | Probe | Collect | Cancel | Retry | AddReplica | Finish
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

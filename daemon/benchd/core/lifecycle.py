@@ -90,7 +90,7 @@ def _is_final(job: Job, event: Event, now: float, rules: Rules) -> bool:
 
 
 def _may_end_well(job: Job, event: Event, now: float, rules: Rules) -> bool:
-    return job.role is Role.CLIENT or job.cancel_requested_at is not None
+    return job.role is not Role.SERVICE or job.cancel_requested_at is not None
 
 
 def _asked(job: Job, event: Event, now: float, rules: Rules) -> bool:
@@ -133,7 +133,7 @@ TABLE: tuple[Row, ...] = (
     Row("4", _T.SEEN_PENDING, (SUBMITTED, PENDING), PENDING, "queued"),
     Row("5", _T.SEEN_PENDING, (RUNNING,), PENDING, "requeued or preempted by Slurm"),
     Row("6", _T.SEEN_RUNNING, _LIVE, RUNNING, "its allocation is active"),
-    Row("7", _T.SEEN_COMPLETED, _LIVE, COMPLETED, "a client, or a stopped service", _may_end_well),
+    Row("7", _T.SEEN_COMPLETED, _LIVE, COMPLETED, "no service, or a stopped one", _may_end_well),
     Row("8", _T.SEEN_COMPLETED, _LIVE, FAILED, "EXITED: a service nobody asked to stop"),
     Row("9", _T.SEEN_FAILED, _LIVE, CANCELLED, _OURS, _asked),
     Row("9", _T.SEEN_CANCELLED, _LIVE, CANCELLED, _OURS, _asked),

@@ -9,6 +9,7 @@ moved. The rules, in the order in which they are applied:
   service died is tried again, and then waits for the replacement to answer.
 * A service is wanted while any client of any run targets it and is not over, or while its run has
   no clients at all. A wanted service is submitted; one that nobody wants is cancelled as DONE.
+* An image is looked for, and made if it is missing, before what needs it is submitted.
 * Nothing new is submitted while the daemon drains, and no service to where one of ours waits for
   a quota of our own.
 * A client is submitted when everything it targets is READY and free: one measurement at a time
@@ -28,6 +29,7 @@ from benchd.core.effects import (
     Collect,
     Effect,
     Finish,
+    Look,
     Open,
     Poll,
     Probe,
@@ -35,8 +37,9 @@ from benchd.core.effects import (
     Submit,
     World,
 )
+from benchd.core.images import Place, awaited, being_made, in_the_way, place_of, spare
 from benchd.core.matching import ASIDE, bindings_of, busy_services
-from benchd.core.model import CancelWhy, Job, JobState, Run
+from benchd.core.model import Binding, CancelWhy, Job, JobState, Run
 from benchd.core.policy import cancel_reason, is_followed, quota_reached, quotas, verdict
 from benchd.core.readiness import DEFAULT_CHECK
 from benchd.core.scaling import scalings
@@ -53,7 +56,7 @@ def decide(world: World, now: float) -> list[Effect]:
     """Return everything that should be going on now, in order of urgency."""
     seen = index(world, now)
     scaled = list(scalings(seen))
-    ends = [*_cancellations(seen), *_releases(seen), *_orphans(seen)]
+    ends = [*_cancellations(seen), *_releases(seen), *_spare_images(seen), *_orphans(seen)]
     ending = {effect.token for effect in (*ends, *scaled) if isinstance(effect, Cancel)}
     effects: list[Effect] = [*ends, *_retries(seen), *_submissions(seen, ending), *scaled]
     for run in world.runs:
@@ -92,14 +95,14 @@ def _opened(effect: Effect, index: Index) -> Effect:
     A submission is announced in the store before it is sent, and what is announced can only be
     taken back by asking the cluster; so nothing is announced to a cluster never reached.
     """
-    if not isinstance(effect, Submit):
+    if not isinstance(effect, Submit | Look):
         return effect
     view = index.world.clusters.get(index.rows[effect.token].cluster)
     return effect if view is None or view.is_open else Open(view.name)
 
 
 def _cluster_of(
-    effect: Open | Poll | Submit | Probe | Cancel | Collect | AddReplica, index: Index
+    effect: Open | Poll | Submit | Look | Probe | Cancel | Collect | AddReplica, index: Index
 ) -> str:
     if isinstance(effect, Open | Poll):
         return effect.cluster
@@ -145,13 +148,24 @@ def _releases(index: Index) -> Iterator[Cancel]:
             measuring.add(client.run_id)
     for run_id, own in named.items():
         for job in index.slots[run_id]:
-            if job.role is Role.CLIENT or job.is_terminal or job.cancel_why is not None:
+            if job.role is not Role.SERVICE or job.is_terminal or job.cancel_why is not None:
                 continue
             # What nobody measures (a monitor beside the measured one) stays as long as the run's
             # measurements do.
             company = run_id in measuring and own.isdisjoint(_fits(job))
             if not company and needed.isdisjoint(_fits(job)):
                 yield Cancel(job.token, CancelWhy.DONE)
+
+
+def _spare_images(index: Index) -> Iterator[Cancel]:
+    """End the image jobs that no job of their run waits for any more."""
+    wanted: dict[str, set[str]] = {run.id: set() for run in index.world.runs}
+    if index.images:
+        for run_id, names in wanted.items():
+            for job in index.slots[run_id]:
+                if job.spec.images and (not job.is_terminal or is_followed(job, index)):
+                    names.update(job.spec.images)
+    yield from (Cancel(job.token, CancelWhy.DONE) for job in spare(index, wanted))
 
 
 def _orphans(index: Index) -> Iterator[Cancel]:
@@ -187,7 +201,7 @@ def _retries(index: Index) -> Iterator[Retry]:
         for job in index.slots[run.id]:
             if not job.is_terminal:
                 continue
-            home = job.role is Role.SERVICE or not is_uncollected(job)
+            home = job.role is not Role.CLIENT or not is_uncollected(job)
             if home and is_followed(job, index):
                 yield Retry(job.token)
 
@@ -195,13 +209,13 @@ def _retries(index: Index) -> Iterator[Retry]:
 # --- submitting ---------------------------------------------------------------------------------
 
 
-def _submissions(index: Index, ending: set[str]) -> Iterator[Submit]:
+def _submissions(index: Index, ending: set[str]) -> Iterator[Submit | Look]:
     room = {name: view.max_jobs for name, view in index.world.clusters.items()}
     for job in index.world.jobs:
         if is_sent(job) and job.cluster in room:
             room[job.cluster] -= 1
     measured = {c.cluster for c in _clients(index) if not c.is_terminal}
-    taken, full = busy_services(index), quotas(index)
+    taken, full, making = busy_services(index), quotas(index), being_made(index)
     for run in index.world.runs:
         unsent = (job for job in index.slots[run.id] if job.state is JobState.CREATED)
         for job in sorted(unsent, key=_order):
@@ -216,12 +230,22 @@ def _submissions(index: Index, ending: set[str]) -> Iterator[Submit]:
                 continue
             if quota_reached(job, full, index) is not None:
                 continue
+            if awaited(job, index) is not None or in_the_way(job, index, making):
+                continue
             bindings = bindings_of(job, index, taken) if job.role is Role.CLIENT else ()
             if bindings is None:
                 continue
             taken.update(binding.token for binding in bindings)
             room[job.cluster] -= 1
-            yield Submit(job.token, bindings)
+            yield _first(job, bindings, making)
+
+
+def _first(job: Job, bindings: tuple[Binding, ...], making: dict[Place, Job]) -> Submit | Look:
+    """Return what a job begins with; an image that is there needs no submission."""
+    if job.role is not Role.IMAGE:
+        return Submit(job.token, bindings)
+    making[place_of(job)] = job
+    return Look(job.token)
 
 
 def _places(job: Job, measured: set[str]) -> int:
@@ -233,9 +257,12 @@ def _places(job: Job, measured: set[str]) -> int:
     return 2 if job.role is Role.SERVICE and job.cluster in measured else 1
 
 
-def _order(job: Job) -> tuple[bool, int, int, str, int]:
-    """Services first, then clients repeat by repeat, so that repeats are interleaved A B A B."""
-    return (job.role is Role.CLIENT, job.repeat, job.point, job.name, job.replica)
+_RANK = {Role.IMAGE: 0, Role.SERVICE: 1, Role.CLIENT: 2}
+
+
+def _order(job: Job) -> tuple[int, int, int, str, int]:
+    """Services before clients, and these repeat by repeat, so that repeats take turns: A B A B."""
+    return (_RANK[job.role], job.repeat, job.point, job.name, job.replica)
 
 
 # --- results, the end, and looking ----------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from benchd.core.images import loss, lost
 from benchd.core.matching import (
     ASIDE,
     bindings_of,
@@ -58,6 +59,8 @@ def cancel_reason(run: Run, job: Job, index: Index) -> End | None:
         end = over_in_the_queue(job, run.limits.pending, index)
     if end is not None:
         return end
+    if (image := lost(job, index)) is not None:
+        return End(CancelWhy.SIBLING, loss(image))
     if job.role is Role.SERVICE:
         return service_fault(job, run.limits.ready, index)
     return End(CancelWhy.SIBLING) if has_lost_its_service(job, index) else None
@@ -218,6 +221,7 @@ def is_followed(job: Job, index: Index) -> bool:
         fell_with_its_service(job, index)
         and job.attempt < job.spec.restart.max_attempts + SIBLING_RETRIES
         and not lacks_a_service(job, index)
+        and lost(job, index) is None
     )
 
 
@@ -249,6 +253,7 @@ def verdict(run: Run, slots: list[Job], index: Index) -> tuple[RunOutcome, str |
     else:
         bad = [j for j in clients if j.state is not JobState.COMPLETED]
         bad = [j for j in slots if bad and j.role is Role.SERVICE and is_beyond_hope(j)] or bad
+    bad = [j for j in slots if bad and j.role is Role.IMAGE and is_beyond_hope(j)] or bad
     stopped = [j for j in bad if j.cancel_why is CancelWhy.ASKED]
     if stopped:
         return RunOutcome.CANCELLED, f"{stopped[0].role} {stopped[0].name} cancelled on request"

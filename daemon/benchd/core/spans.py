@@ -76,7 +76,7 @@ def _phase(role: Role, state: str, health: str) -> Phase:
         return Phase.WAITING
     if state != JobState.RUNNING:
         return Phase.QUEUED
-    if role is Role.CLIENT:
+    if role is not Role.SERVICE:
         return Phase.RUNNING
     words = {str(Readiness.READY): Phase.READY, str(Readiness.UNREADY): Phase.UNREADY}
     return words.get(health, Phase.STARTING)

@@ -33,6 +33,7 @@ class Index:
         default_factory=lambda: defaultdict(list)
     )
     external: dict[tuple[str, str], list[Job]] = field(default_factory=lambda: defaultdict(list))
+    images: dict[tuple[str, str], Job] = field(default_factory=dict)  # (run, name) -> image job
     rows: dict[str, Job] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
 
@@ -52,6 +53,8 @@ def index(world: World, now: float) -> Index:
             if job.role is Role.SERVICE:
                 arranged.services[job.run_id, job.name, job.point].append(job)
                 arranged.external[job.cluster, job.name].append(job)
+            elif job.role is Role.IMAGE:
+                arranged.images[job.run_id, job.name] = job
     return arranged
 
 
