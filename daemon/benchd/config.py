@@ -40,7 +40,17 @@ class RuntimeSettings(Model):
         "none", description="none: images are ignored and programs run on the host"
     )
     module: Line | None = Field(None, description="environment module to load first")
-    cache: Line | None = Field(None, description="directory for images; $HOME works")
+    cache: Line | None = Field(
+        None, description="directory for images; $HOME works; default: images in the workdir"
+    )
+    build: Literal["job", "login", "inside"] = Field(
+        "job",
+        description="where a missing image is made. job: a job of its own, once for all that wait "
+        "for it; login: on the login node; inside: in the allocation of the job that needs it",
+    )
+    build_resources: Resources = Field(
+        Resources(), description="resources of jobs that make images, over those they would have"
+    )
 
 
 class PollSettings(Model):
