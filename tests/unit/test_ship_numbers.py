@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from benchd.core import results
 from benchd.ship.llm.delays import DISTRIBUTIONS, Delays
-from benchd.ship.load import summary
+from benchd.ship.load import summary, tokens
 from benchd.ship.load.closed import Phase, Stop
-from benchd.ship.load.llm import Sample
 from benchd.ship.load.prompts import Prompts
 from benchd.ship.load.streams import APIS, Lines, Piece
+from benchd.ship.load.tokens import Sample
 
 COMPLETION = b'data: {"choices":[{"text":"a","finish_reason":null}]}'
 
@@ -100,11 +100,11 @@ def test_limits_agree() -> None:
     assert summary.NEEDED == dict(results.SAMPLES_NEEDED)
 
 
-def sample(status: str, sent: float, first: float, last: float, tokens: int) -> Sample:
+def sample(status: str, sent: float, first: float, last: float, count: int) -> Sample:
     """Return an answered request."""
     made = Sample("measure", 0, 0, sent)
     made.sent, made.first, made.last, made.end = sent, first, last, last
-    made.status, made.tokens, made.chunks = status, tokens, tokens
+    made.status, made.tokens, made.chunks = status, count, count
     return made
 
 
@@ -115,7 +115,7 @@ def test_metrics_by_their_formulas() -> None:
         sample("ok", 11.0, 11.3, 12.0, 8),
         sample("timeout", 12.0, 12.1, 14.0, 3),
     ]
-    made = summary.metrics(samples, summary.Gaps())
+    made = tokens.metrics(samples, tokens.Gaps())
     assert made["ttft_service"]["mean"] == pytest.approx(200.0)
     assert made["e2e_service"]["mean"] == pytest.approx(750.0)
     assert made["tpot"]["mean"] == pytest.approx(100.0)
@@ -136,8 +136,8 @@ def test_counts_add_up_when_stopped() -> None:
 
 def test_kept_gaps_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of very many gaps a uniform sample is kept, and their number is still known."""
-    monkeypatch.setattr(summary, "_KEPT_GAPS", 100)
-    gaps = summary.Gaps()
+    monkeypatch.setattr(tokens, "_KEPT_GAPS", 100)
+    gaps = tokens.Gaps()
     gaps.add([float(x) for x in range(10_000)])
     assert (gaps.seen, len(gaps.kept)) == (10_000, 100)
     assert statistics.fmean(gaps.kept) == pytest.approx(5_000, rel=0.25)
@@ -146,7 +146,7 @@ def test_kept_gaps_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_timeline_covers_the_window() -> None:
     """Each second has its starts, ends, errors and tokens."""
     samples = [sample("ok", 0.0, 0.5, 0.9, 5), sample("timeout", 0.5, 0.6, 2.5, 2)]
-    made = summary.timeline(samples, 0.0)
+    made = summary.timeline(samples, 0.0, "out_tokens")
     assert made["rows"] == [[0, 2, 1, 0, 5], [1, 0, 0, 0, 0], [2, 0, 0, 1, 0]]
 
 

@@ -7,40 +7,15 @@ import sys
 import uuid
 from typing import Any, Dict, List, Optional
 
-from . import VERSION, target
+from . import VERSION, chroma, llm, target, web
 from .closed import Stop
-from .llm import Options
+from .options import add_common
 from .run import Plan, execute, is_valid
-from .streams import APIS
 
 # Requests to measure when neither a number nor a duration is given: enough for p95.
 _REQUESTS = 100
-_LATER = ("redis", "chroma", "http")
-
-
-def _whole(least: int, most: int) -> Any:
-    def read(text: str) -> int:
-        value = int(text)
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError("%d is not between %d and %d" % (value, least, most))
-        return value
-
-    read.__name__ = "whole number"
-    return read
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0.001 <= value <= 604800:
-        raise argparse.ArgumentTypeError("%s is not between 0.001 and 604800 seconds" % text)
-    return value
-
-
-def _run_id(text: str) -> str:
-    # It becomes a header of each request.
-    if not text or len(text) > 200 or not all("!" <= c <= "~" for c in text):
-        raise argparse.ArgumentTypeError("a run id is 1 to 200 printable characters, no spaces")
-    return text
+WORKLOADS: Dict[str, Any] = {"llm": llm, "chroma": chroma, "http": web}
+_LATER = ("redis",)
 
 
 def parser(prog: str = "load") -> argparse.ArgumentParser:
@@ -48,27 +23,10 @@ def parser(prog: str = "load") -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog=prog, description="benchd's load generator.")
     top.add_argument("--version", action="version", version="benchd-load %s" % VERSION)
     kinds = top.add_subparsers(dest="workload", metavar="WORKLOAD")
-    llm = kinds.add_parser("llm", help="streaming requests to an LLM server")
-    add = llm.add_argument
-    add("--url", required=True, help="http://host:port of the service")
-    add("--out", default=".", help="directory for result.json and samples.jsonl.gz")
-    add("--json", action="store_true", help="print the result document, not a table")
-    add("--api", choices=sorted(APIS), default="openai-completions")
-    add("--model", default="", help="default: the one model that the server lists")
-    add("--prompt-tokens", type=_whole(1, 10**6), default=128)
-    add("--output-tokens", type=_whole(1, 10**5), default=64)
-    add("--concurrency", type=_whole(1, 10**4), default=1, help="users (closed loop)")
-    add("--requests", type=_whole(1, 10**8), help="to measure (default 100 without --duration)")
-    add("--duration", type=_seconds, help="seconds of measurement")
-    add("--warmup", type=_whole(0, 10**6), help="requests (default: two a user, at least 10)")
-    add("--seed", type=_whole(0, 2**63), default=0, help="of the prompts")
-    add("--timeout", type=_seconds, default=300.0, help="seconds a request may take")
-    add("--ignore-eos", action="store_true", help="full-length answers; a shorter one is an error")
-    add("--run-id", type=_run_id, help="makes prompts unique (default: random)")
-    add("--load", default="closed", help="closed; open loops are not in this version yet")
-    for name in ("--rate", "--max-in-flight", "--burstiness"):
-        add(name, help=argparse.SUPPRESS)
-    add("--slo", action="append", help=argparse.SUPPRESS)
+    for name, module in WORKLOADS.items():
+        sub = kinds.add_parser(name, help=module.HELP)
+        add_common(sub)
+        module.add_options(sub)
     for name in _LATER:
         kinds.add_parser(name, add_help=False, help="not in this version yet")
     return top
@@ -98,18 +56,10 @@ def _plan(args: argparse.Namespace, argv: List[str]) -> Plan:
         os.makedirs(args.out, exist_ok=True)
     except OSError as error:
         raise target.Usage("--out %s: %s" % (args.out, error.strerror)) from None
+    where = target.parse(args.url)
+    run_id = args.run_id or uuid.uuid4().hex
     return Plan(
-        target=target.parse(args.url),
-        options=Options(
-            api=args.api,
-            model=args.model,
-            prompt_tokens=args.prompt_tokens,
-            output_tokens=args.output_tokens,
-            seed=args.seed,
-            run_id=args.run_id or uuid.uuid4().hex,
-            timeout=args.timeout,
-            ignore_eos=args.ignore_eos,
-        ),
+        workload=WORKLOADS[args.workload].build(args, where, run_id),
         concurrency=args.concurrency,
         stop=Stop(requests, args.duration),
         warmup=warmup,
@@ -124,9 +74,11 @@ def main(argv: Optional[List[str]] = None, prog: str = "load") -> int:
     top = parser(prog)
     args, unknown = top.parse_known_args(words)
     if args.workload is None:
-        top.error("say what to load: llm")
+        top.error("say what to load: %s" % ", ".join(WORKLOADS))
     if args.workload in _LATER:
-        top.error("%s is not in this version yet; there is llm" % args.workload)
+        top.error(
+            "%s is not in this version yet; there are %s" % (args.workload, ", ".join(WORKLOADS))
+        )
     if unknown:
         top.error("unknown arguments: %s" % " ".join(unknown))
     try:

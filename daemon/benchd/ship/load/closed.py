@@ -6,10 +6,10 @@ these users see it, and no ``*_sched`` metric is given.
 
 import asyncio
 import time
-from typing import Callable, List, NamedTuple, Optional, Tuple
+from typing import Callable, List, NamedTuple, Optional
 
 from . import http1
-from .llm import Sample, Workload
+from .work import Sample, Workload
 
 # Seconds that opening a connection may take.
 _CONNECT_TIMEOUT = 10.0
@@ -36,7 +36,6 @@ class Phase:
         self.stop = stop
         self.started = time.monotonic()
         self.samples: List[Sample] = []
-        self.short = 0
         self.issued = 0
         self.gone = ""
         self._refused = 0
@@ -51,9 +50,8 @@ class Phase:
         self.issued += 1
         return self.issued - 1
 
-    def note(self, sample: Sample, short: bool) -> None:
+    def note(self, sample: Sample) -> None:
         """Count an answer."""
-        self.short += int(short)
         self._refused = self._refused + 1 if sample.status == "connect" else 0
         if self._refused >= _GONE_AFTER:
             self.gone = "%d connections in a row failed: %s" % (self._refused, sample.error)
@@ -76,18 +74,17 @@ class Users:
         self,
         workload: Workload,
         count: int,
-        on_sample: Callable[[Sample, List[float]], None],
+        on_sample: Callable[[Sample], None],
     ) -> None:
         self.workload = workload
         self.on_sample = on_sample
         self.connections: List[Optional[http1.Connection]] = [None] * count
         self._tasks: "List[asyncio.Future[None]]" = []
 
-    async def run(self, phase: Phase, tokens: int) -> None:
+    async def run(self, phase: Phase) -> None:
         """Run one phase to its end; a cancelled one leaves what it has."""
         self._tasks = [
-            asyncio.ensure_future(self._user(phase, user, tokens))
-            for user in range(len(self.connections))
+            asyncio.ensure_future(self._user(phase, user)) for user in range(len(self.connections))
         ]
         try:
             await asyncio.gather(*self._tasks)
@@ -102,28 +99,26 @@ class Users:
             if connection is not None:
                 connection.close()
 
-    async def _user(self, phase: Phase, user: int, tokens: int) -> None:
+    async def _user(self, phase: Phase, user: int) -> None:
         pause = _BACKOFF
         while True:
             index = phase.next_index()
             if index is None:
                 return
-            sample = Sample(phase.name, index, user, time.monotonic())
+            sample = self.workload.sample(phase.name, index, user, time.monotonic())
             phase.samples.append(sample)
-            gaps: List[float] = []
-            short = False
             try:
-                gaps, short = await self._one(sample, user, tokens)
+                await self._one(sample, user)
             finally:
-                phase.note(sample, short)
-                self.on_sample(sample, gaps)
+                phase.note(sample)
+                self.on_sample(sample)
             if sample.ok:
                 pause = _BACKOFF
             else:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_BACKOFF)
 
-    async def _one(self, sample: Sample, user: int, tokens: int) -> Tuple[List[float], bool]:
+    async def _one(self, sample: Sample, user: int) -> None:
         """Send one request; once more if the server had closed the connection it went to.
 
         A server may close an idle connection while a request is on its way to it (RFC 9112, 9.5;
@@ -131,29 +126,28 @@ class Users:
         used before dies without the first byte of an answer, and nothing was begun. The time of
         such a request runs from its first sending.
         """
-        answer = await self._try(sample, user, tokens)
+        await self._try(sample, user)
         unanswered = sample.status == "conn_lost" and sample.first_byte is None
         if not unanswered or sample.conn_new:
-            return answer
+            return
         first_sent = sample.sent
         sample.status, sample.error, sample.end = "cancelled", "", None
         sample.resent = True
-        answer = await self._try(sample, user, tokens)
+        await self._try(sample, user)
         sample.sent = first_sent
-        return answer
 
-    async def _try(self, sample: Sample, user: int, tokens: int) -> Tuple[List[float], bool]:
+    async def _try(self, sample: Sample, user: int) -> None:
         connection = self.connections[user]
         if connection is None or not connection.usable:
             sample.conn_new = True
             try:
-                timeout = min(_CONNECT_TIMEOUT, self.workload.options.timeout)
+                timeout = min(_CONNECT_TIMEOUT, self.workload.timeout)
                 connection = await http1.connect(self.workload.target, timeout)
             except OSError as error:
                 sample.status, sample.error = "connect", str(error)[:300]
                 sample.end = time.monotonic()
-                return [], False
+                return
             self.connections[user] = connection
-            # The time of the connection is not part of the time to the first token.
+            # The time of the connection is not part of the time of the request.
             sample.scheduled = time.monotonic()
-        return await self.workload.send(connection, sample, tokens)
+        await self.workload.send(connection, sample)

@@ -242,19 +242,43 @@ async def connect(target: Target, patience: float) -> Connection:
     return connection
 
 
+async def answered(
+    connection: Connection, exchange: Exchange, sent: float, patience: float
+) -> None:
+    """Wait for the end of an exchange, for so many seconds after its sending at most."""
+    loop = asyncio.get_event_loop()
+    watch = loop.call_at(
+        sent + patience,
+        lambda: exchange.finish(loop.time(), "timeout", "no end within %g s" % patience),
+    )
+    try:
+        await exchange.done
+    finally:
+        watch.cancel()
+        if not connection.usable:
+            connection.close()
+
+
 def request(
-    target: Target, method: str, path: str, body: bytes = b"", request_id: str = ""
+    target: Target,
+    method: str,
+    path: str,
+    body: bytes = b"",
+    request_id: str = "",
+    headers: Optional[Dict[str, str]] = None,
 ) -> bytes:
-    """Return the bytes of a request."""
-    lines = [
-        "%s %s%s HTTP/1.1" % (method, target.base, path),
-        "Host: %s" % target.authority,
-        "User-Agent: benchd-load",
-        "Accept: */*",
-        "Content-Length: %d" % len(body),
-    ]
+    """Return the bytes of a request; ``headers`` replace those of the same name."""
+    sent = {
+        "Host": target.authority,
+        "User-Agent": "benchd-load",
+        "Accept": "*/*",
+        "Content-Length": "%d" % len(body),
+    }
     if body:
-        lines.append("Content-Type: application/json")
+        sent["Content-Type"] = "application/json"
     if request_id:
-        lines.append("X-Request-Id: %s" % request_id)
+        sent["X-Request-Id"] = request_id
+    sent.update(headers or {})
+    lines = ["%s %s%s HTTP/1.1" % (method, target.base, path)]
+    lines += ["%s: %s" % header for header in sent.items()]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace") + body

@@ -1,13 +1,19 @@
 """The LLM workload: what a request is, when it has succeeded, and what was measured of it."""
 
+import argparse
 import asyncio
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, List, NamedTuple, Optional, Sequence
 
-from . import http1
+from . import http1, preflight, work
+from .options import seconds, whole
 from .prompts import Prompts
+from .record import Samples
 from .streams import APIS, Lines, error_text, load_object
 from .target import Target
+from .tokens import Gaps, Sample, metrics
+from .work import Json
 
+HELP = "streaming requests to an LLM server"
 # Bytes of an error page that are kept.
 _ERROR_BYTES = 4096
 
@@ -20,74 +26,7 @@ class Options(NamedTuple):
     prompt_tokens: int
     output_tokens: int
     seed: int
-    run_id: str
-    timeout: float
     ignore_eos: bool
-
-
-class Sample:
-    """One request: times in seconds on the monotonic clock."""
-
-    __slots__ = (
-        "chunks", "conn_new", "end", "error", "estimated", "events", "finish", "first",
-        "first_byte", "first_out", "index", "last", "phase", "prompt_tokens", "resent", "scheduled",
-        "sent", "status", "tokens", "user",
-    )  # fmt: skip
-
-    def __init__(self, phase: str, index: int, user: int, scheduled: float) -> None:
-        self.phase = phase
-        self.index = index
-        self.user = user
-        self.scheduled = scheduled
-        self.sent: Optional[float] = None
-        self.first_byte: Optional[float] = None
-        self.first: Optional[float] = None
-        self.first_out: Optional[float] = None
-        self.last: Optional[float] = None
-        self.end: Optional[float] = None
-        self.chunks = 0
-        self.events = 0
-        self.tokens: Optional[int] = None
-        self.prompt_tokens: Optional[int] = None
-        self.estimated = False
-        self.finish: Optional[str] = None
-        self.conn_new = False
-        self.resent = False
-        self.status = "cancelled"
-        self.error = ""
-
-    @property
-    def ok(self) -> bool:
-        """Whether it counts as a success."""
-        return self.status == "ok"
-
-    def line(self, zero: float) -> Dict[str, Any]:
-        """Return the line of samples.jsonl; times become seconds since the start of the run."""
-
-        def at(moment: Optional[float]) -> Optional[float]:
-            return None if moment is None else round(moment - zero, 6)
-
-        return {
-            "i": self.index,
-            "phase": self.phase,
-            "u": self.user,
-            "sched": at(self.scheduled),
-            "send": at(self.sent),
-            "fb": at(self.first_byte),
-            "first": at(self.first),
-            "first_out": at(self.first_out),
-            "last": at(self.last),
-            "end": at(self.end),
-            "m": self.chunks,
-            "events": self.events,
-            "n_out": self.tokens,
-            "n_in": self.prompt_tokens,
-            "est": self.estimated,
-            "status": self.status,
-            "finish": self.finish,
-            "err": self.error or None,
-            "conn_new": self.conn_new,
-        }
 
 
 class Reading(http1.Exchange):
@@ -118,9 +57,9 @@ class Reading(http1.Exchange):
         sample = self.sample
         for piece in self.api.pieces(line):
             if piece.error is not None:
-                self._fail("stream_error", piece.error)
+                self.sample.fail("stream_error", piece.error)
             elif piece.bad is not None:
-                self._fail("bad_frame", piece.bad)
+                self.sample.fail("bad_frame", piece.bad)
             if piece.content or piece.reasoning:
                 sample.events += 1
             if piece.content and sample.first_out is None:
@@ -145,12 +84,6 @@ class Reading(http1.Exchange):
             self.gaps.append(now - sample.last)
         sample.last = now
 
-    def _fail(self, status: str, detail: str) -> None:
-        """Note an error; the first one of a request is the one that counts."""
-        if self.sample.status == "cancelled":
-            self.sample.status = status
-            self.sample.error = detail[:300]
-
     def ended(self, now: float, how: Optional[str], detail: str) -> None:
         """Judge the request."""
         sample = self.sample
@@ -164,22 +97,22 @@ class Reading(http1.Exchange):
             if sample.events > before:
                 self._arrived(now)
         if status and not 200 <= status < 300:
-            self._fail("http_%dxx" % (status // 100), self._http_error(status))
+            self.sample.fail("http_%dxx" % (status // 100), self._http_error(status))
         if not self._done:
             if how is not None:
-                self._fail(how, detail)
+                self.sample.fail(how, detail)
             marker = "done: true" if self.api.ollama else "[DONE]"
-            self._fail("truncated", "the answer ended without %s" % marker)
+            self.sample.fail("truncated", "the answer ended without %s" % marker)
         if not sample.events:
-            self._fail("no_tokens", "the answer has no content")
+            self.sample.fail("no_tokens", "the answer has no content")
         if not self.api.ollama and sample.finish is None and sample.tokens is None:
-            self._fail("truncated", "neither finish_reason nor usage came before [DONE]")
+            self.sample.fail("truncated", "neither finish_reason nor usage came before [DONE]")
         if sample.tokens is None and sample.events:
             sample.tokens = sample.events
             sample.estimated = True
         if self.options.ignore_eos and self.is_short:
             counts = (sample.tokens, self.options.output_tokens)
-            self._fail("short_output", "%s tokens came, %d were asked for" % counts)
+            self.sample.fail("short_output", "%s tokens came, %d were asked for" % counts)
         if sample.status == "cancelled":
             sample.status = "ok"
 
@@ -198,24 +131,40 @@ class Reading(http1.Exchange):
         return ("%d %s" % (status, text))[:300]
 
 
-class Workload:
-    """Sends requests over connections that others hold."""
+class Workload(work.Workload):
+    """Sends requests for streams of tokens."""
 
     kind = "llm"
+    amount = "out_tokens"
 
-    def __init__(self, target: Target, options: Options) -> None:
-        self.target = target
+    def __init__(self, target: Target, timeout: float, run_id: str, options: Options) -> None:
+        work.Workload.__init__(self, target, timeout, run_id)
         self.options = options
         self.api = APIS[options.api]
-        self.prompts = Prompts(options.run_id, options.seed, options.prompt_tokens)
+        self.prompts = Prompts(run_id, options.seed, options.prompt_tokens)
+        self.gaps = Gaps()
+        self.found = preflight.Found([], "")
+        self.calibrated: Json = {}
+
+    def sample(self, phase: str, index: int, user: int, scheduled: float) -> Sample:
+        """Return the record of a request that is about to be sent."""
+        return Sample(phase, index, user, scheduled)
 
     def with_words(self, words: int) -> None:
         """Make prompts of another number of words from now on."""
-        self.prompts = Prompts(self.options.run_id, self.options.seed, words)
+        self.prompts = Prompts(self.run_id, self.options.seed, words)
 
-    def with_model(self, model: str) -> None:
-        """Ask for another model from now on."""
+    async def prepare(self, samples: Samples, zero: float) -> None:
+        """Find the model, and how many words make a prompt of the wanted length."""
+        self.found = await preflight.look(self.target, self.api.ollama)
+        model = preflight.choose_model(self.options.model, self.found, self.target.url)
         self.options = self.options._replace(model=model)
+        tries: List[Sample] = []
+        try:
+            self.calibrated = await preflight.calibrate(self, tries)
+        finally:
+            for sample in tries:
+                samples.add(sample.line(zero))
 
     def _window(self) -> int:
         """Return the context to ask Ollama for: room for prompt, answer and a template."""
@@ -227,26 +176,88 @@ class Workload:
         options = self.options
         prompt = self.prompts.prompt(phase, index)
         body = self.api.body(options.model, prompt, tokens, options.ignore_eos, self._window())
-        request_id = "%s-%s-%d" % (options.run_id, phase, index)
+        request_id = "%s-%s-%d" % (self.run_id, phase, index)
         return http1.request(self.target, "POST", self.api.path, body, request_id)
 
-    async def send(
-        self, connection: http1.Connection, sample: Sample, tokens: int
-    ) -> Tuple[List[float], bool]:
-        """Send one request, read its answer into the sample; return gaps and if it was short."""
+    async def send(self, connection: http1.Connection, sample: Any) -> None:
+        """Send one request, and keep the gaps of a measured answer."""
+        gaps = await self.ask(connection, sample, self.options.output_tokens)
+        if sample.phase == "measure" and sample.ok:
+            self.gaps.add(gaps)
+
+    async def ask(self, connection: http1.Connection, sample: Sample, tokens: int) -> List[float]:
+        """Ask for so many tokens, read the answer into the sample; return the gaps in it."""
         loop = asyncio.get_event_loop()
         reading = Reading(loop.create_future(), sample, self.options._replace(output_tokens=tokens))
         data = self.request(sample.phase, sample.index, tokens)
-        timeout = self.options.timeout
         sample.sent = connection.send(data, reading)
-        watch = loop.call_at(
-            sample.sent + timeout,
-            lambda: reading.finish(loop.time(), "timeout", "no end within %g s" % timeout),
-        )
-        try:
-            await reading.done
-        finally:
-            watch.cancel()
-            if not connection.usable:
-                connection.close()
-        return reading.gaps, sample.ok and reading.is_short
+        await http1.answered(connection, reading, sample.sent, self.timeout)
+        sample.short = sample.ok and reading.is_short
+        return reading.gaps
+
+    def described(self) -> Json:
+        """Return what was asked for."""
+        options = self.options
+        return {
+            "api": options.api,
+            "model": options.model,
+            "prompt": {
+                "source": "synthetic",
+                "cache_mode": "unique",
+                "tokens": options.prompt_tokens,
+                "calibrated": self.calibrated,
+            },
+            "output_tokens": options.output_tokens,
+            "ignore_eos": options.ignore_eos,
+            "seed": options.seed,
+        }
+
+    def server(self) -> Json:
+        """Return which models it has, and what it calls itself."""
+        return {"models": self.found.models[:20], "server": self.found.server}
+
+    def metrics(self, samples: Sequence[work.Sample]) -> Json:
+        """Return times to tokens and between them, and how many came."""
+        return metrics(_ours(samples), self.gaps)
+
+    def facts(self, samples: Sequence[work.Sample]) -> Json:
+        """Return what may make the numbers those of another workload."""
+        good = [s for s in _ours(samples) if s.ok]
+        prompts = [s.prompt_tokens for s in good if s.prompt_tokens is not None]
+        return {
+            "tokens_estimated": sum(1 for s in good if s.estimated),
+            "short_outputs": sum(1 for s in samples if s.short),
+            "model_listed": preflight.is_listed(self.options.model, self.found),
+            "prompt_tokens_mean": sum(prompts) / float(len(prompts)) if prompts else None,
+        }
+
+
+def _ours(samples: Sequence[work.Sample]) -> List[Sample]:
+    return [s for s in samples if isinstance(s, Sample)]
+
+
+def add_options(add: "argparse.ArgumentParser") -> None:
+    """Say what the command line of this workload takes, beyond what all take."""
+    option = add.add_argument
+    option("--api", choices=sorted(APIS), default="openai-completions")
+    option("--model", default="", help="default: the one model that the server lists")
+    option("--prompt-tokens", type=whole(1, 10**6), default=128)
+    option("--output-tokens", type=whole(1, 10**5), default=64)
+    option("--seed", type=whole(0, 2**63), default=0, help="of the prompts")
+    option("--timeout", type=seconds, default=300.0, help="seconds a request may take")
+    option(
+        "--ignore-eos", action="store_true", help="full-length answers; a shorter one is an error"
+    )
+
+
+def build(args: argparse.Namespace, target: Target, run_id: str) -> Workload:
+    """Return the workload that a command line asks for."""
+    options = Options(
+        api=args.api,
+        model=args.model,
+        prompt_tokens=args.prompt_tokens,
+        output_tokens=args.output_tokens,
+        seed=args.seed,
+        ignore_eos=args.ignore_eos,
+    )
+    return Workload(target, args.timeout, run_id, options)

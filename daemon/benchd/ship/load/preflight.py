@@ -3,41 +3,22 @@
 import asyncio
 import json
 import time
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional
 
 from . import http1
-from .llm import Sample, Workload
+from .pages import Page
 from .target import Target
+from .tokens import Sample
+from .work import NotReady
+
+if TYPE_CHECKING:
+    from .llm import Workload
 
 # Seconds within which a service that is up says which models it has.
 _TIMEOUT = 10.0
 # Calibration stops when prompts are this close to the wanted length, and after so many requests.
 _CLOSE_ENOUGH = 0.02
 _ROUNDS = 3
-
-
-class NotReady(Exception):
-    """The measurement cannot begin; the message says why and what to do."""
-
-
-class _Page(http1.Exchange):
-    """A small answer, read whole."""
-
-    # Bytes of a list of models that are read.
-    limit = 4 * 1024 * 1024
-
-    def __init__(self, done: "asyncio.Future[None]") -> None:
-        http1.Exchange.__init__(self, done)
-        self.data = b""
-        self.problem = ""
-
-    def body(self, now: float, piece: bytes) -> None:
-        """Collect."""
-        self.data = (self.data + piece)[: self.limit]
-
-    def ended(self, now: float, how: Optional[str], detail: str) -> None:
-        """Note how it ended."""
-        self.problem = "%s: %s" % (how, detail) if how else ""
 
 
 class Found(NamedTuple):
@@ -55,7 +36,7 @@ async def look(target: Target, ollama: bool) -> Found:
     except OSError as error:
         message = "nothing answers at %s: %s; is the service running, are host and port right?"
         raise NotReady(message % (target.url, error)) from None
-    page = _Page(asyncio.get_event_loop().create_future())
+    page = Page(asyncio.get_event_loop().create_future())
     try:
         connection.send(http1.request(target, "GET", path), page)
         await asyncio.wait_for(page.done, _TIMEOUT)
@@ -104,7 +85,7 @@ def is_listed(model: str, found: Found) -> Optional[bool]:
     return model in found.models or model + ":latest" in found.models
 
 
-async def calibrate(workload: Workload, samples: List[Sample]) -> Dict[str, Any]:
+async def calibrate(workload: "Workload", samples: List[Sample]) -> Dict[str, Any]:
     """Find how many words give prompts of the wanted number of tokens, with very short answers.
 
     Servers differ in tokenizer and template, and none has to be downloaded this way. A server that
@@ -124,7 +105,7 @@ async def calibrate(workload: Workload, samples: List[Sample]) -> Dict[str, Any]
             break
         try:
             # Without ignore_eos: one token is all that is wanted here.
-            await workload.send(connection, sample, 1)
+            await workload.ask(connection, sample, 1)
         finally:
             connection.close()
         got = sample.prompt_tokens

@@ -8,14 +8,13 @@ import resource
 import signal
 import sys
 import time
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import List, NamedTuple, Optional
 
-from . import VERSION, preflight, summary
+from . import VERSION, summary
 from .closed import Phase, Stop, Users
 from .health import Watch
-from .llm import Options, Sample, Workload
 from .record import Samples, write_whole
-from .target import Target
+from .work import Json, NotReady, Sample, Workload
 
 # Files that are open besides the connections: samples, standard streams, the loop's own.
 _SPARE_FILES = 64
@@ -24,14 +23,11 @@ _ERROR_LIMIT = 0.05
 # Seconds between two flushes of samples.jsonl: what a killed job may lose.
 _FLUSH = 1.0
 
-Json = Dict[str, Any]
-
 
 class Plan(NamedTuple):
     """Everything that the command line decides."""
 
-    target: Target
-    options: Options
+    workload: Workload
     concurrency: int
     stop: Stop
     warmup: int
@@ -44,24 +40,19 @@ class Run:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.workload = Workload(plan.target, plan.options)
+        self.workload = plan.workload
         self.zero = time.monotonic()
         self.zero_wall = time.time()
         self.samples = Samples(plan.out)
-        self.gaps = summary.Gaps()
         self.watch = Watch()
         self.users = Users(self.workload, plan.concurrency, self._sample)
         self.warmup: Optional[Phase] = None
         self.measure: Optional[Phase] = None
-        self.found = preflight.Found([], "")
-        self.prompt: Json = {}
         self.error = ""
         self.partial = False
 
-    def _sample(self, sample: Sample, gaps: List[float]) -> None:
+    def _sample(self, sample: Sample) -> None:
         self.samples.add(sample.line(self.zero))
-        if sample.phase == "measure" and sample.ok:
-            self.gaps.add(gaps)
 
     async def measured(self) -> Json:
         """Do everything; return the result document, which is also on disk then."""
@@ -74,7 +65,7 @@ class Run:
             await work
         except asyncio.CancelledError:
             self.partial = True
-        except preflight.NotReady as error:
+        except NotReady as error:
             self.error = str(error)
         finally:
             flusher.cancel()
@@ -93,77 +84,62 @@ class Run:
     async def _phases(self) -> None:
         plan, workload = self.plan, self.workload
         _enough_files(plan.concurrency)
-        self.found = await preflight.look(plan.target, workload.api.ollama)
-        model = preflight.choose_model(plan.options.model, self.found, plan.target.url)
-        workload.with_model(model)
-        tries: List[Sample] = []
         try:
-            self.prompt = await preflight.calibrate(workload, tries)
+            await workload.prepare(self.samples, self.zero)
+            if plan.warmup:
+                self.warmup = Phase("warmup", Stop(plan.warmup, None))
+                await self.users.run(self.warmup)
+            self.measure = Phase("measure", plan.stop)
+            self.watch.start()
+            await self.users.run(self.measure)
+            self.watch.stop()
+            if self.measure.gone:
+                self.partial = True
+                self.error = self.measure.gone
+            else:
+                await workload.conclude()
         finally:
-            for sample in tries:
-                self.samples.add(sample.line(self.zero))
-        if plan.warmup:
-            self.warmup = Phase("warmup", Stop(plan.warmup, None))
-            await self.users.run(self.warmup, plan.options.output_tokens)
-        self.measure = Phase("measure", plan.stop)
-        self.watch.start()
-        await self.users.run(self.measure, plan.options.output_tokens)
-        if self.measure.gone:
-            self.partial = True
-            self.error = self.measure.gone
+            self.watch.stop()
+            await workload.finish()
 
     def document(self) -> Json:
         """Return the result as far as it got."""
-        phase = self.measure
+        phase, workload = self.measure, self.workload
         samples = phase.samples if phase else []
-        good = [s for s in samples if s.ok]
-        prompts = [s.prompt_tokens for s in good if s.prompt_tokens is not None]
         warm = self.warmup.samples if self.warmup else []
         scheduled = phase.scheduled if phase else self.plan.stop.requests or 0
+        facts: Json = {
+            "cpu_share": self.watch.cpu_share,
+            "loop_lag_p99_ms": self.watch.lag_p99_ms,
+            "resent": sum(1 for s in samples if s.resent),
+            "warmup_errors": sum(1 for s in warm if not s.ok),
+        }
+        facts.update(workload.facts(samples))
         return {
             "schema": "benchd.load/1",
             "error": self.error or None,
             "partial": self.partial,
             "workload": self._workload(),
             "client": self._client(),
-            "server": {"models": self.found.models[:20], "server": self.found.server},
+            "server": workload.server(),
             "times": self._times(samples, warm),
             "counts": summary.counts(samples, scheduled),
-            "metrics": summary.metrics(samples, self.gaps) if good else {},
-            "facts": {
-                "cpu_share": self.watch.cpu_share,
-                "loop_lag_p99_ms": self.watch.lag_p99_ms,
-                "tokens_estimated": sum(1 for s in good if s.estimated),
-                "short_outputs": phase.short if phase else 0,
-                "resent": sum(1 for s in samples if s.resent),
-                "warmup_errors": sum(1 for s in warm if not s.ok),
-                "model_listed": preflight.is_listed(self.workload.options.model, self.found),
-                "prompt_tokens_mean": sum(prompts) / float(len(prompts)) if prompts else None,
-            },
-            "timeline": summary.timeline(samples, phase.started) if phase else {},
+            "metrics": workload.metrics(samples) if any(s.ok for s in samples) else {},
+            "facts": facts,
+            "timeline": summary.timeline(samples, phase.started, workload.amount) if phase else {},
         }
 
     def _workload(self) -> Json:
-        options, plan = self.workload.options, self.plan
-        load: Json = {"model": "closed", "concurrency": plan.concurrency}
-        return {
-            "kind": "llm",
-            "api": options.api,
-            "model": options.model,
-            "load": load,
+        plan = self.plan
+        common: Json = {
+            "kind": self.workload.kind,
+            "load": {"model": "closed", "concurrency": plan.concurrency},
             "stop": {"requests": plan.stop.requests, "duration_s": plan.stop.duration},
             "warmup": {"requests": plan.warmup},
-            "prompt": {
-                "source": "synthetic",
-                "cache_mode": "unique",
-                "tokens": options.prompt_tokens,
-                "calibrated": self.prompt,
-            },
-            "output_tokens": options.output_tokens,
-            "ignore_eos": options.ignore_eos,
-            "timeout_s": options.timeout,
-            "seed": options.seed,
+            "timeout_s": self.workload.timeout,
         }
+        common.update(self.workload.described())
+        return common
 
     def _client(self) -> Json:
         return {
@@ -172,7 +148,7 @@ class Run:
             "python": platform.python_version(),
             "argv": self.plan.argv,
             "host": platform.node(),
-            "run_id": self.workload.options.run_id,
+            "run_id": self.workload.run_id,
             "co_safe": False,
         }
 
@@ -203,7 +179,7 @@ def _enough_files(concurrency: int) -> None:
     if soft != resource.RLIM_INFINITY and soft < need:
         if hard != resource.RLIM_INFINITY and hard < need:
             message = "%d users need %d open files, the limit is %d: ulimit -n, or fewer users"
-            raise preflight.NotReady(message % (concurrency, need, hard))
+            raise NotReady(message % (concurrency, need, hard))
         resource.setrlimit(resource.RLIMIT_NOFILE, (need, hard))
 
 

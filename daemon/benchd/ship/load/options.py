@@ -1,0 +1,49 @@
+"""Types of options, and the options that all workloads have."""
+
+import argparse
+from typing import Any
+
+
+def whole(least: int, most: int) -> Any:
+    """Return a reader of whole numbers between two bounds."""
+
+    def read(text: str) -> int:
+        value = int(text)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError("%d is not between %d and %d" % (value, least, most))
+        return value
+
+    read.__name__ = "whole number"
+    return read
+
+
+def seconds(text: str) -> float:
+    """Read a number of seconds."""
+    value = float(text)
+    if not 0.001 <= value <= 604800:
+        raise argparse.ArgumentTypeError("%s is not between 0.001 and 604800 seconds" % text)
+    return value
+
+
+def run_id(text: str) -> str:
+    """Read a run id: it becomes a header of each request."""
+    if not text or len(text) > 200 or not all("!" <= c <= "~" for c in text):
+        raise argparse.ArgumentTypeError("a run id is 1 to 200 printable characters, no spaces")
+    return text
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Add what every workload takes."""
+    add = parser.add_argument
+    add("--url", required=True, help="http://host:port of the service")
+    add("--out", default=".", help="directory for result.json and samples.jsonl.gz")
+    add("--json", action="store_true", help="print the result document, not a table")
+    add("--concurrency", type=whole(1, 10**4), default=1, help="users (closed loop)")
+    add("--requests", type=whole(1, 10**8), help="to measure (default 100 without --duration)")
+    add("--duration", type=seconds, help="seconds of measurement")
+    add("--warmup", type=whole(0, 10**6), help="requests (default: two a user, at least 10)")
+    add("--run-id", type=run_id, help="makes requests unique (default: random)")
+    add("--load", default="closed", help="closed; open loops are not in this version yet")
+    for name in ("--rate", "--max-in-flight", "--burstiness"):
+        add(name, help=argparse.SUPPRESS)
+    add("--slo", action="append", help=argparse.SUPPRESS)

@@ -1,0 +1,107 @@
+"""Requests to an LLM server: what is recorded of one, and what is made of all of them."""
+
+import random
+from typing import List, Optional, Sequence
+
+from . import summary, work
+from .work import Json, since
+
+# Gaps between chunks that are kept; of more, a uniform sample (8 bytes each: 8 MB).
+_KEPT_GAPS = 1000000
+
+
+class Sample(work.Sample):
+    """One request for a stream of tokens."""
+
+    __slots__ = (
+        "chunks", "estimated", "events", "finish", "first", "first_out", "last", "prompt_tokens",
+        "tokens",
+    )  # fmt: skip
+
+    def __init__(self, phase: str, index: int, user: int, scheduled: float) -> None:
+        work.Sample.__init__(self, phase, index, user, scheduled)
+        self.first: Optional[float] = None
+        self.first_out: Optional[float] = None
+        self.last: Optional[float] = None
+        self.chunks = 0
+        self.events = 0
+        self.tokens: Optional[int] = None
+        self.prompt_tokens: Optional[int] = None
+        self.estimated = False
+        self.finish: Optional[str] = None
+
+    @property
+    def amount(self) -> int:
+        """Tokens."""
+        return self.tokens or 0
+
+    def line(self, zero: float) -> Json:
+        """Return the line of samples.jsonl."""
+        line = work.Sample.line(self, zero)
+        line.update(
+            first=since(zero, self.first),
+            first_out=since(zero, self.first_out),
+            last=since(zero, self.last),
+            m=self.chunks,
+            events=self.events,
+            n_out=self.tokens,
+            n_in=self.prompt_tokens,
+            est=self.estimated,
+            finish=self.finish,
+        )
+        return line
+
+
+class Gaps:
+    """Times between chunks, all of them or a uniform sample."""
+
+    def __init__(self) -> None:
+        self.kept: List[float] = []
+        self.seen = 0
+        self._draw = random.Random(0)  # noqa: S311 - which gaps are kept is no secret
+
+    def add(self, gaps: Sequence[float]) -> None:
+        """Take the gaps of one answer."""
+        for gap in gaps:
+            self.seen += 1
+            if len(self.kept) < _KEPT_GAPS:
+                self.kept.append(gap)
+            else:
+                place = int(self._draw.random() * self.seen)
+                if place < _KEPT_GAPS:
+                    self.kept[place] = gap
+
+
+def metrics(samples: Sequence[Sample], gaps: Gaps) -> Json:
+    """Return every metric of the measured requests; latencies are those of successes."""
+    good = [s for s in samples if s.ok]
+    span = summary.window(summary.issued(samples)) or None
+    tokens = sum(s.tokens or 0 for s in good)
+    distribution, rate = summary.distribution, summary.rate
+    return {
+        "ttft_service": distribution("ttft_service", _spans(good, "sent", "first")),
+        "e2e_service": distribution("e2e_service", _spans(good, "sent", "last")),
+        "tpot": distribution("tpot", _tpots(good)),
+        "icl": distribution("icl", gaps.kept, gaps.seen),
+        "req_s": rate("req_s", "1/s", len(good) / span if span else None),
+        "out_tok_s": rate("out_tok_s", "tok/s", tokens / span if span else None),
+        "error_rate": summary.error_rate(samples),
+    }
+
+
+def _spans(samples: Sequence[Sample], start: str, end: str) -> List[float]:
+    pairs = [(getattr(s, start), getattr(s, end)) for s in samples]
+    return [b - a for a, b in pairs if a is not None and b is not None]
+
+
+def _tpots(samples: Sequence[Sample]) -> List[float]:
+    """Time for each token after the first; one single chunk tells nothing about it."""
+    return [
+        (s.last - s.first) / (s.tokens - 1)
+        for s in samples
+        if s.last is not None
+        and s.first is not None
+        and s.tokens is not None
+        and s.tokens >= 2
+        and s.chunks >= 2
+    ]

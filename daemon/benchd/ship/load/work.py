@@ -1,0 +1,133 @@
+"""What all workloads share: the record of a request, and what a workload has to know."""
+
+from typing import Any, Dict, List, Optional, Sequence
+
+from . import http1, summary
+from .record import Samples
+from .target import Target
+
+Json = Dict[str, Any]
+
+
+class NotReady(Exception):
+    """The measurement cannot begin; the message says why and what to do."""
+
+
+class Sample:
+    """One request: times in seconds on the monotonic clock."""
+
+    __slots__ = (
+        "conn_new", "end", "error", "first_byte", "index", "phase", "resent", "scheduled", "sent",
+        "short", "status", "user",
+    )  # fmt: skip
+
+    def __init__(self, phase: str, index: int, user: int, scheduled: float) -> None:
+        self.phase = phase
+        self.index = index
+        self.user = user
+        self.scheduled = scheduled
+        self.sent: Optional[float] = None
+        self.first_byte: Optional[float] = None
+        self.end: Optional[float] = None
+        self.conn_new = False
+        self.resent = False
+        self.short = False
+        self.status = "cancelled"
+        self.error = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it counts as a success."""
+        return self.status == "ok"
+
+    @property
+    def amount(self) -> int:
+        """How much of what the workload counts it brought, for the timeline."""
+        return 0
+
+    def fail(self, status: str, detail: str) -> None:
+        """Note an error; the first one of a request is the one that counts."""
+        if self.status == "cancelled":
+            self.status = status
+            self.error = detail[:300]
+
+    def line(self, zero: float) -> Json:
+        """Return the line of samples.jsonl; times become seconds since the start of the run."""
+        return {
+            "i": self.index,
+            "phase": self.phase,
+            "u": self.user,
+            "sched": since(zero, self.scheduled),
+            "send": since(zero, self.sent),
+            "fb": since(zero, self.first_byte),
+            "end": since(zero, self.end),
+            "status": self.status,
+            "err": self.error or None,
+            "conn_new": self.conn_new,
+        }
+
+
+def since(zero: float, moment: Optional[float]) -> Optional[float]:
+    """Return a moment as it stands in samples.jsonl."""
+    return None if moment is None else round(moment - zero, 6)
+
+
+class Workload:
+    """Knows what a request is, when it has succeeded, and what is made of all of them."""
+
+    kind = ""
+    amount = ""  # what the timeline counts besides requests; empty: nothing
+
+    def __init__(self, target: Target, timeout: float, run_id: str) -> None:
+        self.target = target
+        self.timeout = timeout
+        self.run_id = run_id
+
+    def sample(self, phase: str, index: int, user: int, scheduled: float) -> Sample:
+        """Return the record of a request that is about to be sent."""
+        return Sample(phase, index, user, scheduled)
+
+    async def prepare(self, samples: Samples, zero: float) -> None:
+        """Look at the service and fill it, before any load; raise ``NotReady``."""
+
+    async def send(self, connection: http1.Connection, sample: Sample) -> None:
+        """Send one request and read its answer into the sample."""
+        raise NotImplementedError
+
+    async def conclude(self) -> None:
+        """Do what comes after a whole measurement and is not measured."""
+
+    async def finish(self) -> None:
+        """Leave nothing behind, whatever became of the measurement."""
+
+    def described(self) -> Json:
+        """Return what was asked for, for the result document."""
+        raise NotImplementedError
+
+    def server(self) -> Json:
+        """Return what the service said about itself."""
+        return {}
+
+    def metrics(self, samples: Sequence[Sample]) -> Json:
+        """Return every metric of the measured requests."""
+        return basic_metrics(samples, "req_s")
+
+    def facts(self, samples: Sequence[Sample]) -> Json:
+        """Return what is worth a doubt, beyond what all workloads notice."""
+        return {}
+
+
+def basic_metrics(samples: Sequence[Sample], rate: str) -> Json:
+    """Return latency, throughput and errors; latencies are those of successes."""
+    good = [s for s in samples if s.ok]
+    span = summary.window(summary.issued(samples)) or None
+    return {
+        "latency_service": summary.distribution("latency_service", spans(good)),
+        rate: summary.rate(rate, "1/s", len(good) / span if span else None),
+        "error_rate": summary.error_rate(samples),
+    }
+
+
+def spans(samples: Sequence[Sample]) -> List[float]:
+    """Return how long each request took, from its sending to the end of its answer."""
+    return [s.end - s.sent for s in samples if s.end is not None and s.sent is not None]
