@@ -11,7 +11,7 @@ from typing import Literal
 
 from benchd.core.payload import Payload, Sh
 from benchd.core.results import Measured
-from benchd.core.spec import HealthCheck, JobSpec, Part
+from benchd.core.spec import Client, HealthCheck, JobSpec, Part, Service
 from benchd.fields import Scalar
 
 # Where in a part of a recipe something is wrong (keys and indexes, relative to it), and what.
@@ -23,6 +23,15 @@ _VARIABLE = re.compile(
     r"\$(?:\{(?P<braced>[A-Za-z_][A-Za-z0-9_]*)\}|(?P<bare>[A-Za-z_][A-Za-z0-9_]*))"
 )
 _KNOWN_VARIABLE = re.compile(r"(?:BENCHD|SLURM)_[A-Z0-9_]+|HOME|USER|TMPDIR|SCRATCH|JOB")
+# What recipes of other projects call the service that is measured -> what the script calls it.
+_ALIASES = {
+    "TARGET_SERVICE_HOST": "BENCHD_TARGET_HOST",
+    "TARGET_SERVICE_PORT": "BENCHD_TARGET_PORT",
+    "TARGET_ENDPOINT": "BENCHD_TARGET_URL",
+}
+# Said for every kind of client: for how long its job waits for the service to answer.
+WAIT = "wait_for_service"
+_LONGEST_WAIT = 86_400  # seconds
 
 
 def word(text: str) -> str | Sh:
@@ -34,6 +43,7 @@ def word(text: str) -> str | Sh:
     end = 0
     for match in _VARIABLE.finditer(text):
         name = match["braced"] or match["bare"]
+        name = _ALIASES.get(name, name)
         if not _KNOWN_VARIABLE.fullmatch(name):
             continue
         if match.start() > end:
@@ -149,6 +159,8 @@ class Kind:
     parameters: tuple[Parameter, ...] = ()
     version: tuple[str, ...] = ()  # a command that says, on its first line, which version it is
     extra_check: Callable[[Part], Sequence[Complaint]] = _no_complaints
+    init_script: bool = False  # databases: whether it takes SQL that prepares a new one
+    free_parameters: bool = False  # they are for a program of the user's: any name will do
 
     def defaults(self) -> dict[str, Scalar]:
         """Return the default of every parameter that has one."""
@@ -158,7 +170,12 @@ class Kind:
         """Yield what is wrong with a part's parameters, and what only this kind can know."""
         known = {p.name: p for p in self.parameters}
         for name, value in part.parameters.items():
-            if name not in known:
+            if name == WAIT and isinstance(part, Client):
+                if isinstance(value, bool | str) or not 0 <= value <= _LONGEST_WAIT:
+                    yield ("parameters", name), f"{value!r} is no number of seconds up to a day"
+            elif name not in known and self.free_parameters:
+                continue
+            elif name not in known:
                 accepted = ", ".join(known) or "none at all"
                 close = did_you_mean(name, list(known))
                 what = f"kind {self.name!r} has no such parameter{close}; it has: {accepted}"
@@ -173,6 +190,9 @@ class Kind:
             else:
                 if empty:
                     yield (("command",), "is empty; leave it out or name a program")
+        if isinstance(part, Service) and part.init_script is not None and not self.init_script:
+            what = "only databases have one: write a setup_script, which runs once it answers"
+            yield (("init_script",), f"kind {self.name!r} has no use for it: {what}")
         yield from self.extra_check(part)
 
 
@@ -208,6 +228,9 @@ class ClientKind(Kind):
     parse: Callable[[Mapping[str, bytes], JobSpec], Measured]
     default_for: tuple[str, ...] = ()  # service kinds it is the usual client of
     needs_target: bool = True
+    # Whether it spreads over all replicas of a service, and can share its load between nodes.
+    spreads: bool = False
+    distributed: bool = False
     # Whether its latencies hold when the server stalls (safe against coordinated omission).
     co_safe: bool = False
     # What its parameters are, unless the recipe says, for a service of such a kind (and what the

@@ -9,5 +9,6 @@ from __future__ import annotations
 from benchd.catalog.readings.command import command
 from benchd.catalog.readings.load import load
 from benchd.catalog.readings.redis_benchmark import redis_benchmark
+from benchd.catalog.readings.script import script
 
-__all__ = ["command", "load", "redis_benchmark"]
+__all__ = ["command", "load", "redis_benchmark", "script"]

@@ -1,0 +1,219 @@
+"""A script of the user's: exit status, and every number in the JSON files that it left.
+
+Names are the user's own: ``results.requests_per_second`` is what stands there under ``results``.
+What describes the experiment (``config``, ``parameters`` ...) goes to the workload. Lists of raw
+samples are left alone. What a script says about its own failures is believed: it is not valid
+because it ended with status 0.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from pydantic import JsonValue
+
+from benchd.catalog.readings.command import command
+from benchd.core.numbers import flag, is_finite
+from benchd.core.results import Counts, Flag, Measured, Metric, Severity
+from benchd.core.spec import JobSpec
+
+MAX_METRICS = 200  # of one result, so that one file cannot fill the store
+_LONGEST = 64  # characters of a metric's name
+# Parts of a document that say what was done and not what came of it.
+_CONDITIONS = re.compile(r"(.*_)?(config|configuration|metadata|parameters|parameter_ranges|args)")
+# Parts that are samples of single requests, or text.
+_RAW = re.compile(r"raw(_.*)?|samples|requests_log|stderr|stdout|response")
+_UNITS = (
+    (re.compile(r"(.*_)?ms"), "ms"),
+    (re.compile(r"(.*_)?(s|sec|seconds|duration|total_time)"), "s"),
+    (re.compile(r".*_per_(sec|second)"), "1/s"),
+    (re.compile(r"(.*_)?(percent|pct)"), "%"),
+    (re.compile(r"(.*_)?bytes"), "bytes"),
+)
+_SUBJECT = r"(_?(requests|clients|operations|queries|ops|transactions|count|total))?"
+_GOOD = re.compile(rf"(successful|succeeded|success|ok){_SUBJECT}")
+_BAD = re.compile(rf"(failed|failures|failure|errors|error){_SUBJECT}")
+_VERDICT = re.compile(r"success|succeeded|ok|passed")
+
+
+@dataclass(slots=True)
+class _Found:
+    """What one or more documents say."""
+
+    metrics: dict[str, int | float] = field(default_factory=dict)
+    conditions: dict[str, JsonValue] = field(default_factory=dict)
+    good: int = 0
+    bad: int = 0
+    verdicts: list[bool] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+
+def script(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
+    """Read exit status, wall time, and the numbers in the JSON files among the results."""
+    base = command(files, spec)
+    documents = {
+        name.removeprefix("result/"): data
+        for name, data in sorted(files.items())
+        if name.startswith("result/")
+        and name.endswith(".json")
+        and not name.endswith("metrics.json")
+    }
+    found, flags = _Found(), list(base.flags)
+    for name, data in documents.items():
+        try:
+            value = json.loads(data)
+        except (ValueError, RecursionError):
+            flags.append(flag("bad_json", Severity.WARN, detail=f"{name} is no JSON"))
+        else:
+            _take(found, value, "")
+    metrics = {**_metrics(found, flags), **base.metrics}
+    flags += _doubts(found, spec, documents, has_metrics=len(metrics) > 1)
+    is_partial = "result/benchd-time-is-up" in files
+    return replace(
+        base,
+        metrics=metrics,
+        counts=_counts(found, base.counts, flags),
+        workload={"kind": "script", "conditions": found.conditions},
+        flags=tuple(flags),
+        client={"tool": spec.script.name if spec.script is not None else "script"},
+        partial=is_partial,
+    )
+
+
+def _take(found: _Found, value: JsonValue, path: str) -> None:
+    if isinstance(value, dict):
+        _count(found, value)
+        for key, inner in value.items():
+            _member(found, key, inner, f"{path}.{_slug(key)}" if path else _slug(key))
+    elif isinstance(value, list):
+        _list(found, value, path)
+    elif path and isinstance(value, int | float) and not isinstance(value, bool):
+        found.metrics.setdefault(path, value)
+
+
+def _member(found: _Found, key: str, inner: JsonValue, path: str) -> None:
+    name = _slug(key)
+    if _CONDITIONS.fullmatch(name):
+        found.conditions.setdefault(path, inner)
+        return
+    if isinstance(inner, bool):
+        if _VERDICT.fullmatch(name):
+            found.verdicts.append(inner)
+        elif inner and name == "timed_out":
+            found.troubles.append(f"{path} is true")
+    elif name in ("returncode", "return_code", "exit_status") and inner not in (0, None):
+        found.troubles.append(f"{path} is {str(inner)[:20]}")
+    elif _RAW.fullmatch(name) or name in ("timestamp", "returncode", "return_code", "exit_status"):
+        return
+    else:
+        _take(found, inner, path)
+
+
+def _list(found: _Found, items: list[JsonValue], path: str) -> None:
+    """Read a list of named things; of a list of samples only who succeeded."""
+    members = [item for item in items if isinstance(item, dict)]
+    names = [_label(item) for item in members]
+    if members and all(names) and len(set(names)) == len(names):
+        for name, item in zip(names, members, strict=True):
+            _take(found, item, f"{path}.{name}" if path else name)
+        return
+    for item in members:
+        for key, inner in item.items():
+            if isinstance(inner, bool) and _VERDICT.fullmatch(_slug(key)):
+                found.verdicts.append(inner)
+    if items:
+        found.left_out.append(f"{path or 'the document'} (a list of {len(items)})")
+
+
+def _label(item: Mapping[str, JsonValue]) -> str:
+    """Return what a member of a list is called: its operation, test or name, or its parameters."""
+    for key in ("operation", "test", "name", "label"):
+        if isinstance(value := item.get(key), str) and value:
+            return _slug(value)
+    told = item.get("parameters")
+    values = told.values() if isinstance(told, dict) else ()
+    return "_".join(_slug(str(value)) for value in values if not isinstance(value, dict | list))
+
+
+def _slug(key: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", key.lower()).strip("_") or "value"
+
+
+def _count(found: _Found, document: Mapping[str, JsonValue]) -> None:
+    """Add what a document says about how often something succeeded and failed."""
+    for key, value in document.items():
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**53:
+            continue
+        if _GOOD.fullmatch(_slug(key)):
+            found.good += value
+        elif _BAD.fullmatch(_slug(key)):
+            found.bad += value
+
+
+def _metrics(found: _Found, flags: list[Flag]) -> dict[str, Metric]:
+    metrics: dict[str, Metric] = {}
+    dropped = 0
+    for path, value in found.metrics.items():
+        name = path if path[:1].isalpha() else f"n_{path}"
+        odd = not is_finite(value) or len(name) > _LONGEST or name == "elapsed_s"
+        if odd or len(metrics) >= MAX_METRICS:
+            dropped += 1
+            continue
+        last = name.rpartition(".")[2]
+        unit = next((unit for pattern, unit in _UNITS if pattern.fullmatch(last)), "")
+        metrics[name] = Metric(formula=f"{name}/own", unit=unit, value=value)
+    if dropped:
+        detail = (
+            f"numbers beyond {MAX_METRICS}, too large, or with names of over {_LONGEST} letters"
+        )
+        flags.append(
+            flag("metrics_left_out", Severity.WARN, value=dropped, limit=MAX_METRICS, detail=detail)
+        )
+    return metrics
+
+
+def _counts(found: _Found, base: Counts, flags: list[Flag]) -> Counts:
+    """Return the counts that the script tells; those of its exit status when it tells none."""
+    good, bad = found.good, found.bad
+    if not good and not bad:
+        good, bad = sum(found.verdicts), len(found.verdicts) - sum(found.verdicts)
+    if not good and not bad:
+        return base
+    if base.errors or base.cancelled:  # it failed as a whole, whatever it says about its parts
+        detail = "the script tells of work that was done, and failed all the same"
+        flags.append(flag("failed_after_work", Severity.INFO, detail=detail))
+    return Counts(
+        scheduled=good + bad,
+        issued=good + bad,
+        ok=good,
+        errors=bad,
+        dropped=0,
+        cancelled=0,
+        by_class={"reported_by_script": bad} if bad else {},
+        first_errors=base.first_errors,
+    )
+
+
+def _doubts(
+    found: _Found, spec: JobSpec, documents: Mapping[str, bytes], *, has_metrics: bool
+) -> Iterator[Flag]:
+    """Yield why the numbers may be no measurement."""
+    for what in found.troubles[:3]:
+        yield flag("reported_failure", Severity.ERROR, detail=f"the script says that {what}")
+    wanted = spec.output.file if spec.output is not None else None
+    wanted = wanted or spec.parameters.get("output_file")
+    if wanted and not documents:
+        detail = f"no metrics: the script left no JSON, but {wanted!s} was to be written"
+        yield flag("no_output", Severity.ERROR, detail=detail)
+    elif documents and not has_metrics:
+        yield flag("no_metrics", Severity.ERROR, detail="no metrics: no number in what it left")
+    elif not documents and not has_metrics:
+        detail = "no metrics but exit status and time: the script left no JSON in its directory"
+        yield flag("no_metrics", Severity.WARN, detail=detail)
+    if found.left_out:
+        detail = f"not made into metrics: {', '.join(found.left_out[:3])}; the file has them"
+        yield flag("lists_left_alone", Severity.INFO, value=len(found.left_out), detail=detail)
