@@ -36,10 +36,18 @@ class SSHSettings(Model):
 class RuntimeSettings(Model):
     """How containers are run on the compute nodes."""
 
-    name: Literal["none", "apptainer", "singularity"] = Field(
-        "none", description="none: images are ignored and programs run on the host"
+    name: Literal[
+        "none", "apptainer", "singularity", "charliecloud", "podman", "enroot", "pyxis"
+    ] = Field("none", description="none: images are ignored and programs run on the host")
+    module: Line | None = Field(
+        None, description="environment modules to load first, separated by blanks: A/1.2 B/3.4"
     )
-    module: Line | None = Field(None, description="environment module to load first")
+    gpu: Literal["nv", "rocm"] = Field(
+        "nv", description="whose GPUs a container is given when a job asks for some"
+    )
+    options: tuple[Line, ...] = Field(
+        (), description="more words for the command that runs a container, e.g. [--writable-tmpfs]"
+    )
     cache: Line | None = Field(
         None, description="directory for images; $HOME works; default: images in the workdir"
     )
