@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import yaml
 
-from benchd.core import paths, secrets
+from benchd.core import paths, secrets, topology
 from benchd.core.recipe_words import WORDS
 from benchd.core.spec import Client, Part, Recipe, Service
 from benchd.errors import Mistake, RecipeError, UserError
@@ -45,13 +45,17 @@ class KindInfo(Protocol):
         """What can be set under ``parameters:``."""
 
 
+class ClientKindInfo(KindInfo, topology.Loads, Protocol):
+    """The same of a client."""
+
+
 class KindBook(Protocol):
     """The catalogue, as far as recipes need it."""
 
     def service(self, name: str) -> KindInfo | None:
         """Return a kind of service."""
 
-    def client(self, name: str) -> KindInfo | None:
+    def client(self, name: str) -> ClientKindInfo | None:
         """Return a kind of client."""
 
     def check(self, part: Part) -> Sequence[tuple[tuple[str | int, ...], str]]:
@@ -180,6 +184,8 @@ class _Rules:
                 self.note((*path, *inner), what)
             if isinstance(part, Client):
                 self.targets(path, part, parts)
+        for path, what in topology.complaints(recipe, self.catalog):
+            self.note(path, what)
         if self.sweep(recipe):
             self.size(recipe)
         return self.found

@@ -115,6 +115,8 @@ KIND = ClientKind(
     summary="streaming load on an LLM server: TTFT, TPOT, end-to-end latency; part of benchd",
     payload=_llm_load_payload,
     parse=readings.load,
+    spreads=True,
+    distributed=True,
     parameters=LLM_LOAD,
     default_for=("sim-llm",),
 )
