@@ -17,6 +17,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from benchd.config import RuntimeSettings
 from benchd.core import fitting, paths, secrets
+from benchd.core.around import dressed
 from benchd.core.model import Job
 from benchd.core.payload import Payload
 from benchd.core.restart import next_spec
@@ -121,7 +122,7 @@ def renderer(*, catalog: Kinds, runtime: RuntimeSettings, ship: Mapping[str, str
         kind = look_up(spec.kind)
         if kind is None:
             raise UserError(f"there is no kind of {spec.role} called {spec.kind}")
-        return render(spec, name, kind.payload(spec), runtime, ship)
+        return render(spec, name, dressed(kind.payload(spec), spec), runtime, ship)
 
     return write
 
@@ -286,6 +287,8 @@ def _service_spec(part: Service, cell: Cell, catalog: Kinds, defaults: Resources
         ports=part.ports or kind.ports,
         health_check=fitting.health_check(part.health_check, kind.usual_check(part)),
         concurrent=part.concurrent,
+        setup_script=part.setup_script,
+        init_script=part.init_script,
         storage=part.storage,
         scale=part.replicas if isinstance(part.replicas, Scale) else None,
         cell=dict(cell),
@@ -306,11 +309,24 @@ def _client_spec(
         nodes=part.nodes,
         placement=part.placement,
         targets=tuple(
-            Target(name=target.name, port=target.port, point=at_point.get(target.name))
+            Target(
+                name=target.name,
+                port=target.port,
+                point=at_point.get(target.name),
+                health_check_endpoint=target.health_check_endpoint,
+            )
             for target in targets
         ),
+        script=part.script,
+        output=part.output,
+        wait=_seconds(part.parameters.get("wait_for_service")),
         cell=dict(cell),
     )
+
+
+def _seconds(value: Scalar | None) -> float | None:
+    """Return the number that a checked parameter says."""
+    return float(value) if value is not None else None
 
 
 def _common(part: Part, defaults: Resources) -> dict[str, Any]:
