@@ -109,6 +109,7 @@ class Engine:
         self.performer: Performer | None = None
         self.draining = False  # submit nothing new; see ``World``
         self.slow: dict[str, float] = {}  # see ``World``
+        self.published: dict[str, str] = {}  # the same
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._not_before: dict[str, float] = {}
         self._woken = asyncio.Event()
@@ -151,12 +152,15 @@ class Engine:
         """Return everything ``decide`` sees."""
         runs, jobs, valid = await self.store.world()
         views = {name: pacing.view() for name, pacing in self.pacings.items()}
+        live = {job.token for job in jobs if job.is_live}
+        self.published = {job: text for job, text in self.published.items() if job in live}
         return World(
             runs=runs,
             jobs=jobs,
             valid=valid,
             clusters=views,
             slow=dict(self.slow),
+            published=dict(self.published),
             draining=self.draining,
         )
 

@@ -24,6 +24,7 @@ from benchd.core.effects import (
     Open,
     Poll,
     Probe,
+    Publish,
     Retry,
     Submit,
 )
@@ -55,6 +56,7 @@ from benchd.errors import Stale, StoreBroken, StoreError, StoreFull, Unreachable
 from benchd.metrics import Metrics
 from benchd.pacing import Pacing
 from benchd.ports import Closing, ClusterPort, Ledger
+from benchd.publishing import publish
 
 log = structlog.get_logger()
 
@@ -119,6 +121,8 @@ class Performing:
                 deed = self._retry(effect)
             case AddReplica():
                 deed = self._add_replica(effect)
+            case Publish():
+                deed = publish(effect, engine=self.engine, store=self.store, clusters=self.clusters)
             case Finish():
                 deed = self._finish(effect)
         return await deed

@@ -47,6 +47,9 @@ class ClusterPort(Protocol):
     async def probe(self, job: Job) -> ProbeAnswer:
         """Look whether a service answers."""
 
+    async def put(self, job: Job, name: str, data: bytes) -> None:
+        """Write a file in a job's directory, whole or not at all."""
+
     async def fetch(self, job: Job) -> Fetched:
         """Bring home what a job left."""
 

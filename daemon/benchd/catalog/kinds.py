@@ -11,6 +11,7 @@ from typing import Literal
 
 from benchd.core.payload import Payload, Sh
 from benchd.core.results import Measured
+from benchd.core.scraping import Watch
 from benchd.core.spec import Client, HealthCheck, JobSpec, Part, Service
 from benchd.fields import Scalar
 
@@ -203,6 +204,7 @@ class ServiceKind(Kind):
     ports: tuple[int | Literal["auto"], ...] = ("auto",)
     check: HealthCheck = field(default_factory=HealthCheck)
     metrics: Metrics | None = None
+    watch: Watch | None = None  # what it is told of other services, while it runs
     # What the page that its usual check asks for must contain, such as the model it is to serve.
     expects: Callable[[Part], str | None] = _nothing
 

@@ -76,6 +76,14 @@ class AddReplica:
 
 
 @dataclass(frozen=True, slots=True)
+class Publish:
+    """Tell a running job that watches others where they are: the file it reads, as it should be."""
+
+    token: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """Write the report and close the run."""
 
@@ -84,7 +92,7 @@ class Finish:
     why: str | None = None
 
 
-Effect = Open | Submit | Look | Poll | Probe | Collect | Cancel | Retry | AddReplica | Finish
+Effect = Open | Submit | Look | Poll | Probe | Collect | Cancel | Retry | AddReplica | Publish | Finish
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,4 +117,5 @@ class World:
     clusters: Mapping[str, ClusterView]
     # token -> since when its health checks have been slower than its scale allows
     slow: Mapping[str, float] = field(default_factory=dict)
+    published: Mapping[str, str] = field(default_factory=dict)  # token -> what it was told last
     draining: bool = False  # nothing new is submitted; what was sent is seen to its end

@@ -33,6 +33,7 @@ from benchd.core.effects import (
     Open,
     Poll,
     Probe,
+    Publish,
     Retry,
     Submit,
     World,
@@ -40,6 +41,7 @@ from benchd.core.effects import (
 from benchd.core.images import Place, awaited, being_made, in_the_way, place_of, spare
 from benchd.core.matching import ASIDE, bindings_of, busy_services
 from benchd.core.model import Binding, CancelWhy, Job, JobState, Run
+from benchd.core.monitoring import is_done, publications
 from benchd.core.policy import cancel_reason, is_followed, quota_reached, quotas, verdict
 from benchd.core.readiness import DEFAULT_CHECK
 from benchd.core.scaling import scalings
@@ -56,12 +58,14 @@ def decide(world: World, now: float) -> list[Effect]:
     """Return everything that should be going on now, in order of urgency."""
     seen = index(world, now)
     scaled = list(scalings(seen))
-    ends = [*_cancellations(seen), *_releases(seen), *_spare_images(seen), *_orphans(seen)]
+    ends = [*_cancellations(seen), *_releases(seen), *_dismissals(seen), *_spare_images(seen)]
+    ends += _orphans(seen)
     ending = {effect.token for effect in (*ends, *scaled) if isinstance(effect, Cancel)}
     effects: list[Effect] = [*ends, *_retries(seen), *_submissions(seen, ending), *scaled]
     for run in world.runs:
         effects += _collections(run, seen)
         effects += _finish(run, seen)
+    effects += publications(seen)
     effects += [Probe(j.token) for j in world.jobs if _is_probe_due(j, now)]
     effects += [Poll(name) for name, view in world.clusters.items() if _is_poll_due(view, seen)]
     wanted = (_opened(effect, seen) for effect in effects)
@@ -102,7 +106,8 @@ def _opened(effect: Effect, index: Index) -> Effect:
 
 
 def _cluster_of(
-    effect: Open | Poll | Submit | Look | Probe | Cancel | Collect | AddReplica, index: Index
+    effect: Open | Poll | Submit | Look | Probe | Cancel | Collect | AddReplica | Publish,
+    index: Index,
 ) -> str:
     if isinstance(effect, Open | Poll):
         return effect.cluster
@@ -166,6 +171,14 @@ def _spare_images(index: Index) -> Iterator[Cancel]:
                 if job.spec.images and (not job.is_terminal or is_followed(job, index)):
                     names.update(job.spec.images)
     yield from (Cancel(job.token, CancelWhy.DONE) for job in spare(index, wanted))
+
+
+def _dismissals(index: Index) -> Iterator[Cancel]:
+    """End the companions that have nothing left to watch."""
+    for run in index.world.runs:
+        for job in index.slots[run.id]:
+            if not job.is_terminal and job.cancel_why is None and is_done(job, index):
+                yield Cancel(job.token, CancelWhy.DONE)
 
 
 def _orphans(index: Index) -> Iterator[Cancel]:

@@ -106,6 +106,7 @@ class Exporter(Model):
     name: str  # cadvisor, or one of ExporterName
     port: int  # index in the job's ports
     program: str | None = None  # path of a program or of an image; None: found on the node
+    stands_for: str = ""  # what the recipe asked for, when the cluster has none
 
 
 class Watch(StrEnum):

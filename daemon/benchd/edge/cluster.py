@@ -344,7 +344,11 @@ class Cluster:
         endpoint = witness.parse_endpoint(done.stdout)
         return endpoint if endpoint is not None and witness.fits(job, endpoint) else None
 
-    # --- fetch ------------------------------------------------------------------------------------
+    # --- put and fetch ------------------------------------------------------------------------------------
+
+    async def put(self, job: Job, name: str, data: bytes) -> None:
+        """Write a file in a job's directory, whole or not at all."""
+        await parcels.put(self.remote, await self.open(), job, name, data)
 
     async def fetch(self, job: Job) -> Fetched:
         """Bring home what a job left; ``NotYet`` while the shared file system may lag behind."""

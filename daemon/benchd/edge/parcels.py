@@ -6,6 +6,7 @@ import asyncio
 import io
 import tarfile
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from pathlib import PurePosixPath
 from shlex import quote
 
@@ -70,10 +71,8 @@ class Parcels:
         there = await self._remote.run(f"set -- {target}; {check} 2>/dev/null", op="ship")
         if there.status == 0:
             return
-        # A hash mismatch is also what a cut link leaves; then nothing gets the name.
         done = await self._remote.run(
-            f'umask 077; set -- {target}; mkdir -p "${{1%/*}}"; f=$1; set -- "$f.$$.tmp"; '
-            f'cat >"$1" && {check} && mv -fT "$1" "$f" || {{ rm -f "$1"; exit 1; }}',
+            _writing(target, package.sha256),
             op="ship",
             stdin=package.data,
             timeout=_TRANSFER_TIMEOUT,
@@ -84,6 +83,26 @@ class Parcels:
                 "is the workdir full or over quota?",
                 sent=False,
             )
+
+
+def _writing(target: str, sha256: str) -> str:
+    """Return the command that writes its standard input to a file, a quoted path."""
+    # A hash mismatch is also what a cut link leaves; then nothing gets the name.
+    return (
+        f'umask 077; set -- {target}; mkdir -p "${{1%/*}}"; f=$1; set -- "$f.$$.tmp"; '
+        f'cat >"$1" && [ "$(sha256sum <"$1" | cut -c1-64)" = {sha256} ] && mv -fT "$1" "$f" || '
+        '{ rm -f "$1"; exit 1; }'
+    )
+
+
+async def put(remote: Remote, place: Place, job: Job, name: str, data: bytes) -> None:
+    """Write a file in a job's directory, whole or not at all; ``NotYet`` where it cannot be."""
+    home = place.job_dir(job.run_id, job.token)
+    # A directory that a scratch cleaner took away is not made again: its absence means something.
+    writing = _writing(quote(f"{home}/{name}"), sha256(data).hexdigest())
+    done = await remote.run(f"cd {quote(home)} || exit {_GONE}; {writing}", op="put", stdin=data)
+    if done.status != 0:
+        raise NotYet(f"{remote.name}: cannot write {home}/{name}: {done.said() or 'cut short'}")
 
 
 async def fetch(
