@@ -92,7 +92,9 @@ class Finish:
     why: str | None = None
 
 
-Effect = Open | Submit | Look | Poll | Probe | Collect | Cancel | Retry | AddReplica | Publish | Finish
+Effect = (
+    Open | Submit | Look | Poll | Probe | Collect | Cancel | Retry | AddReplica | Publish | Finish
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

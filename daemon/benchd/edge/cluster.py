@@ -344,7 +344,7 @@ class Cluster:
         endpoint = witness.parse_endpoint(done.stdout)
         return endpoint if endpoint is not None and witness.fits(job, endpoint) else None
 
-    # --- put and fetch ------------------------------------------------------------------------------------
+    # --- put and fetch ----------------------------------------------------------------------------
 
     async def put(self, job: Job, name: str, data: bytes) -> None:
         """Write a file in a job's directory, whole or not at all."""
