@@ -85,6 +85,9 @@ class Catalog:
             yield from checks.complaints(check, HealthCheck())
             return
         yield from checks.complaints(check, kind.usual_check(part))
+        if kind.check.type == "http":  # it listens on the ports it is given, and on no other
+            usual = kind.check.model_copy(update=check.model_dump(exclude_unset=True))
+            yield from checks.foreign_port(usual, part.ports or kind.ports)
         if "type" in check.model_fields_set and not kind.can_pass(check):
             can = f"{kind.check.type}, tcp, command or log"
             what = f"{check.type!r} can never pass: kind {kind.name!r} does not speak it; use {can}"

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Literal
 from urllib.parse import urlsplit
 
 from benchd.catalog import greetings, pages
@@ -99,7 +101,12 @@ class Log:
 
 
 Look = Tcp | Http | Redis | Mysql | Postgres | Command | Log
-_PORT_ONLY = {"tcp": Tcp, "redis": Redis, "mysql": Mysql, "postgres": Postgres}
+_PORT_ONLY: Mapping[str, type[Tcp | Redis | Mysql | Postgres]] = {
+    "tcp": Tcp,
+    "redis": Redis,
+    "mysql": Mysql,
+    "postgres": Postgres,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +167,19 @@ def complaints(
         yield (("health_check", "expect"), what)
     if check.type == "http" and check.endpoint:
         yield from ((at, what) for what in _http_complaints(check.endpoint))
+
+
+def foreign_port(
+    check: HealthCheck, ports: tuple[int | Literal["auto"], ...]
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield that an http check asks a port that is none of a service that listens on its own."""
+    if check.type != "http" or not check.endpoint:
+        return
+    with suppress(ValueError):
+        port = _split(check.endpoint)[1]
+        if port is not None and port not in ports:
+            what = f"port {port} is none of the service's ports: write only the path, or ports: "
+            yield (("health_check", "endpoint"), f"{what}[{port}]")
 
 
 def _http_complaints(endpoint: str) -> Iterator[str]:

@@ -205,6 +205,7 @@ class ServiceKind(Kind):
     check: HealthCheck = field(default_factory=HealthCheck)
     metrics: Metrics | None = None
     watch: Watch | None = None  # what it is told of other services, while it runs
+    storage: Literal["local", "shared"] = "shared"  # where $BENCHD_DATA is, unless a recipe says
     # What the page that its usual check asks for must contain, such as the model it is to serve.
     expects: Callable[[Part], str | None] = _nothing
 

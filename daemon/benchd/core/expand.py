@@ -64,6 +64,10 @@ class ServiceInfo(Protocol):
     def ports(self) -> tuple[int | Literal["auto"], ...]:
         """Its usual ports."""
 
+    @property
+    def storage(self) -> Literal["local", "shared"]:
+        """Where its data is, unless a recipe says."""
+
     def usual_check(self, part: Part, /) -> HealthCheck:
         """Return its usual health check."""
 
@@ -289,7 +293,7 @@ def _service_spec(part: Service, cell: Cell, catalog: Kinds, defaults: Resources
         concurrent=part.concurrent,
         setup_script=part.setup_script,
         init_script=part.init_script,
-        storage=part.storage,
+        storage=part.storage if "storage" in part.model_fields_set else kind.storage,
         scale=part.replicas if isinstance(part.replicas, Scale) else None,
         cell=dict(cell),
     )

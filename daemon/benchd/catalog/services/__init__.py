@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from benchd.catalog.kinds import ServiceKind
-from benchd.catalog.services import generic, redis, sim_llm
+from benchd.catalog.services import generic, ollama, redis, sim_llm, triton, vllm
 
-KINDS: tuple[ServiceKind, ...] = (redis.KIND, sim_llm.KIND, generic.KIND)
+KINDS: tuple[ServiceKind, ...] = (
+    ollama.KIND,
+    vllm.KIND,
+    triton.KIND,
+    redis.KIND,
+    sim_llm.KIND,
+    generic.KIND,
+)
