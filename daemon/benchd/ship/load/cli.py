@@ -11,6 +11,7 @@ from . import VERSION, chroma, llm, target, web
 from .closed import Stop
 from .options import add_common
 from .run import Plan, execute, is_valid
+from .work import Workload
 
 # Requests to measure when neither a number nor a duration is given: enough for p95.
 _REQUESTS = 100
@@ -56,10 +57,14 @@ def _plan(args: argparse.Namespace, argv: List[str]) -> Plan:
         os.makedirs(args.out, exist_ok=True)
     except OSError as error:
         raise target.Usage("--out %s: %s" % (args.out, error.strerror)) from None
-    where = target.parse(args.url)
+    targets = target.parse_all(args.url)
     run_id = args.run_id or uuid.uuid4().hex
+    workload: Workload = WORKLOADS[args.workload].build(args, targets[0], run_id)
+    if len(targets) > 1 and not workload.spreads:
+        raise target.Usage("--url: %s measures one address, not several" % workload.kind)
+    workload.targets = targets
     return Plan(
-        workload=WORKLOADS[args.workload].build(args, where, run_id),
+        workload=workload,
         concurrency=args.concurrency,
         stop=Stop(requests, args.duration),
         warmup=warmup,

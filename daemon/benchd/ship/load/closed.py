@@ -6,7 +6,7 @@ these users see it, and no ``*_sched`` metric is given.
 
 import asyncio
 import time
-from typing import Callable, List, NamedTuple, Optional
+from typing import Callable, Dict, List, NamedTuple, Optional
 
 from . import http1
 from .work import Sample, Workload
@@ -78,7 +78,9 @@ class Users:
     ) -> None:
         self.workload = workload
         self.on_sample = on_sample
-        self.connections: List[Optional[http1.Connection]] = [None] * count
+        self.connections: List[Dict[int, http1.Connection]] = [{} for _ in range(count)]
+        self._in_flight = [0] * len(workload.targets)
+        self._turn = 0
         self._tasks: "List[asyncio.Future[None]]" = []
 
     async def run(self, phase: Phase) -> None:
@@ -95,9 +97,18 @@ class Users:
 
     def close(self) -> None:
         """Drop all connections."""
-        for connection in self.connections:
-            if connection is not None:
+        for connections in self.connections:
+            for connection in connections.values():
                 connection.close()
+
+    def _choose(self) -> int:
+        """Return the target with the fewest requests in flight; of several, the next in turn."""
+        count = len(self._in_flight)
+        chosen = min(
+            range(count), key=lambda place: (self._in_flight[place], (place - self._turn) % count)
+        )
+        self._turn = chosen + 1
+        return chosen
 
     async def _user(self, phase: Phase, user: int) -> None:
         pause = _BACKOFF
@@ -107,9 +118,12 @@ class Users:
                 return
             sample = self.workload.sample(phase.name, index, user, time.monotonic())
             phase.samples.append(sample)
+            sample.target = self._choose()
+            self._in_flight[sample.target] += 1
             try:
                 await self._one(sample, user)
             finally:
+                self._in_flight[sample.target] -= 1
                 phase.note(sample)
                 self.on_sample(sample)
             if sample.ok:
@@ -137,17 +151,17 @@ class Users:
         sample.sent = first_sent
 
     async def _try(self, sample: Sample, user: int) -> None:
-        connection = self.connections[user]
+        connection = self.connections[user].get(sample.target)
         if connection is None or not connection.usable:
             sample.conn_new = True
             try:
                 timeout = min(_CONNECT_TIMEOUT, self.workload.timeout)
-                connection = await http1.connect(self.workload.target, timeout)
+                connection = await http1.connect(self.workload.targets[sample.target], timeout)
             except OSError as error:
                 sample.status, sample.error = "connect", str(error)[:300]
                 sample.end = time.monotonic()
                 return
-            self.connections[user] = connection
+            self.connections[user][sample.target] = connection
             # The time of the connection is not part of the time of the request.
             sample.scheduled = time.monotonic()
         await self.workload.send(connection, sample)

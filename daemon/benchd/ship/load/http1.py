@@ -177,7 +177,8 @@ class Exchange:
 class Connection(asyncio.Protocol):
     """One TCP connection that carries one exchange at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, target: Target) -> None:
+        self.target = target
         self.transport: Optional[asyncio.Transport] = None
         self.exchange: Optional[Exchange] = None
         self.closed = False
@@ -233,7 +234,7 @@ async def connect(target: Target, patience: float) -> Connection:
     """Open a connection; raise ``OSError``, also when it takes too long."""
     loop = asyncio.get_event_loop()
     tls: Union[ssl.SSLContext, None] = ssl.create_default_context() if target.tls else None
-    opening = loop.create_connection(Connection, target.host, target.port, ssl=tls)
+    opening = loop.create_connection(lambda: Connection(target), target.host, target.port, ssl=tls)
     try:
         _, connection = await asyncio.wait_for(opening, patience)
     except asyncio.TimeoutError:

@@ -135,6 +135,7 @@ class Workload(work.Workload):
     """Sends requests for streams of tokens."""
 
     kind = "llm"
+    spreads = True
     amount = "out_tokens"
 
     def __init__(self, target: Target, timeout: float, run_id: str, options: Options) -> None:
@@ -159,6 +160,10 @@ class Workload(work.Workload):
         self.found = await preflight.look(self.target, self.api.ollama)
         model = preflight.choose_model(self.options.model, self.found, self.target.url)
         self.options = self.options._replace(model=model)
+        for other in self.targets[1:]:
+            found = await preflight.look(other, self.api.ollama)
+            if preflight.is_listed(model, found) is False:
+                raise work.NotReady("%s does not have the model %s" % (other.url, model))
         tries: List[Sample] = []
         try:
             self.calibrated = await preflight.calibrate(self, tries)
@@ -171,13 +176,13 @@ class Workload(work.Workload):
         need = self.options.prompt_tokens + self.options.output_tokens + 512
         return max(2048, (need + 1023) // 1024 * 1024)
 
-    def request(self, phase: str, index: int, tokens: int) -> bytes:
+    def request(self, phase: str, index: int, tokens: int, where: Target) -> bytes:
         """Return the bytes of one request."""
         options = self.options
         prompt = self.prompts.prompt(phase, index)
         body = self.api.body(options.model, prompt, tokens, options.ignore_eos, self._window())
         request_id = "%s-%s-%d" % (self.run_id, phase, index)
-        return http1.request(self.target, "POST", self.api.path, body, request_id)
+        return http1.request(where, "POST", self.api.path, body, request_id)
 
     async def send(self, connection: http1.Connection, sample: Any) -> None:
         """Send one request, and keep the gaps of a measured answer."""
@@ -189,7 +194,7 @@ class Workload(work.Workload):
         """Ask for so many tokens, read the answer into the sample; return the gaps in it."""
         loop = asyncio.get_event_loop()
         reading = Reading(loop.create_future(), sample, self.options._replace(output_tokens=tokens))
-        data = self.request(sample.phase, sample.index, tokens)
+        data = self.request(sample.phase, sample.index, tokens, connection.target)
         sample.sent = connection.send(data, reading)
         await http1.answered(connection, reading, sample.sent, self.timeout)
         sample.short = sample.ok and reading.is_short

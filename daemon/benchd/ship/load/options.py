@@ -35,7 +35,7 @@ def run_id(text: str) -> str:
 def add_common(parser: argparse.ArgumentParser) -> None:
     """Add what every workload takes."""
     add = parser.add_argument
-    add("--url", required=True, help="http://host:port of the service")
+    add("--url", required=True, help="http://host:port of the service; several with commas")
     add("--out", default=".", help="directory for result.json and samples.jsonl.gz")
     add("--json", action="store_true", help="print the result document, not a table")
     add("--concurrency", type=whole(1, 10**4), default=1, help="users (closed loop)")

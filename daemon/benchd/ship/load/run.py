@@ -115,13 +115,17 @@ class Run:
             "warmup_errors": sum(1 for s in warm if not s.ok),
         }
         facts.update(workload.facts(samples))
+        server = workload.server()
+        if len(workload.targets) > 1:
+            urls = [target.url for target in workload.targets]
+            server["targets"] = summary.by_target(samples, urls)
         return {
             "schema": "benchd.load/1",
             "error": self.error or None,
             "partial": self.partial,
             "workload": self._workload(),
             "client": self._client(),
-            "server": workload.server(),
+            "server": server,
             "times": self._times(samples, warm),
             "counts": summary.counts(samples, scheduled),
             "metrics": workload.metrics(samples) if any(s.ok for s in samples) else {},

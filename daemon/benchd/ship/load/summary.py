@@ -90,6 +90,17 @@ def counts(samples: "Sequence[Sample]", scheduled: int) -> Json:
     }
 
 
+def by_target(samples: "Sequence[Sample]", urls: Sequence[str]) -> List[Json]:
+    """Return what each of the targets was asked, and what came of it."""
+    rows: List[Json] = [{"url": url, "issued": 0, "ok": 0, "errors": 0} for url in urls]
+    for sample in samples:
+        row = rows[sample.target]
+        row["issued"] += 1
+        row["ok"] += int(sample.ok)
+        row["errors"] += int(not sample.ok and sample.status != "cancelled")
+    return rows
+
+
 def timeline(samples: "Sequence[Sample]", zero: float, amount: str = "") -> Json:
     """Return what happened when: one row for each bucket of time."""
     ends = [s.end for s in samples if s.end is not None]

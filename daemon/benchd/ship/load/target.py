@@ -1,6 +1,6 @@
 """The URL of the service under load, taken apart once."""
 
-from typing import NamedTuple
+from typing import List, NamedTuple
 from urllib.parse import urlsplit
 
 
@@ -26,6 +26,14 @@ class Target(NamedTuple):
     def url(self) -> str:
         """Return the URL without a path of an interface."""
         return "%s://%s%s" % ("https" if self.tls else "http", self.authority, self.base)
+
+
+def parse_all(urls: str) -> List[Target]:
+    """Return the targets of URLs with commas between them, or raise ``Usage``."""
+    found = [parse(url) for url in urls.split(",")]
+    if len(set(found)) < len(found):
+        raise Usage("--url names the same address twice")
+    return found
 
 
 def parse(url: str) -> Target:

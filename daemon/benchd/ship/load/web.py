@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 import os
-from typing import Any, NamedTuple, Optional, Sequence
+from typing import Any, Dict, NamedTuple, Optional, Sequence
 
 from . import http1, summary, target, work
 from .options import seconds, whole
@@ -82,6 +82,7 @@ class Workload(work.Workload):
     """Sends one request over and over."""
 
     kind = "http"
+    spreads = True
     amount = "bytes"
 
     def __init__(self, where: target.Target, timeout: float, run_id: str, options: Options) -> None:
@@ -90,9 +91,16 @@ class Workload(work.Workload):
         headers = {"Content-Type": options.content_type} if options.content_type else {}
         if options.bearer:
             headers["Authorization"] = "Bearer " + options.bearer
-        self._request = http1.request(
-            where, options.method, options.path, options.body, headers=headers
-        )
+        self._headers = headers
+        self._requests: Dict[target.Target, bytes] = {}
+
+    def _request(self, where: target.Target) -> bytes:
+        options = self.options
+        if where not in self._requests:
+            self._requests[where] = http1.request(
+                where, options.method, options.path, options.body, headers=self._headers
+            )
+        return self._requests[where]
 
     def sample(self, phase: str, index: int, user: int, scheduled: float) -> Sample:
         """Return the record of a request that is about to be sent."""
@@ -102,7 +110,7 @@ class Workload(work.Workload):
         """Send it once more."""
         sample.size = 0
         answer = Answer(asyncio.get_event_loop().create_future(), sample, self.options)
-        sample.sent = connection.send(self._request, answer)
+        sample.sent = connection.send(self._request(connection.target), answer)
         await http1.answered(connection, answer, sample.sent, self.timeout)
 
     def described(self) -> Json:

@@ -18,13 +18,14 @@ class Sample:
 
     __slots__ = (
         "conn_new", "end", "error", "first_byte", "index", "phase", "resent", "scheduled", "sent",
-        "short", "status", "user",
+        "short", "status", "target", "user",
     )  # fmt: skip
 
     def __init__(self, phase: str, index: int, user: int, scheduled: float) -> None:
         self.phase = phase
         self.index = index
         self.user = user
+        self.target = 0
         self.scheduled = scheduled
         self.sent: Optional[float] = None
         self.first_byte: Optional[float] = None
@@ -57,6 +58,7 @@ class Sample:
             "i": self.index,
             "phase": self.phase,
             "u": self.user,
+            "t": self.target,
             "sched": since(zero, self.scheduled),
             "send": since(zero, self.sent),
             "fb": since(zero, self.first_byte),
@@ -77,9 +79,11 @@ class Workload:
 
     kind = ""
     amount = ""  # what the timeline counts besides requests; empty: nothing
+    spreads = False  # whether any of several targets may get any request
 
     def __init__(self, target: Target, timeout: float, run_id: str) -> None:
         self.target = target
+        self.targets = [target]
         self.timeout = timeout
         self.run_id = run_id
 
