@@ -59,6 +59,11 @@ class RuntimeSettings(Model):
     build_resources: Resources = Field(
         Resources(), description="resources of jobs that make images, over those they would have"
     )
+    exporters: dict[Literal["cadvisor", "node", "process", "redis", "mysql"], Line] = Field(
+        {},
+        description="name -> where that exporter is on compute nodes: a program, or an image "
+        "(.sif, .sqfs, .sqsh); default: found in PATH, but for cadvisor",
+    )
 
 
 class PollSettings(Model):

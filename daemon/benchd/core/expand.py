@@ -19,6 +19,7 @@ from benchd.config import RuntimeSettings
 from benchd.core import fitting, paths, secrets
 from benchd.core.around import dressed
 from benchd.core.model import Job
+from benchd.core.monitoring import Watching, monitored
 from benchd.core.payload import Payload
 from benchd.core.restart import next_spec
 from benchd.core.script import render
@@ -53,16 +54,12 @@ _RIVALS = (
 )
 
 
-class ServiceInfo(Protocol):
+class ServiceInfo(Watching, Protocol):
     """What a kind of service contributes to its jobs."""
 
     @property
     def payload(self) -> Callable[[JobSpec], Payload]:
         """What to run."""
-
-    @property
-    def ports(self) -> tuple[int | Literal["auto"], ...]:
-        """Its usual ports."""
 
     @property
     def storage(self) -> Literal["local", "shared"]:
@@ -154,7 +151,7 @@ def expand(
             now=now,
             write=write,
         )
-        for slot in slots(recipe, catalog=catalog, defaults=defaults)
+        for slot in slots(recipe, catalog, defaults, runtime.exporters)
     )
 
 
@@ -197,7 +194,9 @@ def _row(slot: Slot, name: str, *, run_id: str, cluster: str, now: float, write:
     )
 
 
-def slots(recipe: Recipe, *, catalog: Kinds, defaults: Resources) -> Iterator[Slot]:
+def slots(
+    recipe: Recipe, catalog: Kinds, defaults: Resources, exporters: Mapping[str, str]
+) -> Iterator[Slot]:
     """Yield everything the recipe wants: services first, then clients repeat by repeat."""
     points = cells(recipe)
     labels = _labels(recipe.sweep)
@@ -209,7 +208,7 @@ def slots(recipe: Recipe, *, catalog: Kinds, defaults: Resources) -> Iterator[Sl
                 continue
             own = {labels[key]: cell[key] for key in varied.keys}
             service = varied.at(cell)
-            spec = _service_spec(service, own, catalog, defaults)
+            spec = _service_spec(service, own, catalog, defaults, exporters)
             for replica in range(_replicas(service)):
                 yield Slot(spec=spec, point=point, replica=replica)
     for repeat, (point, cell) in itertools.product(range(recipe.repeat), enumerate(points)):
@@ -281,14 +280,16 @@ def _replicas(service: Service) -> int:
     return service.replicas.min if isinstance(service.replicas, Scale) else service.replicas
 
 
-def _service_spec(part: Service, cell: Cell, catalog: Kinds, defaults: Resources) -> JobSpec:
+def _service_spec(
+    part: Service, cell: Cell, catalog: Kinds, defaults: Resources, exporters: Mapping[str, str]
+) -> JobSpec:
     kind = catalog.service(part.kind or part.name)
     if kind is None:
         raise UserError(f"there is no kind of service called {part.kind or part.name}")
     return JobSpec(
         role=Role.SERVICE,
         **_common(part, defaults),
-        ports=part.ports or kind.ports,
+        **monitored(part, kind, exporters),
         health_check=fitting.health_check(part.health_check, kind.usual_check(part)),
         concurrent=part.concurrent,
         setup_script=part.setup_script,
