@@ -1,0 +1,308 @@
+"""Runs side by side: which numbers differ, how surely, and what must not be compared at all.
+
+Two measurements are worth comparing when they differ in one thing, and that thing is meant. So
+whatever else differs between two runs (the image, the model, the hardware, a parameter) refuses
+the comparison until it is named; formulas, workloads and clients are never compared across.
+
+A verdict needs both: a rank test that is significant after correction for all metrics of a cell,
+and a difference of the medians beyond the threshold. That they are the same is said only when the
+whole interval of their ratio lies within the threshold; everything else is inconclusive.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from benchd.core.headline import Column, columns, number
+from benchd.core.intervals import Interval, mean_interval, median, median_change_interval
+from benchd.core.significance import FEWEST, holm, mann_whitney
+
+Document = Mapping[str, Any]  # a result, as its JSON has it
+
+# A change of the median below this share is no news, however sure it is.
+THRESHOLD = 0.05
+ALPHA = 0.05
+# Metrics of a cell that are judged unless others are asked for. Each further one makes every
+# verdict harder: five repeats a side (smallest p 0.008) allow six.
+JUDGED = 4
+# What makes two results different things, whatever one wants: their numbers mean something else.
+_NEVER = ("client.kind", "workload.kind", "workload.api")
+
+
+class Verdict(StrEnum):
+    """What can be said of a number in two runs."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    CHANGED = "changed"  # of a number of which neither more nor less is better
+    SAME = "same"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One number in one run: a value for each repeat."""
+
+    values: tuple[float, ...]
+    median: float
+    interval: Interval | None  # of the mean, 95 %
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Side:
+        """Summarise the repeats."""
+        return cls(values=tuple(values), median=median(values), interval=mean_interval(values))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One number of one cell, in both runs."""
+
+    cell: Mapping[str, Any]
+    column: Column
+    base: Side
+    other: Side
+    change: float | None  # of the median, as a share of the base's; None when that is zero
+    interval: Interval | None  # of that change, 95 %, by bootstrap
+    p: float | None  # corrected for all rows of the cell; None when it was not asked
+    verdict: Verdict = Verdict.INCONCLUSIVE
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Something beside the numbers in which two runs differ."""
+
+    key: str
+    base: str
+    other: str
+    fatal: bool  # never comparable, whatever is named
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """A base run and another."""
+
+    rows: tuple[Row, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    across: tuple[str, ...] = ()  # the differences that were meant
+    notes: tuple[str, ...] = ()
+
+    @property
+    def refused(self) -> tuple[Difference, ...]:
+        """Return the differences that nobody named: there are no rows then."""
+        return tuple(d for d in self.differences if d.fatal or d.key not in self.across)
+
+    @property
+    def regressed(self) -> bool:
+        """Tell whether anything is surely worse."""
+        return any(row.verdict is Verdict.WORSE for row in self.rows)
+
+
+def compare(
+    base: Sequence[Document],
+    other: Sequence[Document],
+    *,
+    across: Collection[str] = (),
+    metrics: Collection[str] = (),
+    threshold: float = THRESHOLD,
+) -> Comparison:
+    """Compare the results of two runs, cell by cell.
+
+    ``across`` names the differences that are meant; ``metrics`` which numbers are judged (by
+    default the most telling ones).
+    """
+    differences = tuple(_differences(base, other))
+    meant = tuple(d.key for d in differences if d.key in across and not d.fatal)
+    found = Comparison(differences=differences, across=meant)
+    if found.refused:
+        return found
+    notes = [*_left_out("base", base), *_left_out("other", other)]
+    sides = _by_cell(base), _by_cell(other)
+    notes += _unmatched(*sides)
+    rows: list[Row] = []
+    for key in sides[0]:
+        if key in sides[1]:
+            rows += _cell(sides[0][key], sides[1][key], metrics, threshold)
+    return Comparison(rows=tuple(rows), differences=differences, across=meant, notes=tuple(notes))
+
+
+def _is_valid(result: Document) -> bool:
+    return bool((result.get("validity") or {}).get("valid"))
+
+
+def _left_out(side: str, results: Sequence[Document]) -> Iterator[str]:
+    bad = sum(not _is_valid(result) for result in results)
+    if bad:
+        yield f"{side}: {bad} of {len(results)} results are not valid and left out"
+
+
+def _key(cell: Mapping[str, Any]) -> str:
+    return json.dumps(cell, sort_keys=True)
+
+
+def _by_cell(results: Iterable[Document]) -> dict[str, list[Document]]:
+    cells: dict[str, list[Document]] = {}
+    for result in results:
+        if _is_valid(result):
+            cells.setdefault(_key(result.get("cell") or {}), []).append(result)
+    return cells
+
+
+def _unmatched(base: Mapping[str, object], other: Mapping[str, object]) -> Iterator[str]:
+    for side, mine, theirs in (("base", base, other), ("other", other, base)):
+        only = [key for key in mine if key not in theirs]
+        if only:
+            yield f"only in {side}: {len(only)} points ({', '.join(only[:3])})"
+
+
+# --- unlike things ------------------------------------------------------------------------------
+
+
+def _differences(base: Sequence[Document], other: Sequence[Document]) -> Iterator[Difference]:
+    """Yield what differs beside the numbers; of a thing that varies within a run, all of it."""
+    facts = [_facts(base), _facts(other)]
+    for key in dict.fromkeys([*facts[0], *facts[1]]):
+        left, right = facts[0].get(key, frozenset()), facts[1].get(key, frozenset())
+        if left != right:
+            fatal = key in _NEVER or key.startswith("formula.")
+            yield Difference(key=key, base=_list(left), other=_list(right), fatal=fatal)
+
+
+def _list(values: Collection[str]) -> str:
+    return ", ".join(sorted(values)) or "not recorded"
+
+
+def _facts(results: Iterable[Document]) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for result in filter(_is_valid, results):
+        for key, value in _of_one(result):
+            found.setdefault(key, set()).add(value)
+    return {key: frozenset(values) for key, values in found.items()}
+
+
+def _of_one(result: Document) -> Iterator[tuple[str, str]]:
+    origin, cell = result.get("provenance") or {}, result.get("cell") or {}
+    for part in ("service", "client"):
+        yield from _of_part(part, origin.get(part) or {}, cell)
+    yield from _of_place(origin)
+    workload = result.get("workload") or {}
+    for key in ("kind", "api", "cache_mode"):
+        if workload.get(key) is not None:
+            yield f"workload.{key}", str(workload[key])
+    for name, metric in (result.get("metrics") or {}).items():
+        yield f"formula.{name}", str(metric.get("formula"))
+
+
+def _of_part(part: str, said: Document, cell: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key in ("kind", "image", "image_digest", "version", "source"):
+        if said.get(key) is not None:
+            yield f"{part}.{key}", str(said[key])
+    for key, value in (said.get("parameters") or {}).items():
+        if not _is_swept(part, key, cell):
+            yield f"{part}.parameters.{key}", str(value)
+
+
+def _of_place(origin: Document) -> Iterator[tuple[str, str]]:
+    cluster = origin.get("cluster") or {}
+    yield from ((f"cluster.{k}", str(cluster[k])) for k in ("name", "partition") if cluster.get(k))
+    for node in origin.get("hardware") or ():
+        yield from (("hardware.gpu", str(gpu.get("type"))) for gpu in node.get("gpus") or ())
+        if node.get("cpu"):
+            yield "hardware.cpu", str(node["cpu"])
+
+
+def _is_swept(part: str, key: str, cell: Mapping[str, Any]) -> bool:
+    """Tell whether a parameter is what the cell varies: then it is matched, not compared."""
+    return key in cell or any(
+        name.startswith(part) and name.endswith(f"parameters.{key}") for name in cell
+    )
+
+
+# --- numbers ------------------------------------------------------------------------------------
+
+
+def _cell(
+    base: Sequence[Document],
+    other: Sequence[Document],
+    metrics: Collection[str],
+    threshold: float,
+) -> list[Row]:
+    """Judge one cell: its metrics are asked together, so together they are corrected."""
+    sides: list[tuple[Column, Side, Side]] = []
+    for column in _judged([*base, *other], metrics):
+        values = [_values(column, results) for results in (base, other)]
+        if all(values):
+            sides.append((column, Side.of(values[0]), Side.of(values[1])))
+    p_values = {
+        f"{column.metric} {column.statistic}": mann_whitney(left.values, right.values)
+        for column, left, right in sides
+        if _is_enough(left, right)
+    }
+    corrected = holm(p_values)
+    cell = dict(base[0].get("cell") or {})
+    rows = [
+        Row(
+            cell=cell,
+            column=column,
+            base=left,
+            other=right,
+            change=right.median / left.median - 1 if left.median else None,
+            interval=median_change_interval(left.values, right.values),
+            p=corrected.get(_name(column)),
+        )
+        for column, left, right in sides
+    ]
+    return [_judge(row, threshold) for row in rows]
+
+
+def _name(column: Column) -> str:
+    return f"{column.metric} {column.statistic}"
+
+
+def _judged(results: Sequence[Document], metrics: Collection[str]) -> list[Column]:
+    found = columns(results)
+    if metrics:
+        return [column for column in found if column.metric in metrics or _name(column) in metrics]
+    return [column for column in found if column.better][:JUDGED]
+
+
+def _values(column: Column, results: Sequence[Document]) -> list[float]:
+    found = (
+        number((result.get("metrics") or {}).get(column.metric) or {}, column.statistic)
+        for result in results
+    )
+    return [value for value in found if value is not None]
+
+
+def _is_enough(left: Side, right: Side) -> bool:
+    return min(len(left.values), len(right.values)) >= FEWEST
+
+
+def _judge(row: Row, threshold: float) -> Row:
+    """Return the row with its verdict, and the reason where it is none."""
+    base, other, change, p = row.base, row.other, row.change, row.p
+    if not _is_enough(base, other):
+        few = min(len(base.values), len(other.values))
+        return replace(row, why=f"{few} repeats: no verdict below {FEWEST} on both sides")
+    if len({*base.values, *other.values}) == 1:
+        return replace(row, verdict=Verdict.SAME)
+    if change is None:
+        return replace(row, why="the base is zero: there is no share of it")
+    if p is not None and p < ALPHA:
+        if abs(change) > threshold:
+            return replace(row, verdict=_direction(row.column, change))
+        return replace(row, verdict=Verdict.SAME, why=f"a change, but below {threshold:.0%}")
+    if row.interval is not None and max(map(abs, row.interval)) <= threshold:
+        return replace(row, verdict=Verdict.SAME)
+    why = "the repeats differ as much as the runs do: measure more of them"
+    return replace(row, why=why)
+
+
+def _direction(column: Column, change: float) -> Verdict:
+    if column.better not in ("lower", "higher"):
+        return Verdict.CHANGED
+    return Verdict.BETTER if (change > 0) == (column.better == "higher") else Verdict.WORSE

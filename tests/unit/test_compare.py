@@ -1,0 +1,238 @@
+"""Runs side by side: verdicts, what is refused, and how often a verdict is wrong."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+from random import Random
+from typing import Any
+
+import pytest
+
+from benchd.core.compare import Verdict, compare
+from benchd.core.intervals import (
+    effective_size,
+    mean_interval,
+    median,
+    median_change_interval,
+    percentile_interval,
+    t_quantile,
+)
+from benchd.core.significance import holm, knee, mann_whitney
+
+
+def result(value: float, p50: float = 5.0, **said: Any) -> dict[str, Any]:
+    """Return a result as its JSON has it."""
+    return {
+        "cell": said.get("cell", {}),
+        "validity": {"valid": said.get("valid", True)},
+        "provenance": {
+            "service": {"kind": "redis", "image": said.get("image", "redis:7"), "parameters": {}},
+            "client": {"kind": "redis-benchmark", "parameters": said.get("parameters", {})},
+        },
+        "workload": {"kind": "redis"},
+        "metrics": {
+            "ops_s": {
+                "formula": said.get("formula", "ops_s/v1"),
+                "unit": "1/s",
+                "better": "higher",
+                "value": value,
+            },
+            "latency_service": {
+                "formula": "latency_service/v1",
+                "unit": "ms",
+                "better": "lower",
+                "n": 1000,
+                "percentiles": {"50": p50},
+            },
+        },
+    }
+
+
+BASE = [result(100.0 + i, 5.0 + i / 100) for i in range(5)]
+
+
+def verdicts(other: list[dict[str, Any]], **how: Any) -> list[str]:
+    """Return what is said of both numbers."""
+    return [str(row.verdict) for row in compare(BASE, other, **how).rows]
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        ([result(100.0 + i, 5.0 + i / 100) for i in range(5)], ["same", "same"]),
+        ([result(80.0 + i, 5.0 + i / 100) for i in range(5)], ["worse", "same"]),
+        ([result(120.0 + i, 4.0 + i / 100) for i in range(5)], ["better", "better"]),
+        ([result(100.0 + i, 6.0 + i / 100) for i in range(5)], ["same", "worse"]),
+        # surely another number, and too near to matter
+        ([result(104.9 + i / 100, 5.0 + i / 100) for i in range(5)], ["same", "same"]),
+        # far away, and too few to tell
+        ([result(50.0 + i, 9.0) for i in range(3)], ["inconclusive", "inconclusive"]),
+        # the repeats of one run lie on both sides of the other
+        ([result(v, 5.0) for v in (60.0, 80.0, 102.0, 140.0, 160.0)], ["inconclusive", "same"]),
+    ],
+)
+def test_a_verdict_is_given_only_when_it_is_sure(
+    other: list[dict[str, Any]], expected: list[str]
+) -> None:
+    """Better and worse need a sure and large change, same needs a narrow one, few say nothing."""
+    assert verdicts(other) == expected
+
+
+def test_invalid_results_do_not_count() -> None:
+    """What is not valid is left out, and that is said."""
+    other = [result(80.0 + i, valid=i > 1) for i in range(7)]
+    found = compare(BASE, other)
+    assert (found.notes, [len(row.other.values) for row in found.rows]) == (
+        ("other: 2 of 7 results are not valid and left out",),
+        [5, 5],
+    )
+
+
+@pytest.mark.parametrize(
+    ("other", "across", "refused"),
+    [
+        ({"image": "redis:8"}, (), ["service.image"]),
+        ({"image": "redis:8"}, ("service.image",), []),
+        ({"parameters": {"clients": 9}}, ("service.image",), ["client.parameters.clients"]),
+        ({"formula": "ops_s/v2"}, ("formula.ops_s",), ["formula.ops_s"]),
+    ],
+)
+def test_unlike_things_are_refused_until_they_are_meant(
+    other: dict[str, Any], across: tuple[str, ...], refused: list[str]
+) -> None:
+    """A difference beside the numbers has to be named; a different formula never will do."""
+    found = compare(BASE, [result(100.0 + i, **other) for i in range(5)], across=across)
+    assert ([d.key for d in found.refused], bool(found.rows)) == (refused, not refused)
+
+
+def test_cells_are_matched_by_what_they_vary() -> None:
+    """A swept parameter tells cells apart; those of one run only are named."""
+    base = [result(100.0 + i, cell={"pipeline": p}) for i in range(4) for p in (1, 16)]
+    other = [result(100.0 + i, cell={"pipeline": p}) for i in range(4) for p in (16, 64)]
+    found = compare(base, other)
+    assert ([row.cell for row in found.rows], found.notes) == (
+        [{"pipeline": 16}, {"pipeline": 16}],
+        ('only in base: 1 points ({"pipeline": 1})', 'only in other: 1 points ({"pipeline": 64})'),
+    )
+
+
+def _noisy(random: Random, factor: float = 1.0) -> list[dict[str, Any]]:
+    return [
+        result(1000 * factor * random.gauss(1, 0.03), 5.0 / factor * random.gauss(1, 0.03))
+        for _ in range(5)
+    ]
+
+
+def test_the_same_thing_measured_twice_is_seldom_called_worse() -> None:
+    """Of 200 pairs of equal runs with 3 % noise, at most one in twenty is called a regression."""
+    random = Random(20)
+    found = sum(compare(_noisy(random), _noisy(random)).regressed for _ in range(200))
+    assert found <= 10
+
+
+def test_a_tenth_less_is_mostly_found() -> None:
+    """Of 200 pairs of which one is 10 % slower, with 3 % noise and five repeats, 80 % are found."""
+    random = Random(21)
+    found = sum(compare(_noisy(random), _noisy(random, 0.9)).regressed for _ in range(200))
+    assert found >= 160
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "p"),
+    [
+        # 2 / C(2n, n): everything on one side
+        ((1, 2, 3), (4, 5, 6), 2 / 20),
+        ((1, 2, 3, 4), (5, 6, 7, 8), 2 / 70),
+        ((1, 2, 3, 4, 5), (6, 7, 8, 9, 10), 2 / 252),
+        ((1, 2, 3), (1, 2, 3), 1.0),
+        ((5, 5, 5, 5), (5, 5, 5, 5), 1.0),
+        # ties over the sides, counted by hand: 14 of the 70 splits have a rank sum as small
+        ((1, 1, 2, 3), (1, 4, 4, 5), 14 / 70),
+    ],
+)
+def test_the_rank_test_is_exact(
+    left: tuple[float, ...], right: tuple[float, ...], p: float
+) -> None:
+    """The p values of small samples are those of counting all splits, ties included."""
+    assert mann_whitney(left, right) == pytest.approx(p)
+
+
+def test_the_approximation_meets_the_exact_test() -> None:
+    """Where samples get large, the approximation goes on where the exact test ends."""
+    random = Random(3)
+    left = [random.gauss(0, 1) for _ in range(50)]
+    right = [random.gauss(0.4, 1) for _ in range(50)]
+    more = [*right, random.gauss(0.4, 1)]  # one value more, and it is approximated
+    assert mann_whitney(left, right) == pytest.approx(mann_whitney(left, more), abs=0.02)
+
+
+def test_many_questions_make_each_answer_less_sure() -> None:
+    """Holm's correction multiplies the smallest most, and never turns the order around."""
+    assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx(
+        {"a": 0.03, "c": 0.06, "b": 0.06}
+    )
+
+
+@pytest.mark.parametrize(
+    ("points", "expected"),
+    [
+        ([(1, 10), (2, 20), (4, 38), (8, 45), (16, 46), (32, 46)], 8),
+        ([(1, 10), (2, 20), (3, 30), (4, 40)], None),  # has not saturated
+        ([(1, 10), (2, 10), (3, 10), (4, 10)], None),  # was flat from the start
+        ([(1, 10), (2, 20), (3, 21)], None),  # too few to tell
+    ],
+)
+def test_the_knee_is_where_more_load_stops_paying(
+    points: list[tuple[float, float]], expected: float | None
+) -> None:
+    """A knee is found in a curve that bends, and in no other."""
+    assert knee(points) == expected
+
+
+def test_intervals_have_their_textbook_values() -> None:
+    """Student's interval, order statistics and effective size agree with hand reckoning."""
+    assert (t_quantile(4), t_quantile(60)) == (2.776, 2.0)
+    low, high = mean_interval([1.0, 2.0, 3.0, 4.0, 5.0]) or (0.0, 0.0)
+    assert (round(low, 3), round(high, 3)) == (1.037, 4.963)
+    # the 40th and 61st of a hundred bound the median (Conover, Practical Nonparametric Statistics)
+    assert percentile_interval([float(i) for i in range(1, 101)], 50) == (40.0, 61.0)
+    assert effective_size([1.0, -1.0] * 20) == 40.0
+    assert effective_size([float(i) for i in range(40)]) < 3.0
+
+
+@pytest.mark.parametrize(("q", "needed"), [(50, 6), (90, 36), (95, 72), (99, 368)])
+def test_a_percentile_has_an_interval_only_with_enough_samples(q: int, needed: int) -> None:
+    """The limits are those at which percentiles are given at all."""
+    values = [float(i) for i in range(needed)]
+    assert (percentile_interval(values[:-1], q), percentile_interval(values, q) is not None) == (
+        None,
+        True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("base", "other"),
+    [
+        ((3.0, 4.0, 5.0), (6.0, 7.0, 9.0)),
+        ((3.0, 4.0, 5.0, 8.0), (6.0, 7.0, 9.0, 9.5)),
+        ((1.0, 2.0), (5.0, 6.0, 7.0)),
+    ],
+)
+def test_the_bootstrap_is_that_of_all_resamples(
+    base: tuple[float, ...], other: tuple[float, ...]
+) -> None:
+    """The interval of a change is what making every possible resample gives."""
+    ratios = sorted(
+        median(again) / median(first) - 1
+        for first in product(base, repeat=len(base))
+        for again in product(other, repeat=len(other))
+    )
+    low = ratios[math.ceil(0.025 * len(ratios)) - 1]
+    high = ratios[len(ratios) - math.ceil(0.025 * len(ratios))]
+    assert median_change_interval(base, other) == pytest.approx((low, high))
+
+
+def test_a_verdict_word_is_what_scripts_read() -> None:
+    """The words of verdicts are part of the JSON."""
+    assert [str(v) for v in Verdict] == ["better", "worse", "changed", "same", "inconclusive"]
