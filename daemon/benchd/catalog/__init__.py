@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from benchd.catalog import checks, clients, services
+from benchd.catalog import checks, clients, known, services
 from benchd.catalog.kinds import (
     ClientKind,
     Complaint,
@@ -16,6 +16,7 @@ from benchd.catalog.kinds import (
     closest,
     did_you_mean,
 )
+from benchd.core.seeds import KnownScript
 from benchd.core.spec import Client, HealthCheck, Part, Service
 
 __all__ = ["CATALOG", "Catalog", "ClientKind", "Complaint", "Kind", "Parameter", "ServiceKind"]
@@ -42,6 +43,19 @@ class Catalog:
     def default_client(self, service: str) -> ClientKind | None:
         """Return the usual client of a kind of service."""
         return next((kind for kind in self.clients.values() if service in kind.default_for), None)
+
+    def known_script(self, name: str) -> KnownScript | None:
+        """Return what is known of a script of another project by its file name."""
+        return known.SCRIPTS.get(name)
+
+    def own_arguments(self, service: str, args: Sequence[str]) -> tuple[str, ...]:
+        """Return the arguments without those that the kind says itself."""
+        return known.own_arguments(service, args)
+
+    def speaks_http(self, service: str) -> bool:
+        """Tell whether a kind of service is spoken to by URLs."""
+        kind = self.services.get(service)
+        return kind is None or kind.check.type not in ("redis", "mysql", "postgres")
 
     def extended(self, kinds: Iterable[Kind]) -> Catalog:
         """Return the catalogue with further kinds; each has a name of its own."""

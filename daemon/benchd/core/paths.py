@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from benchd.core.spec import Client, Monitoring, Part, Recipe, Service, TargetRef
 from benchd.errors import UserError
-from benchd.fields import PATTERNS, Resources, Scalar
+from benchd.fields import PATTERNS, Resources, Scalar, dashed
 from benchd.yamlcheck import Words, judge, suggestion
 from benchd.yamldoc import Document, Path, show
 
@@ -108,6 +108,18 @@ def put(data: dict[str, Any], path: Path, value: object) -> None:
     here[path[-1]] = value
 
 
+def at(data: object, path: Path) -> object:
+    """Return what stands at a path of raw data; None where there is nothing."""
+    for part in path:
+        if isinstance(data, dict):
+            data = data.get(part)
+        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+            data = data[part]
+        else:
+            return None
+    return data
+
+
 # --- sweeps -------------------------------------------------------------------------------------
 
 
@@ -134,7 +146,7 @@ def swept(recipe: Recipe, key: str) -> tuple[int, Path]:
         return own[0], _inner(everything[own[0]][1], rest)
     name, rest = (rest or [""])[0], rest[1:]
     for index in own:
-        if everything[index][1].name == name:
+        if everything[index][1].name == dashed(name):
             return index, _inner(everything[index][1], rest)
     known = [everything[index][1].name for index in own]
     raise UserError(f"there is no {one} called {show(name)}{suggestion(name, known)}")

@@ -12,13 +12,14 @@ import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import yaml
 
 from benchd.core import paths, secrets, topology
 from benchd.core.recipe_words import WORDS
+from benchd.core.seeds import Book, ClientInfo, Files, adapted
 from benchd.core.spec import Client, Part, Recipe, Service
 from benchd.errors import Mistake, RecipeError, UserError
 from benchd.fields import Scalar
@@ -45,11 +46,11 @@ class KindInfo(Protocol):
         """What can be set under ``parameters:``."""
 
 
-class ClientKindInfo(KindInfo, topology.Loads, Protocol):
+class ClientKindInfo(ClientInfo, topology.Loads, Protocol):
     """The same of a client."""
 
 
-class KindBook(Protocol):
+class KindBook(Book, Protocol):
     """The catalogue, as far as recipes need it."""
 
     def service(self, name: str) -> KindInfo | None:
@@ -62,6 +63,14 @@ class KindBook(Protocol):
         """Return what is wrong with a part: where in it, and what."""
 
 
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """A recipe, and what its author should know about how it was understood."""
+
+    recipe: Recipe
+    remarks: tuple[Mistake, ...] = ()
+
+
 def parse(
     data: bytes,
     file: str,
@@ -70,11 +79,29 @@ def parse(
     *,
     clusters: Collection[str] | None = None,
 ) -> Recipe:
-    """Return the recipe, or raise ``RecipeError`` with every mistake.
+    """Return the recipe, or raise ``RecipeError`` with every mistake."""
+    return understand(data, file, catalog, overrides, clusters=clusters).recipe
+
+
+def no_files(_directory: str, name: str) -> str:
+    """Return no script: there is no directory to look into."""
+    raise UserError(f"{name} cannot be looked for: there is no configuration with a scripts_dir")
+
+
+def understand(
+    data: bytes,
+    file: str,
+    catalog: KindBook,
+    overrides: Mapping[str, str] | Sequence[tuple[str, str]] = (),
+    *,
+    clusters: Collection[str] | None = None,
+    files: Files = no_files,
+) -> Understood:
+    """Return the recipe in our words with remarks, or raise ``RecipeError`` with every mistake.
 
     ``overrides`` are dotted paths and values as text, as ``--set`` gives them; they replace what
     the file says before anything is judged. ``clusters`` are the configured ones; None when there
-    is no configuration to ask.
+    is no configuration to ask. ``files`` reads a script that the recipe names.
     """
     document = read(data, file, RecipeError)
     document, mistakes = _overridden(document, dict(overrides))
@@ -84,10 +111,26 @@ def parse(
     rules = _Rules(document, catalog, judged.paths, clusters)
     partial = judged.model or _without_refused(document, judged)
     if partial is not None:
-        mistakes += rules.judge(partial)
-    if mistakes or judged.model is None:
+        done = adapted(partial, catalog, files)
+        for path, what in done.mistakes:
+            rules.note(path, what)
+        mistakes += rules.judge(done.recipe)
+    if mistakes or judged.model is None or partial is None:
         raise RecipeError(file, capped(mistakes))
-    return judged.model.model_copy(update={"name": judged.model.name or default_name(file)})
+    recipe = done.recipe.model_copy(update={"name": done.recipe.name or default_name(file)})
+    remarks = [*done.remarks, *_remarks(document, recipe)]
+    return Understood(recipe, tuple(sorted(document.mistake(*remark) for remark in remarks)))
+
+
+def _remarks(document: Document, recipe: Recipe) -> Iterator[tuple[Path, str]]:
+    """Yield what is to be said about names and passwords."""
+    for path, part in paths.parts(recipe):
+        said = paths.at(document.data, (*path, "name"))
+        if said != part.name:
+            yield (*path, "name"), f"is called {part.name} in job names and files"
+        for name in secrets.literals(part):
+            advice = "a secret: it will be kept out of sight, but better name a source in secrets:"
+            yield (*path, "environment", name), advice
 
 
 def with_overrides(data: bytes, file: str, overrides: Mapping[str, str]) -> bytes:

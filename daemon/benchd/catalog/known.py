@@ -1,0 +1,97 @@
+"""What recipes of other projects mean: their scripts, and the arguments that our kinds say too."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from benchd.core.seeds import KnownScript
+
+# What says how or where those scripts write, or wait: our clients have no need to be told.
+_HOW = frozenset(
+    {
+        *("output_file", "output_dir", "copy_to_shared", "shared_dir", "parametric_mode"),
+        *("collection_name", "collection_prefix", "endpoint", "native_runner", "user", "password"),
+        *("concurrent_operations", "temperature", "top_p"),
+    }
+)
+_REDIS = {
+    "num_operations": "requests",
+    "operations_per_test": "requests",
+    "requests_per_config": "requests",
+    "value_size": "data_size",
+    "data_sizes": "data_size",
+    "client_counts": "clients",
+    "pipeline_depths": "pipeline",
+    "native_tests": "tests",
+}
+# Words and tokens are not the same: an English word is 1.3 tokens. Which is meant is said by name.
+_OLLAMA = {
+    "num_requests": "requests",
+    "operations_per_test": "requests",
+    "num_requests_per_config": "requests",
+    "concurrent_requests": "concurrency",
+    "prompt_length": "prompt_tokens",
+    "prompt_lengths": "prompt_tokens",
+    "max_tokens": "output_tokens",
+}
+
+# File name -> what it is.
+SCRIPTS: Mapping[str, KnownScript] = {
+    "redis_benchmark.py": KnownScript(
+        service="redis",
+        parameters=_REDIS,
+        meaningless=_HOW,
+        longest="timeout",
+        options={"native_tests": "tests"},
+        outside=True,
+    ),
+    "redis_parametric_benchmark.py": KnownScript(
+        service="redis",
+        parameters=_REDIS,
+        meaningless=_HOW,
+        longest="timeout",
+        options={
+            "client_counts": "clients",
+            "pipeline_depths": "pipelines",
+            "operations_per_test": "operations",
+        },
+        outside=True,
+    ),
+    "ollama_benchmark.py": KnownScript(
+        service="ollama", parameters=_OLLAMA, meaningless=_HOW, packages=("requests",)
+    ),
+    "ollama_parametric_benchmark.py": KnownScript(
+        service="ollama", parameters=_OLLAMA, meaningless=_HOW, packages=("requests",)
+    ),
+}
+
+# Kind of service -> arguments that recipes write and the kind says itself: its own sub-command,
+# where it listens, where its data is. The second of a pair, where there is one, is its value.
+_SAID: Mapping[str, re.Pattern[str]] = {
+    "ollama": re.compile(r"serve"),
+    "redis": re.compile(r"/redis/config/redis\.conf"),
+    "chroma": re.compile(r"run|--(host|port|path)(=.*)?"),
+    "grafana": re.compile(r"--(homepath|config)(=.*)?"),
+    "mysql": re.compile(
+        r"--(datadir|socket|pid-file|tmpdir|skip-networking|bind-address|port|user)(=.*)?"
+    ),
+    "prometheus": re.compile(r"--(config\.file|storage\.tsdb\.path|web\.listen-address)(=.*)?"),
+}
+
+
+def own_arguments(service: str, args: Sequence[str]) -> tuple[str, ...]:
+    """Return the arguments without those that the kind says itself."""
+    return tuple(_others(_SAID.get(service), args))
+
+
+def _others(said: re.Pattern[str] | None, args: Sequence[str]) -> Iterator[str]:
+    is_value = False
+    for text in args:
+        if is_value and not text.startswith("-"):
+            is_value = False
+        elif said is not None and said.fullmatch(text):
+            is_value = text.startswith("--") and "=" not in text
+        else:
+            is_value = False
+            yield text
