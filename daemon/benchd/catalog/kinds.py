@@ -137,7 +137,7 @@ def _nothing(_part: Part) -> str | None:
     return None
 
 
-def _as_it_is(_kind: str, _service: Part | None) -> Mapping[str, Scalar]:
+def _as_it_is(_kind: str, _service: Part | None, _client: Part) -> Mapping[str, Scalar]:
     return {}
 
 
@@ -236,9 +236,9 @@ class ClientKind(Kind):
     distributed: bool = False
     # Whether its latencies hold when the server stalls (safe against coordinated omission).
     co_safe: bool = False
-    # What its parameters are, unless the recipe says, for a service of such a kind (and what the
-    # recipe says about it, when it stands there).
-    fits: Callable[[str, Part | None], Mapping[str, Scalar]] = _as_it_is
+    # What its parameters are, unless the recipe says, for a service of such a kind, with what the
+    # recipe says about it (when it stands there) and about the client.
+    fits: Callable[[str, Part | None, Part], Mapping[str, Scalar]] = _as_it_is
 
 
 def setting(kind_parameters: Sequence[Parameter], spec: JobSpec, name: str) -> Scalar | None:

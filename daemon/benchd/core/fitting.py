@@ -18,7 +18,7 @@ class Fitting(Protocol):
     """A kind of client that suits different kinds of services."""
 
     @property
-    def fits(self) -> Callable[[str, Part | None], Mapping[str, Scalar]]:
+    def fits(self) -> Callable[[str, Part | None, Part], Mapping[str, Scalar]]:
         """What its parameters are for a kind of service, unless the recipe says."""
 
 
@@ -32,7 +32,7 @@ def fitted(part: Client, kind: Fitting, services: Mapping[str, Service]) -> Clie
         return part
     service = services.get(target)
     of = target if service is None else service.kind or service.name
-    found = {**kind.fits(of, service), **part.parameters}
+    found = {**kind.fits(of, service, part), **part.parameters}
     return part if found == part.parameters else part.model_copy(update={"parameters": found})
 
 

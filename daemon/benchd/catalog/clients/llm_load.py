@@ -6,8 +6,11 @@ from benchd.catalog import readings
 from benchd.catalog.clients.common import RESULT
 from benchd.catalog.kinds import ClientKind, Parameter, arguments, program, setting
 from benchd.core.payload import Payload, Sh
-from benchd.core.spec import JobSpec
+from benchd.core.spec import JobSpec, Part
+from benchd.fields import Scalar
 
+# What vLLM's key is called in its environment, and so in that of its clients.
+VLLM_KEY = "VLLM_API_KEY"
 LLM_LOAD = (
     Parameter(
         name="api",
@@ -83,7 +86,52 @@ LLM_LOAD = (
         default=False,
         doc="ask for answers of full length (vLLM, llama.cpp); a shorter one is then an error",
     ),
+    Parameter(
+        name="api_key_env",
+        type="str",
+        default=None,
+        pattern=r"[A-Za-z_][A-Za-z0-9_]{0,99}",
+        doc="variable with the server's key, such as a secret of the service; default for vllm: "
+        "VLLM_API_KEY",
+    ),
+    Parameter(
+        name="num_ctx",
+        type="int",
+        default=None,
+        minimum=1,
+        maximum=100_000_000,
+        unit="tokens",
+        doc="context that Ollama is asked for with each request; default: that of the service, "
+        "else enough for prompt and answer",
+    ),
+    Parameter(
+        name="num_gpu",
+        type="int",
+        default=None,
+        minimum=0,
+        maximum=10_000,
+        unit="layers",
+        doc="layers that Ollama is asked to put on the GPU; default: those of the service",
+    ),
 )
+
+
+def _fits(kind: str, service: Part | None, client: Part) -> dict[str, Scalar]:
+    """Return what follows from the service: its interface, model and key."""
+    said = {} if service is None else service.parameters
+    if kind == "ollama":
+        wanted = {"api": "ollama-generate", "model": said.get("model")}
+        if str(client.parameters.get("api", "ollama-")).startswith("ollama-"):
+            wanted["num_ctx"] = said.get("context_length")
+        # Whoever asks through another interface cannot say it, and is told so when it starts.
+        wanted["num_gpu"] = said.get("gpu_layers")
+        return {name: value for name, value in wanted.items() if value is not None}
+    if kind == "vllm":
+        model = said.get("served_model_name") or said.get("model")
+        # A path below a variable is known on the cluster only; the server lists one model anyway.
+        named = {} if model is None or "$" in str(model) else {"model": model}
+        return {"api": "openai-completions", "api_key_env": VLLM_KEY, **named}
+    return {}
 
 
 def _llm_load_payload(spec: JobSpec) -> Payload:
@@ -118,5 +166,6 @@ KIND = ClientKind(
     spreads=True,
     distributed=True,
     parameters=LLM_LOAD,
-    default_for=("sim-llm",),
+    default_for=("sim-llm", "ollama", "vllm"),
+    fits=_fits,
 )

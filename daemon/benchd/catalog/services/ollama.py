@@ -222,7 +222,8 @@ def _host_complaints(part: Part) -> Iterator[Complaint]:
     ports = part.ports if isinstance(part, Service) else ()
     port = match["port"]
     if port is not None and str(next(iter(ports), "auto")) != port:
-        yield at, f"names port {port}, but it listens on the first of `ports`: [{port}] is not said"
+        what = f"names port {port}, but the server gets the first of `ports`"
+        yield at, f"{what}: write ports: [{port}], or leave the port out here"
 
 
 def listed(model: str) -> str:

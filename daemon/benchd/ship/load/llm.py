@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 from typing import Any, List, NamedTuple, Optional, Sequence
 
 from . import http1, preflight, work
@@ -9,7 +10,7 @@ from .options import seconds, whole
 from .prompts import Prompts
 from .record import Samples
 from .streams import APIS, Lines, error_text, load_object
-from .target import Target
+from .target import Target, Usage
 from .tokens import Gaps, Sample, metrics
 from .work import Json
 
@@ -27,6 +28,8 @@ class Options(NamedTuple):
     output_tokens: int
     seed: int
     ignore_eos: bool
+    num_ctx: Optional[int] = None
+    num_gpu: Optional[int] = None
 
 
 class Reading(http1.Exchange):
@@ -138,9 +141,13 @@ class Workload(work.Workload):
     spreads = True
     amount = "out_tokens"
 
-    def __init__(self, target: Target, timeout: float, run_id: str, options: Options) -> None:
+    def __init__(
+        self, target: Target, timeout: float, run_id: str, options: Options, key: str = ""
+    ) -> None:
         work.Workload.__init__(self, target, timeout, run_id)
         self.options = options
+        # Not one of the options, which are shown.
+        self.headers = {"Authorization": "Bearer %s" % key} if key else {}
         self.api = APIS[options.api]
         self.prompts = Prompts(run_id, options.seed, options.prompt_tokens)
         self.gaps = Gaps()
@@ -157,11 +164,11 @@ class Workload(work.Workload):
 
     async def prepare(self, samples: Samples, zero: float) -> None:
         """Find the model, and how many words make a prompt of the wanted length."""
-        self.found = await preflight.look(self.target, self.api.ollama)
+        self.found = await preflight.look(self.target, self.api.ollama, self.headers)
         model = preflight.choose_model(self.options.model, self.found, self.target.url)
         self.options = self.options._replace(model=model)
         for other in self.targets[1:]:
-            found = await preflight.look(other, self.api.ollama)
+            found = await preflight.look(other, self.api.ollama, self.headers)
             if preflight.is_listed(model, found) is False:
                 raise work.NotReady("%s does not have the model %s" % (other.url, model))
         tries: List[Sample] = []
@@ -173,6 +180,8 @@ class Workload(work.Workload):
 
     def _window(self) -> int:
         """Return the context to ask Ollama for: room for prompt, answer and a template."""
+        if self.options.num_ctx is not None:
+            return self.options.num_ctx
         need = self.options.prompt_tokens + self.options.output_tokens + 512
         return max(2048, (need + 1023) // 1024 * 1024)
 
@@ -180,9 +189,11 @@ class Workload(work.Workload):
         """Return the bytes of one request."""
         options = self.options
         prompt = self.prompts.prompt(phase, index)
-        body = self.api.body(options.model, prompt, tokens, options.ignore_eos, self._window())
+        body = self.api.body(
+            options.model, prompt, tokens, options.ignore_eos, self._window(), options.num_gpu
+        )
         request_id = "%s-%s-%d" % (self.run_id, phase, index)
-        return http1.request(where, "POST", self.api.path, body, request_id)
+        return http1.request(where, "POST", self.api.path, body, request_id, self.headers)
 
     async def send(self, connection: http1.Connection, sample: Any) -> None:
         """Send one request, and keep the gaps of a measured answer."""
@@ -203,7 +214,9 @@ class Workload(work.Workload):
     def described(self) -> Json:
         """Return what was asked for."""
         options = self.options
+        ollama = {"num_ctx": self._window(), "num_gpu": options.num_gpu}
         return {
+            **(ollama if self.api.ollama else {}),
             "api": options.api,
             "model": options.model,
             "prompt": {
@@ -253,10 +266,19 @@ def add_options(add: "argparse.ArgumentParser") -> None:
     option(
         "--ignore-eos", action="store_true", help="full-length answers; a shorter one is an error"
     )
+    option("--api-key-env", metavar="NAME", help="variable with the server's key, if it has one")
+    option("--num-ctx", type=whole(1, 10**8), help="context to ask Ollama for (default: enough)")
+    option("--num-gpu", type=whole(0, 10**5), help="layers Ollama puts on the GPU (default: its)")
 
 
 def build(args: argparse.Namespace, target: Target, run_id: str) -> Workload:
     """Return the workload that a command line asks for."""
+    for name in ("num_ctx", "num_gpu"):
+        if getattr(args, name) is not None and not APIS[args.api].ollama:
+            raise Usage("--%s is for Ollama's own interfaces" % name.replace("_", "-"))
+    if args.num_ctx is not None and args.num_ctx < args.prompt_tokens + args.output_tokens:
+        sizes = (args.prompt_tokens, args.output_tokens, args.num_ctx)
+        raise Usage("%d and %d tokens do not fit into --num-ctx %d: they would be cut" % sizes)
     options = Options(
         api=args.api,
         model=args.model,
@@ -264,5 +286,8 @@ def build(args: argparse.Namespace, target: Target, run_id: str) -> Workload:
         output_tokens=args.output_tokens,
         seed=args.seed,
         ignore_eos=args.ignore_eos,
+        num_ctx=args.num_ctx,
+        num_gpu=args.num_gpu,
     )
-    return Workload(target, args.timeout, run_id, options)
+    key = os.environ.get(args.api_key_env, "") if args.api_key_env else ""
+    return Workload(target, args.timeout, run_id, options, key)

@@ -28,7 +28,7 @@ class Found(NamedTuple):
     server: str
 
 
-async def look(target: Target, ollama: bool) -> Found:
+async def look(target: Target, ollama: bool, headers: Optional[Dict[str, str]] = None) -> Found:
     """Ask for the list of models; a server without one still answers."""
     path = "/api/tags" if ollama else "/v1/models"
     try:
@@ -38,7 +38,7 @@ async def look(target: Target, ollama: bool) -> Found:
         raise NotReady(message % (target.url, error)) from None
     page = Page(asyncio.get_event_loop().create_future())
     try:
-        connection.send(http1.request(target, "GET", path), page)
+        connection.send(http1.request(target, "GET", path, headers=headers), page)
         await asyncio.wait_for(page.done, _TIMEOUT)
     except asyncio.TimeoutError:
         message = "%s accepts connections but did not answer GET %s within %g s"
@@ -48,6 +48,10 @@ async def look(target: Target, ollama: bool) -> Found:
     if page.problem:
         message = "%s did not answer GET %s: %s; is it an LLM server?"
         raise NotReady(message % (target.url, path, page.problem))
+    if page.response.status in (401, 403):
+        message = "%s wants %s key (%d): name the variable that holds it with --api-key-env"
+        which = "another" if headers else "a"
+        raise NotReady(message % (target.url, which, page.response.status))
     names = _names(page.data, ollama) if page.response.status == 200 else []
     return Found(names, page.response.headers.get("server", ""))
 

@@ -52,8 +52,16 @@ class Api(NamedTuple):
     chat: bool
     ollama: bool
 
-    def body(self, model: str, prompt: str, tokens: int, ignore_eos: bool, window: int) -> bytes:
-        """Return the body of a request."""
+    def body(
+        self,
+        model: str,
+        prompt: str,
+        tokens: int,
+        ignore_eos: bool,
+        window: int,
+        layers: Optional[int] = None,
+    ) -> bytes:
+        """Return the body of a request; ``window`` and ``layers`` are for Ollama."""
         value: Json = {"model": model, "stream": True}
         if self.chat:
             value["messages"] = [{"role": "user", "content": prompt}]
@@ -62,6 +70,8 @@ class Api(NamedTuple):
         if self.ollama:
             # num_ctx: without it a longer prompt is cut to half the window, silently
             value["options"] = {"num_predict": tokens, "num_ctx": window, "temperature": 0}
+            if layers is not None:
+                value["options"]["num_gpu"] = layers
             if not self.chat:
                 value["raw"] = True  # no template: the prompt has the length that was asked for
         else:
