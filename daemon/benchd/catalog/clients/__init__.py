@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from benchd.catalog.clients import generic, llm_load, redis_benchmark, script
+from benchd.catalog.clients import generic, llm_load, redis_benchmark, script, sysbench
 from benchd.catalog.kinds import ClientKind
 
-KINDS: tuple[ClientKind, ...] = (redis_benchmark.KIND, llm_load.KIND, generic.KIND, script.KIND)
+KINDS: tuple[ClientKind, ...] = (
+    redis_benchmark.KIND,
+    sysbench.KIND,
+    llm_load.KIND,
+    generic.KIND,
+    script.KIND,
+)

@@ -10,5 +10,6 @@ from benchd.catalog.readings.command import command
 from benchd.catalog.readings.load import load
 from benchd.catalog.readings.redis_benchmark import redis_benchmark
 from benchd.catalog.readings.script import script
+from benchd.catalog.readings.sysbench import sysbench
 
-__all__ = ["command", "load", "redis_benchmark", "script"]
+__all__ = ["command", "load", "redis_benchmark", "script", "sysbench"]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import JsonValue
 
-from benchd.catalog.readings.text import last_line, number, text
+from benchd.catalog.readings.text import last_line, number, text, window
 from benchd.core.numbers import flag
 from benchd.core.results import (
     SAMPLES_NEEDED,
@@ -19,7 +19,6 @@ from benchd.core.results import (
     Measured,
     Metric,
     Severity,
-    Window,
 )
 from benchd.core.spec import JobSpec
 
@@ -30,13 +29,6 @@ _REDIS_CEILING_MS = 3000.0
 _REDIS_SLACK = 100
 # Share by which the server's count may differ from the client's before it is a contradiction.
 _COUNT_TOLERANCE = 0.01
-
-
-def _window(files: Mapping[str, bytes]) -> Window:
-    start = number(text(files, "result/started.txt"))
-    end = number(text(files, "result/ended.txt"))
-    took = end - start if start is not None and end is not None else None
-    return Window(measure_start=start, measure_end=end, window_s=took)
 
 
 def _slug(title: str) -> str:
@@ -201,7 +193,7 @@ def redis_benchmark(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
             first_errors=(errors,) if errors else (),
         ),
         workload=workload,
-        times=_window(files),
+        times=window(files),
         flags=tuple(flags),
         client={"tool": "redis-benchmark", "co_safe": False},
         service={"version": info["redis_version"]} if "redis_version" in info else {},

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from benchd.core.results import Window
+
 
 def text(files: Mapping[str, bytes], name: str) -> str:
     """Return a file as text; empty when it did not come home."""
@@ -21,3 +23,11 @@ def last_line(text: str) -> str:
     """Return the last line that says something."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1][:300] if lines else ""
+
+
+def window(files: Mapping[str, bytes]) -> Window:
+    """Return when a wrapper says that its program began and ended."""
+    start = number(text(files, "result/started.txt"))
+    end = number(text(files, "result/ended.txt"))
+    took = end - start if start is not None and end is not None else None
+    return Window(measure_start=start, measure_end=end, window_s=took)

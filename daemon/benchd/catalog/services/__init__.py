@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from benchd.catalog.kinds import ServiceKind
-from benchd.catalog.services import generic, ollama, redis, sim_llm, triton, vllm
+from benchd.catalog.services import generic, mysql, ollama, redis, sim_llm, triton, vllm
 
 KINDS: tuple[ServiceKind, ...] = (
     ollama.KIND,
     vllm.KIND,
     triton.KIND,
     redis.KIND,
+    mysql.KIND,
     sim_llm.KIND,
     generic.KIND,
 )
