@@ -77,13 +77,9 @@ until [ -s "$file" ]; do
     sleep 1
 done
 read -r address <"$file"
-# The address of this node by which the head is reached.
-own=$(python3 -c 'import socket, sys
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.connect((sys.argv[1], 9))
-print(s.getsockname()[0])' "${address%:*}")
-export VLLM_HOST_IP=$own
-exec ray start --address="$address" --node-ip-address="$own" --disable-usage-stats --block
+export VLLM_HOST_IP=$BENCHD_HOST_IP
+exec ray start --address="$address" --node-ip-address="$BENCHD_HOST_IP" --disable-usage-stats \\
+    --block
 """
 
 FILES = {"ray-join.py": _JOIN, "ray-head.sh": _HEAD, "ray-worker.sh": _WORKER}
