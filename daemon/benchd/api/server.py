@@ -21,6 +21,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from benchd.access import Access
+from benchd.api.comparing import CompareRoutes
 from benchd.api.control import Control, Keeping, Reads
 from benchd.api.door import KEEPALIVE, Door
 from benchd.api.guard import Admission, admit_local, admit_remote, gate, notebook, peer_uid
@@ -59,6 +60,7 @@ class Interface:
         self._routes = Routes(control=control, reads=reads, registry=registry, clock=clock)
         self._upkeep = UpkeepRoutes(keeping=keeping)
         self._kinds = KindRoutes(catalog=catalog)
+        self._comparing = CompareRoutes(reads=reads)
         self._path = path
         self._http = http
         self._access = access or Access(owner=os.getuid())
@@ -100,12 +102,7 @@ class Interface:
     async def _start_socket(self) -> None:
         listening = bind_unix(self._path)
         self._inode = self._path.stat().st_ino
-        routes = [
-            *self._routes.reading(),
-            *self._kinds.reading(),
-            *self._routes.acting(),
-            *self._upkeep.acting(),
-        ]
+        routes = [*self._reading(), *self._routes.acting(), *self._upkeep.acting()]
         door = Door(limit=SOCKET_VISITORS, each=USER_VISITORS, who=self._other)
         await self._serve(listening, routes, admit_local(self._access), door)
         log.info("api.listening", socket=str(self._path))
@@ -119,8 +116,16 @@ class Interface:
         listening = bind_tcp(settings, has_token=token is not None)
         host, self.tcp_port = listening.getsockname()[:2]
         admit = admit_remote(token, loopback=is_loopback(host))
-        await self._serve(listening, self._routes.reading(), admit, Door(limit=TCP_VISITORS))
+        await self._serve(listening, self._reading(), admit, Door(limit=TCP_VISITORS))
         log.info("api.listening", host=host, port=self.tcp_port, token=token is not None)
+
+    def _reading(self) -> list[web.RouteDef]:
+        """Return the routes that change nothing: all there is on TCP."""
+        return [
+            *self._routes.reading(),
+            *self._kinds.reading(),
+            *self._comparing.reading(),
+        ]
 
     async def _serve(
         self,

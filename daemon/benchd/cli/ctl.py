@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from benchd import __version__
-from benchd.cli import catalog, commands, completion, follow, outcomes, upkeep
+from benchd.cli import catalog, commands, comparing, completion, follow, outcomes, upkeep
 from benchd.cli.start import INTERRUPTED
 from benchd.cli.wire import OK, USAGE, Daemon, Stop
 
@@ -189,6 +189,17 @@ def _reading(line: _CommandLine) -> None:
     sub = line.add("results", outcomes.results, "the numbers, of one run or of all")
     sub.add_argument("of_run", nargs="?", type=_name, metavar="RUN", help="default: all")
     sub.add_argument("--csv", action="store_true", help="every number, one a line")
+    sub = line.add("compare", comparing.compare, "runs side by side; 1 if one is surely worse")
+    sub.add_argument("runs", nargs="+", type=_name, metavar="RUN", help="the first is the base")
+    sub.add_argument(
+        "--across", action="append", metavar="KEY", help="a difference that is meant, repeatable"
+    )
+    sub.add_argument(
+        "--metric", action="append", metavar="NAME", help="judge this number, repeatable"
+    )
+    sub.add_argument("--threshold", metavar="SHARE", help="what counts as a change (0.05)")
+    sub.add_argument("--csv", action="store_true", help="a line for each number")
+    sub.add_argument("--benchstat", action="store_true", help="every repeat, for benchstat")
     sub = line.add("report", outcomes.report, "write a run's report; prints where it is")
     sub.add_argument("of_run", type=_name, metavar="RUN", help="its id or the beginning of it")
     sub.add_argument("--open", action="store_true", help="open it in the browser")

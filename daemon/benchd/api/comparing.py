@@ -1,0 +1,115 @@
+"""The route that puts runs side by side."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from benchd.api.answers import Problem, answer
+from benchd.api.control import Reads
+from benchd.api.lookup import Lookup
+from benchd.core.compare import THRESHOLD, Comparison, Document, Row, Side, compare
+from benchd.core.model import Run
+
+SIDES = 8  # runs at once: more fit on no screen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareRoutes:
+    """This route, with what it needs."""
+
+    reads: Reads
+
+    def reading(self) -> list[web.RouteDef]:
+        """Return the route."""
+        return [web.get("/v1/compare", self.compare)]
+
+    async def compare(self, request: web.Request) -> web.Response:
+        """Compare each further run with the first: ``?run=A&run=B&across=KEY&metric=NAME``."""
+        words = request.query.getall("run", [])
+        if not 2 <= len(words) <= SIDES:
+            what = f"{len(words)} runs to compare"
+            raise Problem(400, what, f"name two to {SIDES}: the first is what they are compared to")
+        threshold = _share(request.query.get("threshold"))
+        runs = [await Lookup(self.reads).run(word) for word in words]
+        sides = [await self._documents(run) for run in runs]
+        across = frozenset(request.query.getall("across", []))
+        metrics = frozenset(request.query.getall("metric", []))
+        others = []
+        for run, documents in zip(runs[1:], sides[1:], strict=True):
+            found = await asyncio.to_thread(
+                compare, sides[0], documents, across=across, metrics=metrics, threshold=threshold
+            )
+            others.append({**_named(run), **_view(found)})
+        return answer(
+            "comparison", {"base": _named(runs[0]), "others": others, "threshold": threshold}
+        )
+
+    async def _documents(self, run: Run) -> Sequence[Document]:
+        documents = [json.loads(text) for text in await self.reads.results(run.id)]
+        if not documents:
+            what = f"run {run.id} has no results"
+            raise Problem(409, what, f"see how far it is: benchctl show {run.id}")
+        return documents
+
+
+def _share(text: str | None) -> float:
+    if text is None:
+        return THRESHOLD
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 1:
+        what = f"{text!r} is no threshold"
+        raise Problem(400, what, "write a share of the base, such as 0.05 for 5 %")
+    return share
+
+
+def _named(run: Run) -> dict[str, Any]:
+    return {"run": run.id, "name": run.name}
+
+
+def _view(found: Comparison) -> Mapping[str, Any]:
+    return {
+        "refused": [
+            {"key": d.key, "base": d.base, "other": d.other, "fatal": d.fatal}
+            for d in found.refused
+        ],
+        "across": list(found.across),
+        "notes": list(found.notes),
+        "regressed": found.regressed,
+        "rows": [_row(row) for row in found.rows],
+    }
+
+
+def _row(row: Row) -> Mapping[str, Any]:
+    return {
+        "cell": dict(row.cell),
+        "metric": row.column.metric,
+        "statistic": row.column.statistic,
+        "title": row.column.title,
+        "unit": row.column.unit,
+        "better": row.column.better or None,
+        "base": _side(row.base),
+        "other": _side(row.other),
+        "change": row.change,
+        "interval": row.interval,
+        "p": row.p,
+        "verdict": str(row.verdict),
+        "why": row.why,
+    }
+
+
+def _side(side: Side) -> Mapping[str, Any]:
+    return {
+        "n": len(side.values),
+        "median": side.median,
+        "mean_interval": side.interval,
+        "values": list(side.values),
+    }

@@ -1,0 +1,122 @@
+"""``benchctl compare`` against a real socket: tables, JSON, CSV, benchstat and exit statuses."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from benchd.cli import ctl
+from benchd.core.model import Job
+from support.builders import RUN_ID, client, run
+from support.documents import result, value
+from support.house import House
+
+FAST, SLOW, OLD = RUN_ID, "b" * 10, "c" * 10
+CLIENT = client(cell={"client.parameters.pipeline": 16})
+Ctl = Callable[..., tuple[int, str, str]]
+
+
+def _document(job: Job, run_id: str, speed: float, formula: str) -> str:
+    metrics = {"req_s": value(speed) | {"formula": formula, "better": "higher"}}
+    return result(job, run=run_id, id=f"{run_id}-{speed}", metrics=metrics).document()
+
+
+@pytest_asyncio.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    """Open a house with three runs of five repeats: one slower, one by another formula."""
+    made = House(tmp_path / "control.sock")
+    for run_id, speed, formula in (
+        (FAST, 1000.0, "req_s/v1"),
+        (SLOW, 800.0, "req_s/v1"),
+        (OLD, 1000.0, "req_s/v0"),
+    ):
+        made.reads.run_rows.append(replace(run(), id=run_id))
+        made.reads.documents[run_id] = [
+            _document(replace(CLIENT, repeat=i), run_id, speed + i, formula) for i in range(5)
+        ]
+    async with made.open():
+        yield made
+
+
+async def benchctl(
+    house: House, capsys: pytest.CaptureFixture[str], *words: str
+) -> tuple[int, str, str]:
+    """Run one command in a thread, as a process would."""
+    status = await asyncio.to_thread(ctl.main, ["--socket", str(house.path), *words])
+    said = capsys.readouterr()
+    return status, said.out, said.err
+
+
+@pytest.mark.asyncio
+async def test_a_slower_run_is_worse(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    """The table has both medians, the change, its interval and p; the status says no."""
+    status, out, err = await benchctl(house, capsys, "compare", FAST, SLOW)
+    head, row = out.splitlines()[-2:]
+    assert (status, err, head.split(), row.split()) == (
+        1,
+        "",
+        ["POINT", "NUMBER", "BASE", "OTHER", "CHANGE", "95", "%", "P", "VERDICT"],
+        [
+            *("pipeline=16", "Requests", "[1/s]", "1002", "(n=5)", "802", "(n=5)", "-20.0%"),
+            *("-20.2%", "...", "-19.7%", "0.008", "worse"),
+        ],
+    )
+
+
+@pytest.mark.asyncio
+async def test_other_numbers_are_refused(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where numbers mean different things nothing is compared, whatever is asked for."""
+    words = ("compare", FAST, OLD, "--across", "formula.req_s")
+    status, out, err = await benchctl(house, capsys, *words)
+    assert (status, "POINT" in out, err.splitlines()[1:]) == (
+        4,
+        False,
+        [
+            "not compared: they differ in 1 thing beside their numbers",
+            "  formula.req_s: req_s/v1 | req_s/v0",
+            "their numbers mean different things, so no option will compare them",
+        ],
+    )
+
+
+@pytest.mark.asyncio
+async def test_scripts_get_json_csv_and_benchstat(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same comparison comes as JSON, as CSV, and as one line a repeat."""
+    _, said, _ = await benchctl(house, capsys, "compare", FAST, SLOW, "--json")
+    answer = json.loads(said)
+    row = answer["others"][0]["rows"][0]
+    assert (answer["schema"], row["verdict"], row["base"]["n"]) == (
+        "benchd.comparison/1",
+        "worse",
+        5,
+    )
+    _, said, _ = await benchctl(house, capsys, "compare", FAST, SLOW, "--csv")
+    assert said.splitlines()[1].startswith(f"{FAST},{SLOW},pipeline=16,req_s,value,1/s,5,1002.0,5")
+    _, said, _ = await benchctl(house, capsys, "compare", FAST, SLOW, "--benchstat")
+    assert said.splitlines()[:2] == [f"run: {FAST}", "BenchmarkReqS/pipeline=16 1 1000 1/s"]
+    assert said.splitlines()[6:8] == [f"run: {SLOW}", "BenchmarkReqS/pipeline=16 1 800 1/s"]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((FAST,), "1 runs to compare: name two to 8: the first is what they are compared to"),
+        ((FAST, SLOW, "--threshold", "5"), "'5' is no threshold: write a share of the base"),
+        ((FAST, "zzz"), "there is no run 'zzz'"),
+    ],
+)
+async def test_a_slip_is_told(
+    house: House, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], said: str
+) -> None:
+    """What cannot be compared is told in a line, with what to do."""
+    status, _, err = await benchctl(house, capsys, "compare", *words)
+    assert (status != 0, err.startswith(f"benchctl: {said}")) == (True, True), err
