@@ -44,6 +44,7 @@ fi
 benchd_started=$(date +%s)
 benchd_status=0 benchd_pid='' benchd_starting='' benchd_woken='' benchd_late=''
 
+benchd_leave() { :; }
 benchd_record() {
     local status=$?
     trap '' TERM INT USR1 USR2
@@ -51,6 +52,7 @@ benchd_record() {
     printf '{"slurm_id":"%s","generation":%d,"status":%d,"started_at":%d,"ended_at":%d}\n' \
         "$ID" "$GENERATION" "$status" "$benchd_started" "$(date +%s)" >"$JOB/.exit.json.$ID" &&
         mv -fT "$JOB/.exit.json.$ID" "$JOB/exit.json"
+    benchd_leave
     exit "$status"
 }
 benchd_signal() {
@@ -66,14 +68,12 @@ benchd_signal() {
 benchd_watch() {
     set +m
     trap : TERM INT USR1 USR2
-    (
-        exec {benchd_pipe}>&-
-        "$@"
-    )
+    ("$@")
     printf '%d\n' "$?" >&"$benchd_pipe"
 }
 benchd_run() {
-    benchd_starting=1
+    benchd_late='' benchd_starting=1
+    exec {benchd_pipe}<> <(:)
     set -m
     benchd_watch "$@" </dev/null &
     benchd_pid=$!
@@ -89,38 +89,51 @@ benchd_run() {
     [ "$benchd_status" -ge 0 ] || benchd_status=143
     benchd_starting=''
 }
-exec {benchd_pipe}<> <(:)
 trap benchd_record EXIT
 trap 'benchd_signal TERM 15' TERM
 trap 'benchd_signal INT 2' INT
 trap 'benchd_signal USR1 10' USR1
 trap 'benchd_signal USR2 12' USR2
 
-BENCHD_HOST=$(uname -n)
-BENCHD_HOST_IP=''
-for benchd_address in $(getent ahostsv4 "$BENCHD_HOST" 2>/dev/null); do
-    case $benchd_address in
-        127.*) ;;
-        *.*.*.*) BENCHD_HOST_IP=$benchd_address && break ;;
+benchd_host() {
+    local address found=' '
+    BENCHD_HOST=$(uname -n)
+    BENCHD_HOST_IP=''
+    for address in $(getent ahostsv4 "$BENCHD_HOST" 2>/dev/null); do
+        case $address in
+            *.*.*.*) case $found in *" $address "*) ;; *) found="$found$address " ;; esac ;;
+        esac
+    done
+    for address in $found; do
+        case $address in 127.*) ;; *) BENCHD_HOST_IP=$address && break ;; esac
+    done
+    case $BENCHD_HOST_IP/$BENCHD_HOST in
+        /* | */*[!A-Za-z0-9.-]*)
+            for address in $(hostname -I 2>/dev/null) 127.0.0.1; do
+                case $address in
+                    *.*.*.*) BENCHD_HOST_IP=$address && break ;;
+                esac
+            done
+            BENCHD_HOST=$BENCHD_HOST_IP found=" $BENCHD_HOST_IP "
+            ;;
     esac
-done
-case $BENCHD_HOST_IP/$BENCHD_HOST in
-    /* | */*[!A-Za-z0-9.-]*)
-        for benchd_address in $(hostname -I 2>/dev/null) 127.0.0.1; do
-            case $benchd_address in
-                *.*.*.*) BENCHD_HOST_IP=$benchd_address && break ;;
-            esac
-        done
-        BENCHD_HOST=$BENCHD_HOST_IP
-        ;;
-esac
-export BENCHD_HOST BENCHD_HOST_IP
+    case $found in
+        ' 127.'* | *' '*' '*' '*) BENCHD_BIND=0.0.0.0 ;;
+        *) BENCHD_BIND=$BENCHD_HOST_IP ;;
+    esac
+    export BENCHD_HOST BENCHD_HOST_IP BENCHD_BIND
+}
+benchd_host
+export BENCHD_NODES=${SLURM_JOB_NUM_NODES:-${SLURM_NNODES:-1}} BENCHD_NODE_INDEX=0
 
 export BENCHD_TOKEN=bq7x2m-k5wz3tqa2f-s-redis-p0r0-0-a1 BENCHD_JOB=$JOB
 mkdir -p "$JOB"/conf
 printf '%s' '$(touch pwned) `id` ; rm -rf ~ | & > < \ '"'"' " * ? # ! {a,b} [x] é 日本
 #SBATCH --uid=0
 ' >"$JOB"/conf/nasty.txt || benchd_stop 'conf/nasty.txt cannot be written'
+export BENCHD_DATA=$JOB/data
+mkdir -p "$BENCHD_DATA" || benchd_stop "$BENCHD_DATA cannot be made: is the file system full?"
+
 benchd_ports=''
 benchd_answers() { timeout 2 bash -c 'exec 3<>"/dev/tcp/$1/$2"' bash "$1" "$2" 2>/dev/null; }
 benchd_taken() {
@@ -160,6 +173,7 @@ mkdir -p "$BENCHD_RESULT_DIR" || benchd_stop "$BENCHD_RESULT_DIR cannot be made"
 
 
 benchd_payload() {
+    exec {benchd_pipe}>&-
     exec env NASTY='$(touch pwned) `id` ; rm -rf ~ | & > < \ '"'"' " * ? # ! {a,b} [x] é 日本' SLURM_JOB_ID=1 LD_PRELOAD='/x y.so' printf '%s\n' '$(touch pwned) `id` ; rm -rf ~ | & > < \ '"'"' " * ? # ! {a,b} [x] é 日本' --output=/etc/passwd -x a=b ''
 }
 benchd_run benchd_payload

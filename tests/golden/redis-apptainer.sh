@@ -48,6 +48,7 @@ fi
 benchd_started=$(date +%s)
 benchd_status=0 benchd_pid='' benchd_starting='' benchd_woken='' benchd_late=''
 
+benchd_leave() { :; }
 benchd_record() {
     local status=$?
     trap '' TERM INT USR1 USR2
@@ -55,6 +56,7 @@ benchd_record() {
     printf '{"slurm_id":"%s","generation":%d,"status":%d,"started_at":%d,"ended_at":%d}\n' \
         "$ID" "$GENERATION" "$status" "$benchd_started" "$(date +%s)" >"$JOB/.exit.json.$ID" &&
         mv -fT "$JOB/.exit.json.$ID" "$JOB/exit.json"
+    benchd_leave
     exit "$status"
 }
 benchd_signal() {
@@ -70,14 +72,12 @@ benchd_signal() {
 benchd_watch() {
     set +m
     trap : TERM INT USR1 USR2
-    (
-        exec {benchd_pipe}>&-
-        "$@"
-    )
+    ("$@")
     printf '%d\n' "$?" >&"$benchd_pipe"
 }
 benchd_run() {
-    benchd_starting=1
+    benchd_late='' benchd_starting=1
+    exec {benchd_pipe}<> <(:)
     set -m
     benchd_watch "$@" </dev/null &
     benchd_pid=$!
@@ -93,32 +93,42 @@ benchd_run() {
     [ "$benchd_status" -ge 0 ] || benchd_status=143
     benchd_starting=''
 }
-exec {benchd_pipe}<> <(:)
 trap benchd_record EXIT
 trap 'benchd_signal TERM 15' TERM
 trap 'benchd_signal INT 2' INT
 trap 'benchd_signal USR1 10' USR1
 trap 'benchd_signal USR2 12' USR2
 
-BENCHD_HOST=$(uname -n)
-BENCHD_HOST_IP=''
-for benchd_address in $(getent ahostsv4 "$BENCHD_HOST" 2>/dev/null); do
-    case $benchd_address in
-        127.*) ;;
-        *.*.*.*) BENCHD_HOST_IP=$benchd_address && break ;;
+benchd_host() {
+    local address found=' '
+    BENCHD_HOST=$(uname -n)
+    BENCHD_HOST_IP=''
+    for address in $(getent ahostsv4 "$BENCHD_HOST" 2>/dev/null); do
+        case $address in
+            *.*.*.*) case $found in *" $address "*) ;; *) found="$found$address " ;; esac ;;
+        esac
+    done
+    for address in $found; do
+        case $address in 127.*) ;; *) BENCHD_HOST_IP=$address && break ;; esac
+    done
+    case $BENCHD_HOST_IP/$BENCHD_HOST in
+        /* | */*[!A-Za-z0-9.-]*)
+            for address in $(hostname -I 2>/dev/null) 127.0.0.1; do
+                case $address in
+                    *.*.*.*) BENCHD_HOST_IP=$address && break ;;
+                esac
+            done
+            BENCHD_HOST=$BENCHD_HOST_IP found=" $BENCHD_HOST_IP "
+            ;;
     esac
-done
-case $BENCHD_HOST_IP/$BENCHD_HOST in
-    /* | */*[!A-Za-z0-9.-]*)
-        for benchd_address in $(hostname -I 2>/dev/null) 127.0.0.1; do
-            case $benchd_address in
-                *.*.*.*) BENCHD_HOST_IP=$benchd_address && break ;;
-            esac
-        done
-        BENCHD_HOST=$BENCHD_HOST_IP
-        ;;
-esac
-export BENCHD_HOST BENCHD_HOST_IP
+    case $found in
+        ' 127.'* | *' '*' '*' '*) BENCHD_BIND=0.0.0.0 ;;
+        *) BENCHD_BIND=$BENCHD_HOST_IP ;;
+    esac
+    export BENCHD_HOST BENCHD_HOST_IP BENCHD_BIND
+}
+benchd_host
+export BENCHD_NODES=${SLURM_JOB_NUM_NODES:-${SLURM_NNODES:-1}} BENCHD_NODE_INDEX=0
 
 export BENCHD_TOKEN=bq7x2m-k5wz3tqa2f-s-redis-p0r0-0-a1 BENCHD_JOB=$JOB
 benchd_modules() {
@@ -131,12 +141,18 @@ benchd_modules() {
     set -u
 }
 benchd_modules Apptainer/1.2.4-GCCcore-12.3.0
+export BENCHD_DATA=$JOB/data
+mkdir -p "$BENCHD_DATA" || benchd_stop "$BENCHD_DATA cannot be made: is the file system full?"
+
 command -v apptainer >/dev/null || benchd_stop 'apptainer is not on this node: check runtime.module in the cluster'"'"'s configuration'
 export APPTAINER_CACHEDIR="${SCRATCH:?is not set on this node}"/cache
 mkdir -p "$APPTAINER_CACHEDIR"
 benchd_image="${HOME:?is not set on this node}"/containers/redis.sif
-benchd_pull() { apptainer pull "$1" docker://redis:7-alpine; }
+benchd_pull() {
+    apptainer pull "$benchd_part" docker://redis:7-alpine
+}
 benchd_bring() {
+    exec {benchd_pipe}>&-
     benchd_lock=$benchd_image.lock benchd_part=$benchd_image.part-$ID benchd_waited=0
     mkdir -p "$(dirname "$benchd_image")"
     until mkdir "$benchd_lock" 2>/dev/null; do
@@ -148,7 +164,7 @@ benchd_bring() {
     trap 'rm -rf "$benchd_part"; rmdir "$benchd_lock" 2>/dev/null' EXIT
     trap 'exit 143' TERM
     if [ ! -e "$benchd_image" ]; then
-        benchd_pull "$benchd_part" && mv -T "$benchd_part" "$benchd_image"
+        benchd_pull && mv -T "$benchd_part" "$benchd_image"
     fi
 }
 if [ ! -e "$benchd_image" ]; then
@@ -194,14 +210,18 @@ benchd_publish "$BENCHD_PORT_0"
 export BENCHD_RESULT_DIR=$JOB/result
 mkdir -p "$BENCHD_RESULT_DIR" || benchd_stop "$BENCHD_RESULT_DIR cannot be made"
 
-
-benchd_payload() {
+benchd_enter() {
     local benchd_name
-    for benchd_name in "${!BENCHD_@}" CUDA_VISIBLE_DEVICES GPU_DEVICE_ORDINAL ROCR_VISIBLE_DEVICES SLURM_CPUS_PER_TASK SLURM_JOB_ID SLURM_RESTART_COUNT; do
+    for benchd_name in "${!BENCHD_@}" CUDA_VISIBLE_DEVICES GPU_DEVICE_ORDINAL ROCR_VISIBLE_DEVICES SLURM_CPUS_PER_TASK SLURM_JOB_ID SLURM_RESTART_COUNT ${BENCHD_SECRETS:-}; do
         [ -z "${!benchd_name+x}" ] || export "APPTAINERENV_$benchd_name=${!benchd_name}"
     done
     export APPTAINER_NO_EVAL=1
-    exec env APPTAINERENV_REDIS_PERSISTENCE=none apptainer exec --cleanenv --bind "$JOB" --pwd "$JOB" --bind "${SCRATCH:?is not set on this node}"/redis:/data --bind /etc/hosts:/etc/hosts:ro "$benchd_image" redis-server --port "$BENCHD_PORT" --bind "$BENCHD_HOST_IP"
+}
+
+benchd_payload() {
+    exec {benchd_pipe}>&-
+    benchd_enter
+    exec env APPTAINERENV_REDIS_PERSISTENCE=none apptainer exec --cleanenv --bind "$JOB" --bind "${SCRATCH:?is not set on this node}"/redis:/data --bind /etc/hosts:/etc/hosts:ro --pwd "$JOB" "$benchd_image" redis-server --port "$BENCHD_PORT" --bind "$BENCHD_HOST_IP"
 }
 benchd_run benchd_payload
 exit "$benchd_status"

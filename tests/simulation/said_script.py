@@ -19,8 +19,8 @@ BOOK = Phrasebook()
 
 # Texts that define functions and traps -> the beginning of their SHA-256.
 _BLOCKS = {
-    "RECORD": "4ea2999e28395300",
-    "HOST": "5960004318e60724",
+    "RECORD": "858585ced916283b",
+    "HOST": "91d3186577f82c52",
     "PORTS": "55a86a396156663b",
     "FORGET": "73d898647182cb23",
     "REMEMBER": "22f17fd7672d50fe",
@@ -314,6 +314,19 @@ def targets(job: Batch, m: Found) -> None:
     path = f"{job.home}/try-{job.attempt}/targets.env"
     if job.disk.file(path) is None:
         _stop(job, f"{path} cannot be read")
+
+
+@BOOK.literal(
+    "export BENCHD_DATA=$JOB/data\n"
+    'mkdir -p "$BENCHD_DATA" || '
+    'benchd_stop "$BENCHD_DATA cannot be made: is the file system full?"\n\n'
+)
+def data(job: Batch, m: Found) -> None:
+    """Make the directory of the service's data."""
+    try:
+        job.make_dirs(f"{job.home}/data")
+    except OSError:
+        _stop(job, f"{job.home}/data cannot be made: is the file system full?")
 
 
 @BOOK.literal(

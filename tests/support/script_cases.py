@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from benchd.config import RuntimeSettings
-from benchd.core.payload import Payload, Sh
+from benchd.core.payload import Beside, Payload, Sh, Step
 from benchd.core.script import render
 from benchd.core.spec import Container, JobSpec, RestartPolicy, Role
 from benchd.fields import Resources
@@ -18,13 +18,36 @@ APPTAINER: Final = RuntimeSettings(
     name="apptainer", module="Apptainer/1.2.4-GCCcore-12.3.0", cache="$SCRATCH/cache"
 )
 SINGULARITY: Final = RuntimeSettings(name="singularity")
+# The other runtimes; what one of them can be told shows with each of the kept copies.
+RUNTIMES: Final = {
+    "charliecloud": RuntimeSettings(name="charliecloud"),
+    "podman": RuntimeSettings(name="podman", gpu="rocm", options=("--shm-size", "1g")),
+    "enroot": RuntimeSettings(name="enroot", module="enroot/3.4 squashfuse/0.5", cache="~/sq"),
+    "pyxis": RuntimeSettings(name="pyxis"),
+}
 REDIS_SIF: Final = Container(
     docker_source="docker://redis:7-alpine",
     image_path="$HOME/containers/redis.sif",
     bind_mounts=("$SCRATCH/redis:/data", "/etc/hosts:/etc/hosts:ro"),
 )
+REDIS_FROM: Final = Container(
+    docker_source="docker.example/redis:7-alpine",
+    bind_mounts=("$SCRATCH/redis:/data", "/etc/hosts:/etc/hosts:ro", "~/models"),
+)
 # Everything a line of text can do to a shell, short of control characters, which models refuse.
 NASTY: Final = "$(touch pwned) `id` ; rm -rf ~ | & > < \\ ' \" * ? # ! {a,b} [x] é 日本"
+# A payload with everything that can go on beside its program.
+COMPANY: Final[dict[str, Any]] = {
+    "preamble": ('export SEED="$BENCHD_TOKEN"',),
+    "before": (Step(argv=("mysqld", "--initialize", Sh('"--datadir=$BENCHD_DATA"'))),),
+    "workers": Step(argv=("ray", "start", Sh('"--address=$BENCHD_HEAD_IP:6379"'))),
+    "beside": (
+        Beside(name="node-exporter", argv=("node_exporter",)),
+        Beside(name="redis.exporter", argv=("/redis_exporter",), image="$HOME/exporter.sif"),
+    ),
+    "once_up": (Step(argv=("sh", "-c", NASTY), on_host=True, stdin=Sh("echo password")),),
+    "after": ('rm -f "$JOB/big"', "echo over"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,4 +140,33 @@ GOLDEN: Final = {
         environment={"MOTTO": NASTY},
         ports=("auto",),
     ),
+    "company-host": case(
+        "mysqld",
+        payload=COMPANY,
+        resources=Resources(nodes=3),
+        ports=("auto", 8080),
+        environment={"MOTTO": NASTY},
+        storage="local",
+    ),
+    "company-charliecloud": case(
+        "mysqld",
+        payload=COMPANY,
+        runtime=RUNTIMES["charliecloud"],
+        container=Container(image_path="/images/mysql", bind_mounts=("/a b:/c d:ro",)),
+        secrets={"MYSQL_ROOT_PASSWORD": None},
+        ports=("auto",),
+    ),
+    "each-node-podman": case(
+        *("python3", Sh('"$BENCHD_SHIP_LOAD"')),
+        payload={"ship": ("load",), "each_node": True},
+        runtime=RUNTIMES["podman"],
+        container=Container(docker_source="docker.example:5000/a/load:1"),
+        role=Role.CLIENT,
+        resources=Resources(nodes=4, gpus="1"),
+        environment={"MOTTO": NASTY},
+    ),
+    **{
+        f"redis-{name}": _redis(runtime=runtime, container=REDIS_FROM, storage="local")
+        for name, runtime in RUNTIMES.items()
+    },
 }

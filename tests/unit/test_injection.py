@@ -297,7 +297,7 @@ def test_a_program_gets_exactly_the_words_of_the_recipe(
     service: dict[str, Any] = {"name": "web", "kind": "generic", "command": "run it", "args": args}
     service |= {"environment": variables, "ports": []}
     if boxed:
-        service["container"] = {"docker_source": "redis:7", "bind_mounts": values}
+        service["container"] = {"image_path": "$HOME/tools/sh", "bind_mounts": values}
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         job = one_job(service)

@@ -38,7 +38,7 @@ def test_the_first_wins_the_claim_and_leaves_its_status(node: Node) -> None:
     times = [exit_json.pop("started_at"), exit_json.pop("ended_at")]
     assert {"slurm_id": "101", "generation": 0, "status": 0} == exit_json
     assert [before, *times, int(time.time())] == sorted([before, *times, int(time.time())])
-    assert ["claim", "endpoint.json", "exit.json", "result"] == node.names()
+    assert ["claim", "data", "endpoint.json", "exit.json", "result"] == node.names()
 
 
 @pytest.mark.parametrize("status", [0, 7, 75, 255])

@@ -43,8 +43,9 @@ def test_the_container_gets_what_is_listed_and_nothing_else(node: Node) -> None:
     assert (3, "") == (status, err)
     lines = out.split("\n")
     assert [
-        *("exec", "--cleanenv", "--bind", str(node.job), "--pwd", str(node.job)),
-        *("--bind", f"{node.workdir}/home/d:/data:ro", "--bind", "/a b:/c", "--nv"),
+        *("exec", "--cleanenv", "--bind", str(node.job)),
+        *("--bind", f"{node.workdir}/home/d:/data:ro", "--bind", "/a b:/c"),
+        *("--pwd", str(node.job), "--nv"),
         *(f"{node.workdir}/home/i/r.sif", "redis-server", "a b", ""),
     ] == lines[lines.index("exec") :]
     given = dict(

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from benchd.config import RuntimeSettings
+from benchd.core.containers import shell_path
 from benchd.core.payload import Payload, Sh
-from benchd.core.script import render, sbatch_lines, shell_path, wants_gpu
+from benchd.core.script import render, sbatch_lines, wants_gpu
 from benchd.core.spec import Container, JobSpec, RestartPolicy, Role, Service
 from benchd.fields import Resources
 from support.script_cases import APPTAINER, GOLDEN, NASTY, SHIP, TOKEN, case
@@ -232,16 +233,17 @@ def test_a_gpu_is_seen_in_every_option_that_asks_for_one(
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ("docker://redis:7", "benchd_image=docker://redis:7"),
-        ("redis:7", "benchd_image=docker://redis:7"),
-        ("oras://ghcr.io/x/y:1", "benchd_image=oras://ghcr.io/x/y:1"),
-        (NASTY, f"benchd_image={shlex.quote('docker://' + NASTY)}"),
+        ("docker://redis:7", "docker://redis:7"),
+        ("redis:7", "docker://redis:7"),
+        ("oras://docker.example/x/y:1", "oras://docker.example/x/y:1"),
+        (NASTY, shlex.quote("docker://" + NASTY)),
     ],
 )
 def test_an_image_reference_without_a_scheme_is_dockers(source: str, expected: str) -> None:
-    """Without image_path the reference itself is run, and ``redis:7`` means Docker's registry."""
+    """``redis:7`` means Docker's registry, and a reference is one word whatever it says."""
     box = Container(docker_source=source)
-    assert expected in case("true", runtime=APPTAINER, container=box).render().split("\n")
+    text = case("true", runtime=APPTAINER, container=box).render()
+    assert f'    apptainer pull "$benchd_part" {expected}' in text.split("\n")
 
 
 def test_a_cluster_without_a_container_runtime_runs_on_the_host() -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from benchd.core.payload import Payload, Sh, Step
-from benchd.core.script import shell_path
+from benchd.core.containers import shell_path
 from benchd.core.spec import JobSpec, Target
 
 WAIT = 60.0  # seconds for a target to answer where the recipe does not say

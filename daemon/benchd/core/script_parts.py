@@ -54,10 +54,12 @@ fi
 # Records how the script ended, and runs a function in the background so that signals get through.
 # `wait` can lose the status (bash 5.2 says -1) when a signal reaches us and the payload at once, as
 # scancel's does; so the payload's parent, which does not use `wait`, tells it through a pipe. 1 s:
-# the parent is gone by then, so what it said is there, unless it was killed itself.
+# the parent is gone by then, so what it said is there, unless it was killed itself. What is told
+# first counts: whoever ends the job for a reason of its own says its status there before.
 RECORD = r"""benchd_started=$(date +%s)
 benchd_status=0 benchd_pid='' benchd_starting='' benchd_woken='' benchd_late=''
 
+benchd_leave() { :; }
 benchd_record() {
     local status=$?
     trap '' TERM INT USR1 USR2
@@ -65,6 +67,7 @@ benchd_record() {
     printf '{"slurm_id":"%s","generation":%d,"status":%d,"started_at":%d,"ended_at":%d}\n' \
         "$ID" "$GENERATION" "$status" "$benchd_started" "$(date +%s)" >"$JOB/.exit.json.$ID" &&
         mv -fT "$JOB/.exit.json.$ID" "$JOB/exit.json"
+    benchd_leave
     exit "$status"
 }
 benchd_signal() {
@@ -80,14 +83,12 @@ benchd_signal() {
 benchd_watch() {
     set +m
     trap : TERM INT USR1 USR2
-    (
-        exec {benchd_pipe}>&-
-        "$@"
-    )
+    ("$@")
     printf '%d\n' "$?" >&"$benchd_pipe"
 }
 benchd_run() {
-    benchd_starting=1
+    benchd_late='' benchd_starting=1
+    exec {benchd_pipe}<> <(:)
     set -m
     benchd_watch "$@" </dev/null &
     benchd_pid=$!
@@ -103,7 +104,6 @@ benchd_run() {
     [ "$benchd_status" -ge 0 ] || benchd_status=143
     benchd_starting=''
 }
-exec {benchd_pipe}<> <(:)
 trap benchd_record EXIT
 trap 'benchd_signal TERM 15' TERM
 trap 'benchd_signal INT 2' INT
@@ -111,26 +111,52 @@ trap 'benchd_signal USR1 10' USR1
 trap 'benchd_signal USR2 12' USR2
 """
 
-# The name others reach this node by. A name that is a loopback address here is no use to them.
-HOST = r"""BENCHD_HOST=$(uname -n)
-BENCHD_HOST_IP=''
-for benchd_address in $(getent ahostsv4 "$BENCHD_HOST" 2>/dev/null); do
-    case $benchd_address in
-        127.*) ;;
-        *.*.*.*) BENCHD_HOST_IP=$benchd_address && break ;;
+# The name others reach this node by, and where to listen so that they do. A name that is a loopback
+# address here is no use to them. A service listens on that one address where everybody who asks
+# for the name is led to it, this node too; else (several addresses, a loopback address among them,
+# or none at all) on all, because a connection to the wrong one would be refused.
+HOST = r"""benchd_host() {
+    local address found=' '
+    BENCHD_HOST=$(uname -n)
+    BENCHD_HOST_IP=''
+    for address in $(getent ahostsv4 "$BENCHD_HOST" 2>/dev/null); do
+        case $address in
+            *.*.*.*) case $found in *" $address "*) ;; *) found="$found$address " ;; esac ;;
+        esac
+    done
+    for address in $found; do
+        case $address in 127.*) ;; *) BENCHD_HOST_IP=$address && break ;; esac
+    done
+    case $BENCHD_HOST_IP/$BENCHD_HOST in
+        /* | */*[!A-Za-z0-9.-]*)
+            for address in $(hostname -I 2>/dev/null) 127.0.0.1; do
+                case $address in
+                    *.*.*.*) BENCHD_HOST_IP=$address && break ;;
+                esac
+            done
+            BENCHD_HOST=$BENCHD_HOST_IP found=" $BENCHD_HOST_IP "
+            ;;
     esac
-done
-case $BENCHD_HOST_IP/$BENCHD_HOST in
-    /* | */*[!A-Za-z0-9.-]*)
-        for benchd_address in $(hostname -I 2>/dev/null) 127.0.0.1; do
-            case $benchd_address in
-                *.*.*.*) BENCHD_HOST_IP=$benchd_address && break ;;
-            esac
-        done
-        BENCHD_HOST=$BENCHD_HOST_IP
-        ;;
-esac
-export BENCHD_HOST BENCHD_HOST_IP
+    case $found in
+        ' 127.'* | *' '*' '*' '*) BENCHD_BIND=0.0.0.0 ;;
+        *) BENCHD_BIND=$BENCHD_HOST_IP ;;
+    esac
+    export BENCHD_HOST BENCHD_HOST_IP BENCHD_BIND
+}
+benchd_host
+export BENCHD_NODES=${SLURM_JOB_NUM_NODES:-${SLURM_NNODES:-1}} BENCHD_NODE_INDEX=0
+"""
+
+# Data of this job alone. $JOB/data outlives it; a directory of the node's own is removed with it.
+SHARED_DATA = r"""export BENCHD_DATA=$JOB/data
+mkdir -p "$BENCHD_DATA" || benchd_stop "$BENCHD_DATA cannot be made: is the file system full?"
+"""
+LOCAL_DATA = r"""benchd_local() {
+    BENCHD_DATA=$(mktemp -d "${TMPDIR:-/tmp}/benchd-$ID.XXXXXXXX") ||
+        benchd_stop "no directory can be made in ${TMPDIR:-/tmp} of $BENCHD_HOST: is it full?"
+    export BENCHD_DATA
+}
+benchd_local
 """
 
 # A batch shell is no login shell: where `module` is missing, the site's profile defines it.
@@ -148,6 +174,7 @@ MODULES = r"""benchd_modules() {
 # lock only spares the site from bringing it many times: after 1800 s of waiting we go on without.
 # Variables are not local: the trap runs when the function, which has a process of its own, is over.
 IMAGE = r"""benchd_bring() {
+    exec {benchd_pipe}>&-
     benchd_lock=$benchd_image.lock benchd_part=$benchd_image.part-$ID benchd_waited=0
     mkdir -p "$(dirname "$benchd_image")"
     until mkdir "$benchd_lock" 2>/dev/null; do
@@ -159,7 +186,7 @@ IMAGE = r"""benchd_bring() {
     trap 'rm -rf "$benchd_part"; rmdir "$benchd_lock" 2>/dev/null' EXIT
     trap 'exit 143' TERM
     if [ ! -e "$benchd_image" ]; then
-        benchd_pull "$benchd_part" && mv -T "$benchd_part" "$benchd_image"
+        benchd_pull && mv -T "$benchd_part" "$benchd_image"
     fi
 }
 if [ ! -e "$benchd_image" ]; then
@@ -201,6 +228,81 @@ benchd_publish() {
     mv -fT "$JOB/.endpoint.json.$ID" "$JOB/endpoint.json" ||
         benchd_stop "endpoint.json cannot be written in $JOB: is the file system full?"
 }"""
+
+# What belongs to a payload and is not its program. 1 s: what dies because the whole job is told to
+# end is not what ends it, and is told so itself within that time. 10 s: for the others to leave.
+COMPANY = r"""benchd_failed() {
+    benchd_say "$2 ended with status $1, so the job ends"
+    exit "$1"
+}
+benchd_guard() {
+    local status
+    ("$@") {benchd_pipe}>&-
+    status=$?
+    [ "$status" != 0 ] || exit 0
+    sleep 1
+    trap '' TERM
+    printf '%d\n' "$status" >&"$benchd_pipe"
+    kill -s TERM 0
+    sleep 10
+    kill -s KILL 0
+}
+benchd_beside() {
+    local name=$1 status
+    shift
+    ("$@") {benchd_pipe}>&- >"$JOB/beside-$name.log" 2>&1
+    status=$?
+    sleep 1
+    benchd_say "$name, which runs beside the program, ended with status $status;" \
+        "the job goes on, see $JOB/beside-$name.log"
+}
+benchd_settle() {
+    local round
+    kill -s TERM -- "-$benchd_pid" 2>/dev/null || return 0
+    for ((round = 0; round < 50; round++)); do
+        kill -s 0 -- "-$benchd_pid" 2>/dev/null || return 0
+        sleep 0.1
+    done
+    kill -s KILL -- "-$benchd_pid" 2>/dev/null
+}
+"""
+
+# The service is found by others when it is more than a port that takes connections. 0.5 s between
+# two looks; without an end, because the program's own end is the end of this too.
+ONCE_UP = r"""benchd_await() {
+    until benchd_answers "$BENCHD_HOST_IP" "$1" || benchd_answers 127.0.0.1 "$1"; do
+        sleep 0.5
+    done
+}
+benchd_up() {
+    : >"$JOB/up" || benchd_stop "$JOB/up cannot be written: is the file system full?"
+}
+rm -f "$JOB/up"
+"""
+
+# srun starts a new bash on each node; it knows this script's functions and exported variables. A
+# job was submitted with --export=NONE, which srun would take over; --overlap: the nodes are shared
+# with the batch script itself.
+NODES = r"""benchd_srun() {
+    local first=$1 function=$2 known
+    shift 2
+    known=$(declare -f && declare -p JOB TRY ID GENERATION ${benchd_image+benchd_image})
+    export BENCHD_HEAD_HOST=$BENCHD_HOST BENCHD_HEAD_IP=$BENCHD_HOST_IP
+    exec srun --overlap --export=ALL --cpu-bind=none --input=none --kill-on-bad-exit=1 \
+        --ntasks-per-node=1 "$@" bash -c "set -u
+$known
+benchd_at_node $first $function"
+}
+benchd_at_node() {
+    export BENCHD_NODE_INDEX=$((SLURM_NODEID + $1))
+    benchd_host
+    if declare -F benchd_local >/dev/null; then benchd_local; fi
+    trap benchd_leave EXIT
+    trap : TERM INT USR1 USR2
+    ("$2")
+    exit "$?"
+}
+"""
 
 RESULT = r"""export BENCHD_RESULT_DIR=$JOB/result
 mkdir -p "$BENCHD_RESULT_DIR" || benchd_stop "$BENCHD_RESULT_DIR cannot be made"

@@ -12,7 +12,7 @@ from benchd.catalog.kinds import ClientKind, Complaint, word
 from benchd.core import secrets
 from benchd.core.brought import ScriptFile
 from benchd.core.payload import Payload, Sh
-from benchd.core.script import shell_path
+from benchd.core.containers import shell_path
 from benchd.core.spec import Client, JobSpec, Part
 from benchd.secrecy import is_secret
 
