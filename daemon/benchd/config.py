@@ -159,6 +159,10 @@ class Settings(Model):
     clusters: dict[Name, ClusterSettings] = Field({}, description="name -> how to use it")
     http: HttpSettings | None = Field(HttpSettings(), description="null: no TCP at all")
     access: AccessSettings = Field(AccessSettings(), description="who else may ask and act")
+    scripts_dir: Line | None = Field(
+        None,
+        description="directory of the scripts that recipes name; default: that of this file",
+    )
     scan_interval: Duration = Field(2.0, description="seconds between two looks at the inbox")
     backup: BackupSettings | None = Field(
         BackupSettings(), description="copies of the database; null: none are taken"
@@ -221,7 +225,9 @@ def load(path: str | Path) -> Settings:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise UserError(f"cannot read the configuration {path}: {error.strerror}") from error
-    return parse(data, str(path))
+    settings = parse(data, str(path))
+    here = str(Path(path).resolve().parent)
+    return settings if settings.scripts_dir else settings.model_copy(update={"scripts_dir": here})
 
 
 def parse(data: bytes, file: str) -> Settings:
@@ -276,7 +282,7 @@ def _general(settings: Settings) -> Iterable[tuple[Place, str]]:
     elif default is not None and default not in names:
         what = f"there is no cluster called {show(default)}{suggestion(default, names)}"
         yield ("default_cluster",), what
-    for key in ("state_dir", "socket"):
+    for key in ("state_dir", "socket", "scripts_dir"):
         value = getattr(settings, key)
         if value is not None and not _PLACE.fullmatch(value):
             yield (key,), f"must be an absolute path or start with ~ or $HOME, not {show(value)}"

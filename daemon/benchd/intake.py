@@ -19,16 +19,20 @@ from benchd.catalog import Catalog
 from benchd.config import ClusterSettings, Settings
 from benchd.core.expand import expand
 from benchd.core.model import Job, Run
-from benchd.core.recipe import parse, with_overrides
+from benchd.core.recipe import Understood, understand, with_overrides
 from benchd.core.secrets import redacted
 from benchd.core.spec import Recipe
 from benchd.edge.archive import Archive
 from benchd.edge.inbox import Drop, Inbox, run_id
 from benchd.edge.keyring import Keyring, Values
+from benchd.edge.scripts import Scripts
 from benchd.errors import StoreError, UserError
 from benchd.metrics import Metrics
+from benchd.places import scripts_in
 
 log = structlog.get_logger()
+
+REMARKS_LOGGED = 20  # remarks on one dropped recipe; `benchd validate` tells all of them
 
 
 class Register(Protocol):
@@ -67,6 +71,7 @@ class Intake:
         self.access = access
         self.metrics = metrics
         self.clock = clock
+        self.scripts = Scripts(scripts_in(settings))
         self._lock = asyncio.Lock()  # the inbox and a submission may offer the same file
 
     async def scan(self) -> int:
@@ -84,13 +89,18 @@ class Intake:
 
     async def submit(
         self, name: str, data: bytes, uid: int, overrides: Mapping[str, str]
-    ) -> list[str]:
-        """Take in a recipe that was sent over the socket, as if it had been dropped."""
-        recipe = self._parsed(data, name, overrides)  # a mistake is told at once, nothing spooled
-        secrets = await self.keyring.resolve(recipe, uid)
+    ) -> tuple[list[str], list[str]]:
+        """Take in a recipe that was sent over the socket, as if it had been dropped.
+
+        Return the runs, and what its author should know about how it was understood.
+        """
+        # A mistake is told at once, and nothing is spooled.
+        understood = await self._understood(data, name, overrides)
+        secrets = await self.keyring.resolve(understood.recipe, uid)
         # What is spooled says everything: a crash before the run is recorded loses no --set.
         drop = await self.inbox.spool(name, with_overrides(data, name, overrides), uid)
-        return await self._record(drop, recipe, secrets)
+        runs = await self._record(drop, understood.recipe, secrets)
+        return runs, [remark.render(name) for remark in understood.remarks]
 
     async def take(self, drop: Drop) -> list[str]:
         """Record the run of a drop and move the file; a bad one is rejected with its mistakes."""
@@ -104,17 +114,27 @@ class Intake:
                     f"this file belongs to uid {drop.uid}, who may not submit here: ask uid "
                     f"{self.access.owner}, whose benchd this is, for access.operate"
                 )
-            recipe = self._parsed(drop.data, drop.name, {})
-            secrets = await self.keyring.resolve(recipe, drop.uid)
+            understood = await self._understood(drop.data, drop.name, {})
+            secrets = await self.keyring.resolve(understood.recipe, drop.uid)
         except UserError as error:
             self.metrics.recipes.labels(outcome="rejected").inc()
             log.warning("recipe.rejected", file=drop.name, error=str(error))
             await self.inbox.reject(drop, str(error))
             raise
-        return await self._record(drop, recipe, secrets)
+        for remark in understood.remarks[:REMARKS_LOGGED]:
+            log.info("recipe.remark", file=drop.name, what=remark.render(drop.name))
+        return await self._record(drop, understood.recipe, secrets)
 
-    def _parsed(self, data: bytes, name: str, overrides: Mapping[str, str]) -> Recipe:
-        return parse(data, name, self.catalog, overrides, clusters=self.settings.clusters)
+    async def _understood(self, data: bytes, name: str, overrides: Mapping[str, str]) -> Understood:
+        return await asyncio.to_thread(  # it may read scripts, from a home directory far away
+            understand,
+            data,
+            name,
+            self.catalog,
+            overrides,
+            clusters=self.settings.clusters,
+            files=self.scripts,
+        )
 
     def _cluster(self, recipe: Recipe) -> tuple[str, ClusterSettings]:
         """Return where a recipe that was accepted is to run."""
@@ -147,6 +167,7 @@ class Intake:
             cluster=name,
             defaults=cluster.defaults,
             runtime=cluster.runtime,
+            workdir=cluster.workdir,
             catalog=self.catalog,
             ship=self.ship,
             now=now,

@@ -23,6 +23,13 @@ def database_in(state_dir: Path) -> Path:
     return state_dir / "benchd.sqlite3"
 
 
+def scripts_in(settings: Settings) -> Path | None:
+    """Return the directory of the scripts that recipes name; None where nothing says it."""
+    if settings.scripts_dir is None:
+        return None
+    return Path(os.path.expandvars(settings.scripts_dir)).expanduser()
+
+
 def socket_of(settings: Settings) -> Path:
     """Return the control socket: configured, given by systemd, or below the user's own."""
     if settings.socket:

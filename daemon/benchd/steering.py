@@ -60,11 +60,11 @@ class Steering:
 
     async def submit(
         self, name: str, data: bytes, uid: int, overrides: Mapping[str, str]
-    ) -> Sequence[str]:
+    ) -> tuple[Sequence[str], Sequence[str]]:
         """Take a recipe in, as the inbox does."""
-        runs = await self.intake.submit(name, data, uid, overrides)
+        taken = await self.intake.submit(name, data, uid, overrides)
         self.engine.wake()
-        return runs
+        return taken
 
     async def cancel(self, target: str) -> Sequence[str]:
         """Record that a run or a job should end."""
@@ -119,7 +119,7 @@ class Steering:
         return [each.token for each in new]
 
     async def _to_retry(self, run: Run, job: Job | None) -> list[Job]:
-        """Return the ended rows to follow: the failed ones, and the services they need."""
+        """Return the ended rows to follow: the failed ones, the services and images they need."""
         jobs = tuple(await self.store.jobs(run=run.id))
         world = World(runs=(run,), jobs=jobs, valid={}, clusters={})
         arranged = index(world, self.clock())
@@ -139,7 +139,9 @@ class Steering:
             for service in own_services(client, arranged)
             if service.is_terminal or service.cancel_requested_at is not None
         }
-        return list({j.token: j for j in [*needed.values(), *failed]}.values())
+        wanted = {j.token: j for j in [*needed.values(), *failed]}
+        makers = [m for j in wanted.values() if (m := awaited(j, arranged)) and m.is_terminal]
+        return list({j.token: j for j in [*makers, *wanted.values()]}.values())
 
     async def _valid(self, run_id: str) -> dict[str, bool]:
         """Return token -> its result is valid, of a run that may be over."""

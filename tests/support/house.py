@@ -87,13 +87,13 @@ class MemoryControl:
 
     async def submit(
         self, name: str, data: bytes, uid: int, overrides: Mapping[str, str]
-    ) -> Sequence[str]:
+    ) -> tuple[Sequence[str], Sequence[str]]:
         if b"serivce" in data:
             raise RecipeError(
                 name, [Mistake(2, 1, "serivce", "unknown key; did you mean service?")]
             )
         self.wishes.append(("submit", name, data.decode(), repr(dict(overrides))))
-        return ["newrun2345"]
+        return ["newrun2345"], []
 
     async def cancel(self, target: str) -> Sequence[str]:
         self._wish("cancel", target)

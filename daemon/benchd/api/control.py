@@ -106,8 +106,11 @@ class Control(Protocol):
 
     async def submit(
         self, name: str, data: bytes, uid: int, overrides: Mapping[str, str]
-    ) -> Sequence[str]:
-        """Take a recipe in, as the inbox does; return the run ids. Raises ``RecipeError``."""
+    ) -> tuple[Sequence[str], Sequence[str]]:
+        """Take a recipe in, as the inbox does. Raises ``RecipeError``.
+
+        Return the run ids, and what the author should know about how the recipe was understood.
+        """
 
     async def cancel(self, target: str) -> Sequence[str]:
         """Ask for the end of a job, or of all jobs of a run; return the tokens concerned."""

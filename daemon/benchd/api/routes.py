@@ -163,9 +163,9 @@ class Routes:
         name = PurePath(name).name
         if not name:
             raise Problem(400, "the recipe has no name", "give ?name=FILE")
-        ids = await self.control.submit(name, data, request[UID], overrides)
+        ids, remarks = await self.control.submit(name, data, request[UID], overrides)
         self.control.wake()
-        return answer("submitted", {"runs": list(ids)}, 201)
+        return answer("submitted", {"runs": list(ids), "remarks": list(remarks)}, 201)
 
     async def runs(self, request: web.Request) -> web.Response:
         """Return the newest runs."""

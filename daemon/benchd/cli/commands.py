@@ -158,7 +158,7 @@ def submit(daemon: Daemon, args: argparse.Namespace) -> int:
     mistakes: list[dict[str, Any]] = []
     for file, data in [(file, _read(file)) for file in args.files]:
         try:
-            new = daemon.submit(_basename(file), data, args.set or [])["runs"]
+            answer = daemon.submit(_basename(file), data, args.set or [])
         except Stop as stop:
             found = ((stop.answer or {}).get("error") or {}).get("mistakes")
             if not found:
@@ -167,7 +167,10 @@ def submit(daemon: Daemon, args: argparse.Namespace) -> int:
                 print(_mistake(file, mistake), file=sys.stderr)
             mistakes += [{"file": file, **mistake} for mistake in found]
             continue
+        new = answer["runs"]
         ids += new
+        for remark in answer.get("remarks", ()):
+            print(f"benchctl: note: {remark}", file=sys.stderr)
         if not args.json:
             print("\n".join(new), flush=True)
     if args.json and mistakes:
