@@ -21,9 +21,9 @@ from shlex import quote
 from benchd.config import RuntimeSettings
 from benchd.core import containers, script_body
 from benchd.core import script_parts as parts
-from benchd.core.containers import Box, Mount, word
 from benchd.core.payload import Payload, Sh
 from benchd.core.restart import NODE_NAME
+from benchd.core.runtimes import Box, Mount, word
 from benchd.core.script_body import Job
 from benchd.core.spec import JobSpec, Role
 from benchd.fields import Resources

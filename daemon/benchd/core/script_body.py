@@ -13,8 +13,8 @@ from shlex import quote
 
 from benchd.core import containers
 from benchd.core import script_parts as parts
-from benchd.core.containers import Box, word
 from benchd.core.payload import Beside, Payload, Sh, Step
+from benchd.core.runtimes import Box, word
 from benchd.core.spec import JobSpec, Role
 
 Lines = list[str]
