@@ -15,15 +15,14 @@ from benchd import kindbook
 from benchd.catalog import Catalog
 from benchd.cli.tables import count
 from benchd.config import ClusterSettings, RuntimeSettings
-from benchd.core import paths
 from benchd.core.expand import expand
 from benchd.core.model import Job
-from benchd.core.recipe import parse
-from benchd.core.secrets import literals
+from benchd.core.recipe import Understood, understand
 from benchd.core.spec import Recipe, Role
 from benchd.edge import pack
+from benchd.edge.scripts import Scripts
 from benchd.errors import RecipeError, UserError
-from benchd.yamldoc import show_path
+from benchd.places import scripts_in
 
 OK, NO = 0, 1
 SIZE_LIMIT = 256 * 1024  # bytes: the largest recipe that is accepted
@@ -37,8 +36,8 @@ def validate_files(
     files: Sequence[str], *, config: Path | None = None, as_json: bool = False
 ) -> int:
     """Print what each recipe is, or all its mistakes; 1 if any has one."""
-    catalog = catalog_of(config)
-    found = [_validated(file, catalog) for file in files]
+    catalog, scripts = catalog_of(config), scripts_of(config)
+    found = [_validated(file, catalog, scripts) for file in files]
     for each in found:
         if each["valid"] and not as_json:
             counts = {role: each[f"{role}s"] for role in (Role.SERVICE, Role.CLIENT, Role.IMAGE)}
@@ -63,22 +62,32 @@ def catalog_of(config: Path | None) -> Catalog:
     return kindbook.load(file)
 
 
-def _validated(file: str, catalog: Catalog) -> dict[str, Any]:
+def scripts_of(config: Path | None) -> Scripts:
+    """Return where scripts are looked for: as configured, else from where we are."""
+    try:
+        return Scripts(scripts_in(configuration.load(configuration.find(config))))
+    except UserError:  # a configuration that is missing or broken is not what is asked about here
+        return Scripts(Path.cwd())
+
+
+def _validated(file: str, catalog: Catalog, scripts: Scripts) -> dict[str, Any]:
     """Return what a recipe is, or what is wrong with it."""
     try:
-        recipe = _parsed(file, catalog)
-        jobs = _jobs(recipe, "default", NEUTRAL, catalog)
+        understood = _understood(file, catalog, scripts)
+        jobs = _jobs(understood.recipe, "default", NEUTRAL, catalog)
     except RecipeError as error:
         print(error, file=sys.stderr)
         mistakes = [{"file": file, **asdict(mistake)} for mistake in error.mistakes]
         return {"file": file, "valid": False, "mistakes": mistakes}
-    for path, part in paths.parts(recipe):
-        for name in literals(part):
-            where = show_path((*path, "environment", name))
-            advice = "a secret: it will be kept out of sight, but better name a source in secrets:"
-            print(f"{file}: warning: {where}: {advice}", file=sys.stderr)
+    _print_remarks(file, understood)
+    remarks = [{"file": file, **asdict(remark)} for remark in understood.remarks]
     numbers = {f"{role}s": sum(job.role is role for job in jobs) for role in Role}
-    return {"file": file, "valid": True, **numbers, "mistakes": []}
+    return {"file": file, "valid": True, **numbers, "mistakes": [], "remarks": remarks}
+
+
+def _print_remarks(file: str, understood: Understood) -> None:
+    for remark in understood.remarks:
+        print(f"warning: {remark.render(file)}", file=sys.stderr)
 
 
 def render_files(
@@ -91,9 +100,11 @@ def render_files(
 ) -> int:
     """Print the batch scripts of every job, or write each to a file of its own."""
     jobs: list[Job] = []
-    catalog = catalog_of(config)
+    catalog, scripts = catalog_of(config), scripts_of(config)
     for file in files:
-        recipe = _parsed(file, catalog)
+        understood = _understood(file, catalog, scripts)
+        _print_remarks(file, understood)
+        recipe = understood.recipe
         name, settings = _cluster(recipe, config, cluster)
         jobs += _jobs(recipe, name, settings, catalog)
     chosen = [job for job in jobs if only is None or job.name == only]
@@ -124,7 +135,7 @@ def _together(jobs: Sequence[Job]) -> str:
     return text
 
 
-def _parsed(file: str, catalog: Catalog) -> Recipe:
+def _understood(file: str, catalog: Catalog, scripts: Scripts) -> Understood:
     try:
         if file == "-":
             data = sys.stdin.buffer.read(SIZE_LIMIT + 1)
@@ -133,7 +144,7 @@ def _parsed(file: str, catalog: Catalog) -> Recipe:
                 data = stream.read(SIZE_LIMIT + 1)
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror}") from error
-    return parse(data, file, catalog)
+    return understand(data, file, catalog, files=scripts)
 
 
 def _cluster(
@@ -162,6 +173,7 @@ def _jobs(
         cluster=cluster,
         defaults=settings.defaults,
         runtime=settings.runtime,
+        workdir=settings.workdir,
         catalog=catalog,
         ship={name: pack.build(name).file_name for name in ("llm", "load")},
         now=time.time(),
