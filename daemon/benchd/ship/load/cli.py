@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Optional
 
 from . import VERSION, chroma, llm, target, web
 from .closed import Stop
+from .nodes import Together
 from .options import add_common
 from .run import Plan, execute, is_valid
 from .work import Workload
@@ -58,10 +59,15 @@ def _plan(args: argparse.Namespace, argv: List[str]) -> Plan:
     except OSError as error:
         raise target.Usage("--out %s: %s" % (args.out, error.strerror)) from None
     targets = target.parse_all(args.url)
+    together = _together(args, requests)
     run_id = args.run_id or uuid.uuid4().hex
+    if together is not None:  # no two nodes send the same
+        run_id = "%s-n%d" % (run_id, together.index)
     workload: Workload = WORKLOADS[args.workload].build(args, targets[0], run_id)
     if len(targets) > 1 and not workload.spreads:
         raise target.Usage("--url: %s measures one address, not several" % workload.kind)
+    if together is not None and not workload.shared:
+        raise target.Usage("--nodes: %s cannot be shared between nodes" % workload.kind)
     workload.targets = targets
     return Plan(
         workload=workload,
@@ -70,7 +76,21 @@ def _plan(args: argparse.Namespace, argv: List[str]) -> Plan:
         warmup=warmup,
         out=args.out,
         argv=argv,
+        together=together,
     )
+
+
+def _together(args: argparse.Namespace, requests: Optional[int]) -> Optional[Together]:
+    if args.nodes == 1:
+        return None
+    if args.node >= args.nodes:
+        raise target.Usage(
+            "--node %d: of %d nodes, the last is %d" % (args.node, args.nodes, args.nodes - 1)
+        )
+    for name, total in (("--concurrency", args.concurrency), ("--requests", requests)):
+        if total is not None and total < args.nodes:
+            raise target.Usage("%s %d cannot be shared by %d nodes" % (name, total, args.nodes))
+    return Together(args.node, args.nodes, args.out)
 
 
 def main(argv: Optional[List[str]] = None, prog: str = "load") -> int:
@@ -96,7 +116,8 @@ def main(argv: Optional[List[str]] = None, prog: str = "load") -> int:
         print(_table(document, args.out))
     if document["error"]:
         print("%s: %s" % (prog, document["error"]), file=sys.stderr)
-    return 0 if is_valid(document) else 1
+    # Of several nodes, the first one judges: whether another's part is valid, its result says.
+    return 0 if args.node > 0 or is_valid(document) else 1
 
 
 def _cell(value: Any) -> str:

@@ -17,6 +17,8 @@ from .work import Json
 HELP = "streaming requests to an LLM server"
 # Bytes of an error page that are kept.
 _ERROR_BYTES = 4096
+# The gaps between chunks, on their way to the node that puts all together.
+_GAPS = "gaps.bin"
 
 
 class Options(NamedTuple):
@@ -138,7 +140,7 @@ class Workload(work.Workload):
     """Sends requests for streams of tokens."""
 
     kind = "llm"
-    spreads = True
+    shared = spreads = True
     amount = "out_tokens"
 
     def __init__(
@@ -157,6 +159,17 @@ class Workload(work.Workload):
     def sample(self, phase: str, index: int, user: int, scheduled: float) -> Sample:
         """Return the record of a request that is about to be sent."""
         return Sample(phase, index, user, scheduled)
+
+    def leave(self, home: str) -> None:
+        """Write down the gaps between chunks: samples have only their number."""
+        self.gaps.write(os.path.join(home, _GAPS))
+
+    def absorb(self, home: str, is_own: bool) -> None:
+        """Take over the gaps of another node."""
+        path = os.path.join(home, _GAPS)
+        if not is_own:
+            self.gaps.take(path)
+        os.remove(path)
 
     def with_words(self, words: int) -> None:
         """Make prompts of another number of words from now on."""

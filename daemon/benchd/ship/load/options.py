@@ -42,6 +42,8 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     add("--requests", type=whole(1, 10**8), help="to measure (default 100 without --duration)")
     add("--duration", type=seconds, help="seconds of measurement")
     add("--warmup", type=whole(0, 10**6), help="requests (default: two a user, at least 10)")
+    add("--nodes", type=whole(1, 1024), default=1, help="generators that share the load, in --out")
+    add("--node", type=whole(0, 1023), default=0, help="which of them this is")
     add("--run-id", type=run_id, help="makes requests unique (default: random)")
     add("--load", default="closed", help="closed; open loops are not in this version yet")
     for name in ("--rate", "--max-in-flight", "--burstiness"):

@@ -13,6 +13,8 @@ from typing import List, NamedTuple, Optional
 from . import VERSION, summary
 from .closed import Phase, Stop, Users
 from .health import Watch
+from .merge import Merged
+from .nodes import Together
 from .record import Samples, write_whole
 from .work import Json, NotReady, Sample, Workload
 
@@ -22,6 +24,8 @@ _SPARE_FILES = 64
 _ERROR_LIMIT = 0.05
 # Seconds between two flushes of samples.jsonl: what a killed job may lose.
 _FLUSH = 1.0
+# Seconds without a word after which the first node misses another, beyond the longest request.
+_LATE = 60.0
 
 
 class Plan(NamedTuple):
@@ -33,6 +37,11 @@ class Plan(NamedTuple):
     warmup: int
     out: str
     argv: List[str]
+    together: Optional[Together] = None
+
+    def part(self, total: int) -> int:
+        """Return how many of so many users or requests this process has to do with."""
+        return self.together.share(total) if self.together else total
 
 
 class Run:
@@ -43,13 +52,15 @@ class Run:
         self.workload = plan.workload
         self.zero = time.monotonic()
         self.zero_wall = time.time()
-        self.samples = Samples(plan.out)
+        self.out = plan.together.out if plan.together else plan.out
+        self.samples = Samples(self.out)
         self.watch = Watch()
-        self.users = Users(self.workload, plan.concurrency, self._sample)
+        self.users = Users(self.workload, plan.part(plan.concurrency), self._sample)
         self.warmup: Optional[Phase] = None
         self.measure: Optional[Phase] = None
         self.error = ""
         self.partial = False
+        self.told = False  # to end now
 
     def _sample(self, sample: Sample) -> None:
         self.samples.add(sample.line(self.zero))
@@ -58,8 +69,13 @@ class Run:
         """Do everything; return the result document, which is also on disk then."""
         loop = asyncio.get_event_loop()
         work = asyncio.ensure_future(self._phases())
+
+        def stop() -> None:
+            self.told = True
+            work.cancel()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, work.cancel)
+            loop.add_signal_handler(number, stop)
         flusher = asyncio.ensure_future(self._flush())
         try:
             await work
@@ -67,14 +83,32 @@ class Run:
             self.partial = True
         except NotReady as error:
             self.error = str(error)
+            if self.plan.together:
+                self.plan.together.fail(self.error)
         finally:
             flusher.cancel()
             self.watch.stop()
             self.users.close()
         document = self.document()
         self.samples.close()
-        write_whole(os.path.join(self.plan.out, "result.json"), _json_text(document))
+        if self.plan.together:
+            self.workload.leave(self.out)
+        write_whole(os.path.join(self.out, "result.json"), _json_text(document))
+        if self.plan.together and self.plan.together.index == 0:
+            document = await self._merged(self.plan.together, document)
+            write_whole(os.path.join(self.plan.out, "result.json"), _json_text(document))
         return document
+
+    async def _merged(self, together: Together, own: Json) -> Json:
+        """Return the result of all nodes."""
+        patience = _LATE if self.error else self.workload.timeout + _LATE
+        documents = await together.results(patience, lambda: self.told)
+        merged = Merged(together, documents)
+        merged.documents[0] = own
+        merged.read(self.workload)
+        self.error = merged.errors()
+        self.partial = any(d["partial"] for d in merged.documents.values()) or bool(merged.missing)
+        return self.document(merged)
 
     async def _flush(self) -> None:
         while True:
@@ -83,13 +117,17 @@ class Run:
 
     async def _phases(self) -> None:
         plan, workload = self.plan, self.workload
-        _enough_files(plan.concurrency)
+        _enough_files(plan.part(plan.concurrency) * len(workload.targets))
         try:
             await workload.prepare(self.samples, self.zero)
             if plan.warmup:
-                self.warmup = Phase("warmup", Stop(plan.warmup, None))
+                self.warmup = Phase("warmup", Stop(plan.part(plan.warmup), None))
                 await self.users.run(self.warmup)
-            self.measure = Phase("measure", plan.stop)
+            if plan.together:
+                await plan.together.start()
+            requests = plan.stop.requests
+            part = None if requests is None else plan.part(requests)
+            self.measure = Phase("measure", plan.stop._replace(requests=part))
             self.watch.start()
             await self.users.run(self.measure)
             self.watch.stop()
@@ -102,12 +140,14 @@ class Run:
             self.watch.stop()
             await workload.finish()
 
-    def document(self) -> Json:
-        """Return the result as far as it got."""
+    def document(self, merged: Optional[Merged] = None) -> Json:
+        """Return the result as far as it got, of this process or of all that were merged."""
         phase, workload = self.measure, self.workload
         samples = phase.samples if phase else []
         warm = self.warmup.samples if self.warmup else []
-        scheduled = phase.scheduled if phase else self.plan.stop.requests or 0
+        scheduled = phase.scheduled if phase else self.plan.part(self.plan.stop.requests or 0)
+        if merged:
+            samples, scheduled = merged.samples, merged.scheduled(self.plan.stop.requests)
         facts: Json = {
             "cpu_share": self.watch.cpu_share,
             "loop_lag_p99_ms": self.watch.lag_p99_ms,
@@ -115,6 +155,8 @@ class Run:
             "warmup_errors": sum(1 for s in warm if not s.ok),
         }
         facts.update(workload.facts(samples))
+        if merged:
+            facts.update(merged.facts())
         server = workload.server()
         if len(workload.targets) > 1:
             urls = [target.url for target in workload.targets]
@@ -124,7 +166,7 @@ class Run:
             "error": self.error or None,
             "partial": self.partial,
             "workload": self._workload(),
-            "client": self._client(),
+            "client": self._client(merged),
             "server": server,
             "times": self._times(samples, warm),
             "counts": summary.counts(samples, scheduled),
@@ -145,8 +187,8 @@ class Run:
         common.update(self.workload.described())
         return common
 
-    def _client(self) -> Json:
-        return {
+    def _client(self, merged: Optional[Merged]) -> Json:
+        client: Json = {
             "tool": "benchd-load",
             "tool_version": VERSION,
             "python": platform.python_version(),
@@ -155,6 +197,11 @@ class Run:
             "run_id": self.workload.run_id,
             "co_safe": False,
         }
+        if merged:
+            client["nodes"] = merged.nodes()
+        elif self.plan.together:
+            client["node"] = self.plan.together.described()
+        return client
 
     def _times(self, samples: List[Sample], warm: List[Sample]) -> Json:
         """Return the window on the wall clock, from the monotonic one: it cannot jump."""

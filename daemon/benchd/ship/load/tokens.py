@@ -1,10 +1,11 @@
 """Requests to an LLM server: what is recorded of one, and what is made of all of them."""
 
 import random
+from array import array
 from typing import List, Optional, Sequence
 
 from . import summary, work
-from .work import Json, since
+from .work import Json, moment, since
 
 # Gaps between chunks that are kept; of more, a uniform sample (8 bytes each: 8 MB).
 _KEPT_GAPS = 1000000
@@ -51,6 +52,19 @@ class Sample(work.Sample):
         )
         return line
 
+    def restore(self, line: Json, shift: float) -> None:
+        """Take over what a line of samples.jsonl says."""
+        work.Sample.restore(self, line, shift)
+        self.first = moment(line["first"], shift)
+        self.first_out = moment(line["first_out"], shift)
+        self.last = moment(line["last"], shift)
+        self.chunks = line["m"]
+        self.events = line["events"]
+        self.tokens = line["n_out"]
+        self.prompt_tokens = line["n_in"]
+        self.estimated = line["est"]
+        self.finish = line["finish"]
+
 
 class Gaps:
     """Times between chunks, all of them or a uniform sample."""
@@ -70,6 +84,24 @@ class Gaps:
                 place = int(self._draw.random() * self.seen)
                 if place < _KEPT_GAPS:
                     self.kept[place] = gap
+
+    def write(self, path: str) -> None:
+        """Leave them to another process: how many there were, and those that were kept."""
+        with open(path, "wb") as file:
+            array("d", [float(self.seen)] + self.kept).tofile(file)
+
+    def take(self, path: str) -> None:
+        """Add those of another process; where there are too many, of both in proportion."""
+        with open(path, "rb") as file:
+            numbers = array("d", file.read())
+        seen, kept = int(numbers[0]), list(numbers[1:])
+        total = self.seen + seen
+        if total > _KEPT_GAPS:
+            mine = _KEPT_GAPS * self.seen // total
+            self.kept = self._draw.sample(self.kept, min(mine, len(self.kept)))
+            kept = self._draw.sample(kept, min(_KEPT_GAPS - mine, len(kept)))
+        self.kept += kept
+        self.seen = total
 
 
 def metrics(samples: Sequence[Sample], gaps: Gaps) -> Json:

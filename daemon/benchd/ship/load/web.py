@@ -45,6 +45,11 @@ class Sample(work.Sample):
         line["bytes"] = self.size
         return line
 
+    def restore(self, line: Json, shift: float) -> None:
+        """Take over what a line of samples.jsonl says."""
+        work.Sample.restore(self, line, shift)
+        self.size = line["bytes"]
+
 
 class Answer(Page):
     """Reads the answer to one request into its sample."""
@@ -82,7 +87,7 @@ class Workload(work.Workload):
     """Sends one request over and over."""
 
     kind = "http"
-    spreads = True
+    shared = spreads = True
     amount = "bytes"
 
     def __init__(self, where: target.Target, timeout: float, run_id: str, options: Options) -> None:

@@ -17,8 +17,8 @@ class Sample:
     """One request: times in seconds on the monotonic clock."""
 
     __slots__ = (
-        "conn_new", "end", "error", "first_byte", "index", "phase", "resent", "scheduled", "sent",
-        "short", "status", "target", "user",
+        "conn_new", "end", "error", "first_byte", "index", "node", "phase", "resent", "scheduled",
+        "sent", "short", "status", "target", "user",
     )  # fmt: skip
 
     def __init__(self, phase: str, index: int, user: int, scheduled: float) -> None:
@@ -26,6 +26,7 @@ class Sample:
         self.index = index
         self.user = user
         self.target = 0
+        self.node = 0
         self.scheduled = scheduled
         self.sent: Optional[float] = None
         self.first_byte: Optional[float] = None
@@ -66,7 +67,19 @@ class Sample:
             "status": self.status,
             "err": self.error or None,
             "conn_new": self.conn_new,
+            "short": self.short,
         }
+
+    def restore(self, line: Json, shift: float) -> None:
+        """Take over what a line of samples.jsonl says; ``shift`` makes moments of its times."""
+        self.target = line["t"]
+        self.sent = moment(line["send"], shift)
+        self.first_byte = moment(line["fb"], shift)
+        self.end = moment(line["end"], shift)
+        self.status = line["status"]
+        self.error = line["err"] or ""
+        self.conn_new = line["conn_new"]
+        self.short = line["short"]
 
 
 def since(zero: float, moment: Optional[float]) -> Optional[float]:
@@ -74,11 +87,17 @@ def since(zero: float, moment: Optional[float]) -> Optional[float]:
     return None if moment is None else round(moment - zero, 6)
 
 
+def moment(time: Optional[float], shift: float) -> Optional[float]:
+    """Return the moment that stands in samples.jsonl."""
+    return None if time is None else time + shift
+
+
 class Workload:
     """Knows what a request is, when it has succeeded, and what is made of all of them."""
 
     kind = ""
     amount = ""  # what the timeline counts besides requests; empty: nothing
+    shared = False  # whether several nodes may send parts of it
     spreads = False  # whether any of several targets may get any request
 
     def __init__(self, target: Target, timeout: float, run_id: str) -> None:
@@ -90,6 +109,19 @@ class Workload:
     def sample(self, phase: str, index: int, user: int, scheduled: float) -> Sample:
         """Return the record of a request that is about to be sent."""
         return Sample(phase, index, user, scheduled)
+
+    def restored(self, line: Json, shift: float, node: int) -> Sample:
+        """Return the record of a request that some node made."""
+        sample = self.sample(line["phase"], line["i"], line["u"], line["sched"] + shift)
+        sample.node = node
+        sample.restore(line, shift)
+        return sample
+
+    def leave(self, home: str) -> None:
+        """Write down what metrics need beyond the samples, for the node that merges."""
+
+    def absorb(self, home: str, is_own: bool) -> None:
+        """Take over what a node left; of the own, only take it away."""
 
     async def prepare(self, samples: Samples, zero: float) -> None:
         """Look at the service and fill it, before any load; raise ``NotReady``."""
