@@ -20,6 +20,7 @@ from benchd.catalog import CATALOG, Catalog
 from benchd.clock import Level
 from benchd.closing import Closing
 from benchd.config import ClusterSettings, Settings
+from benchd.core.around import dressed
 from benchd.core.expand import Render, next_attempt, next_replica, renderer
 from benchd.core.model import Job
 from benchd.core.spec import Role
@@ -51,7 +52,7 @@ from benchd.upkeep import DRAINING, Upkeep
 log = structlog.get_logger()
 
 # Zipapps that kinds may ask for.
-SHIPPED = ("llm", "load")
+SHIPPED = ("exporter", "llm", "load", "relay")
 # Share of the scan interval after which a new file is looked at for the second time.
 SETTLED = 0.5
 # Seconds between two measurements of the loop's lag and of the gauges drawn from the store.
@@ -296,7 +297,7 @@ class Daemon:
         """Return the zipapps that the job's script refers to."""
         book = self.catalog.service if job.role is Role.SERVICE else self.catalog.client
         kind = book(job.kind)
-        return kind.payload(job.spec).ship if kind is not None else ()
+        return dressed(kind.payload(job.spec), job.spec).ship if kind is not None else ()
 
     # --- running ----------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from benchd.catalog import checks, clients, known, services
+from benchd.catalog import checks, clients, known, services, watching
 from benchd.catalog.kinds import (
     ClientKind,
     Complaint,
@@ -17,7 +17,7 @@ from benchd.catalog.kinds import (
     did_you_mean,
 )
 from benchd.core.seeds import KnownScript
-from benchd.core.spec import Client, HealthCheck, Part, Service
+from benchd.core.spec import Client, HealthCheck, Part, Secret, Service
 
 __all__ = ["CATALOG", "Catalog", "ClientKind", "Complaint", "Kind", "Parameter", "ServiceKind"]
 
@@ -52,6 +52,11 @@ class Catalog:
         """Return the arguments without those that the kind says itself."""
         return known.own_arguments(service, args)
 
+    def usual_secrets(self, service: str) -> Mapping[str, Secret]:
+        """Return the secrets that services of a kind have, unless a recipe says others."""
+        kind = self.services.get(service)
+        return kind.secrets if kind is not None else {}
+
     def speaks_http(self, service: str) -> bool:
         """Tell whether a kind of service is spoken to by URLs."""
         kind = self.services.get(service)
@@ -81,6 +86,8 @@ class Catalog:
             kind = own.get(closest(part.kind or "", list(own)))
         if kind is not None:
             yield from kind.complaints(part)
+        if isinstance(part, Service) and isinstance(kind, ServiceKind):
+            yield from watching.complaints(part, kind)
         if isinstance(part, Service) and part.health_check is not None:
             yield from self._check_complaints(part.health_check, part, kind)
         needs_target = isinstance(kind, ClientKind) and kind.needs_target

@@ -12,7 +12,7 @@ from typing import Literal
 from benchd.core.payload import Payload, Sh
 from benchd.core.results import Measured
 from benchd.core.scraping import Watch
-from benchd.core.spec import Client, HealthCheck, JobSpec, Part, Service
+from benchd.core.spec import Client, HealthCheck, JobSpec, Part, Secret, Service
 from benchd.fields import Scalar
 
 # Where in a part of a recipe something is wrong (keys and indexes, relative to it), and what.
@@ -205,6 +205,7 @@ class ServiceKind(Kind):
     check: HealthCheck = field(default_factory=HealthCheck)
     metrics: Metrics | None = None
     watch: Watch | None = None  # what it is told of other services, while it runs
+    secrets: Mapping[str, Secret] = field(default_factory=dict)  # it has these by itself
     storage: Literal["local", "shared"] = "shared"  # where $BENCHD_DATA is, unless a recipe says
     # What the page that its usual check asks for must contain, such as the model it is to serve.
     expects: Callable[[Part], str | None] = _nothing

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
+from benchd.core.exporters import accompanied
 from benchd.core.payload import Payload, Sh, Step
 from benchd.core.containers import shell_path
 from benchd.core.spec import JobSpec, Target
@@ -99,13 +100,14 @@ def dressed(payload: Payload, spec: JobSpec) -> Payload:
     if spec.setup_script is not None:
         files["setup.sh"] = spec.setup_script
         once_up = (*once_up, Step(argv=("bash", Sh('"$JOB/setup.sh"')), on_host=True))
-    return replace(
+    around = replace(
         payload,
         files=files,
         before=(*waits, *payload.before),
         once_up=once_up,
         after=(*payload.after, *_copies(spec)),
     )
+    return accompanied(around, spec)
 
 
 def _waits(spec: JobSpec) -> Iterator[Step]:

@@ -126,7 +126,7 @@ def _remarks(document: Document, recipe: Recipe) -> Iterator[tuple[Path, str]]:
     """Yield what is to be said about names and passwords."""
     for path, part in paths.parts(recipe):
         said = paths.at(document.data, (*path, "name"))
-        if said != part.name:
+        if said is not None and said != part.name:
             yield (*path, "name"), f"is called {part.name} in job names and files"
         for name in secrets.literals(part):
             advice = "a secret: it will be kept out of sight, but better name a source in secrets:"

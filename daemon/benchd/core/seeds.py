@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from benchd.core import paths
 from benchd.core.around import asked
 from benchd.core.brought import ScriptFile
-from benchd.core.spec import Client, HealthCheck, Part, Recipe, Service
+from benchd.core.spec import Client, HealthCheck, Part, Recipe, Secret, Service
 from benchd.errors import UserError
 from benchd.fields import Scalar
 from benchd.yamldoc import Path
@@ -83,6 +83,9 @@ class Book(Protocol):
     def known_script(self, name: str) -> KnownScript | None:
         """Return what is known of a script by its file name."""
 
+    def usual_secrets(self, service: str) -> Mapping[str, Secret]:
+        """Return the secrets that services of a kind have, unless a recipe says others."""
+
     def speaks_http(self, service: str) -> bool:
         """Tell whether a kind of service is spoken to by URLs."""
 
@@ -135,6 +138,9 @@ def _service(path: Path, part: Service, book: Book, files: Files, done: Adapted)
         what = f"kind {kind} says itself what {' '.join(left_out)} would say: left out"
         done.remarks.append(((*path, "args"), what))
         changes["args"] = args
+    own = {n: s for n, s in book.usual_secrets(kind).items() if n not in part.environment}
+    if own:
+        changes["secrets"] = {**own, **part.secrets}
     if part.health_check is not None:
         changes["health_check"] = _health_check(path, part, part.health_check, done)
     script = part.init_script

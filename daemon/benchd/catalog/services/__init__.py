@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from benchd.catalog.kinds import ServiceKind
-from benchd.catalog.services import generic, mysql, ollama, redis, sim_llm, triton, vllm
+from benchd.catalog.services import (
+    cadvisor,
+    generic,
+    grafana,
+    loki,
+    mysql,
+    ollama,
+    prometheus,
+    redis,
+    sim_llm,
+    triton,
+    vllm,
+)
 
 KINDS: tuple[ServiceKind, ...] = (
     ollama.KIND,
@@ -12,5 +24,9 @@ KINDS: tuple[ServiceKind, ...] = (
     redis.KIND,
     mysql.KIND,
     sim_llm.KIND,
+    prometheus.KIND,
+    grafana.KIND,
+    loki.KIND,
+    cadvisor.KIND,
     generic.KIND,
 )
