@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
+from benchd.core.containers import shell_path
 from benchd.core.exporters import accompanied
 from benchd.core.payload import Payload, Sh, Step
-from benchd.core.containers import shell_path
 from benchd.core.spec import JobSpec, Target
 
 WAIT = 60.0  # seconds for a target to answer where the recipe does not say
