@@ -61,7 +61,7 @@ def notices(
     """Return what a reader must know, the gravest first."""
     failures = list(_failures(jobs))
     failed = {row.job.token for row in jobs if row.job.state is JobState.FAILED}
-    found = [*_outcome(run, failures), *failures, *_flags(documents, failed)]
+    found = [*_outcome(run, failures), *failures, *_flags(documents, failed), *_stand_ins(jobs)]
     if one_repeat:
         text = (
             "every point was measured once: nothing is known about the spread; "
@@ -110,7 +110,25 @@ def _failure(rows: Sequence[JobRow], *, again: bool) -> Notice:
         text += "; it was tried again"
     job = first.job
     code = f"{job.role} failed" if job.why in {None, str(job.state)} else str(job.why)
-    return Notice(severity="info" if again else "error", code=code, text=text, count=len(rows))
+    severity = "info" if again else "error"
+    if job.spec.companion and not again:
+        severity = "warn"
+        text += "; it only watched the run, whose results stand"
+    return Notice(severity=severity, code=code, text=text, count=len(rows))
+
+
+def _stand_ins(jobs: Sequence[JobRow]) -> Iterable[Notice]:
+    """Yield what the recipe asked for and the cluster has not, so that something else was taken."""
+    taken = {
+        (row.job.cluster, each.stands_for): row.job.name
+        for row in jobs
+        for each in row.job.spec.exporters
+        if each.stands_for
+    }
+    for (cluster, wanted), name in taken.items():
+        text = f"runtime.exporters of cluster {cluster} names no {wanted}: benchd's own exporter "
+        text += f"told of {name} instead"
+        yield Notice(severity="info", code=f"no {wanted}", text=text)
 
 
 def _flags(documents: Sequence[Document], failed: set[str]) -> Iterable[Notice]:

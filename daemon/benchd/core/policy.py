@@ -247,6 +247,7 @@ def verdict(run: Run, slots: list[Job], index: Index) -> tuple[RunOutcome, str |
     """Return how a run whose slots are all over ended, and the sentence that says why."""
     if run.cancel_requested_at is not None:
         return RunOutcome.CANCELLED, "cancelled on request"
+    slots = [j for j in slots if not j.spec.companion]
     clients = [j for j in slots if j.role is Role.CLIENT]
     if not clients:
         bad = [j for j in slots if not (ended_well(j) or was_put_down(j))]
