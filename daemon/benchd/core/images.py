@@ -172,6 +172,8 @@ class _Made:
             if box.force_rebuild and not other.force_rebuild:
                 anew = other.model_copy(update={"force_rebuild": True})
                 self.specs[key] = known.model_copy(update={"container": anew})
+        if known.companion and not user.companion:
+            self.specs[key] = self.specs[key].model_copy(update={"companion": False})
         return known.name
 
     def _spec(self, box: Container, user: JobSpec) -> JobSpec:
@@ -185,6 +187,7 @@ class _Made:
             container=box.model_copy(update={"bind_mounts": ()}),
             resources=Resources(**asked),
             restart=RestartPolicy(max_attempts=ATTEMPTS, on=("node", "preempted")),
+            companion=user.companion,  # an image that only a companion wants fails as it does
         )
 
     def _new_name(self, path: str) -> str:
