@@ -295,6 +295,8 @@ class Daemon:
 
     def ship_of(self, job: Job) -> tuple[str, ...]:
         """Return the zipapps that the job's script refers to."""
+        if job.role is Role.IMAGE:
+            return ()
         book = self.catalog.service if job.role is Role.SERVICE else self.catalog.client
         kind = book(job.kind)
         return dressed(kind.payload(job.spec), job.spec).ship if kind is not None else ()

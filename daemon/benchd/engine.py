@@ -21,6 +21,7 @@ from benchd.core.effects import (
     Collect,
     Effect,
     Finish,
+    Look,
     Open,
     Poll,
     Probe,
@@ -45,7 +46,7 @@ NOT_YET_PAUSE = 10.0
 # Seconds between two looks at a full disk.
 FULL_PAUSE = 5.0
 # What is not begun on a full disk: it asks the site for something that could not be kept.
-HELD_WHILE_FULL = (Submit, Collect, Retry, AddReplica, Finish)
+HELD_WHILE_FULL = (Submit, Look, Collect, Retry, AddReplica, Finish)
 # A turn is followed by a rest of so many times what it took, but no longer than this (seconds):
 # a burst of news is looked at together, and one piece of news at once.
 REST, LONGEST_REST = 4.0, 0.1

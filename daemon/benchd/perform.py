@@ -10,17 +10,18 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 import structlog
 
+from benchd import imaging
 from benchd.core.effects import (
     AddReplica,
     Cancel,
     Collect,
     Effect,
     Finish,
+    Look,
     Open,
     Poll,
     Probe,
@@ -40,7 +41,6 @@ from benchd.core.model import (
     Observation,
     PollAnswer,
     Readiness,
-    Run,
     Trigger,
 )
 from benchd.core.news import NEVER_STARTED, chosen, events_of, submission_event
@@ -52,7 +52,7 @@ from benchd.core.spec import Role
 from benchd.edge import parcels
 from benchd.edge.submission import SubmitOrder
 from benchd.engine import Engine
-from benchd.errors import Stale, StoreBroken, StoreError, StoreFull, Unreachable
+from benchd.errors import Stale, StoreBroken, StoreError, StoreFull
 from benchd.metrics import Metrics
 from benchd.pacing import Pacing
 from benchd.ports import Closing, ClusterPort, Ledger
@@ -109,6 +109,8 @@ class Performing:
                 deed = self._open(effect)
             case Submit():
                 deed = self._submit(effect)
+            case Look():
+                deed = imaging.look(effect, self)
             case Poll():
                 deed = self._poll(effect)
             case Probe():
@@ -249,7 +251,7 @@ class Performing:
         sealed = await self._sealed(effect.cluster, asked, answer)
         moved: list[bool] = []
         # Services first: a client that fell with its service must not be judged before it is known.
-        for role in (Role.SERVICE, Role.CLIENT):
+        for role in (Role.IMAGE, Role.SERVICE, Role.CLIENT):
             news = [self._take_in(j, answer, sealed) for j in asked if j.role is role]
             moved += await asyncio.gather(*news)  # together: they share the commits of the store
         pacing.answered(began, self.clock(), changed=any(moved))
@@ -377,18 +379,8 @@ class Performing:
     async def _finish(self, effect: Finish) -> float | None:
         run = await self.store.run(effect.run_id)
         if run is not None and run.finished_at is None:
-            await self._keep_failures(run)
-            await self.closing.finish(run, effect)
+            await self.closing.finish(run, await imaging.with_last_words(effect, run, self))
         return None
-
-    async def _keep_failures(self, run: Run) -> None:
-        """Bring home what failed services left: the report quotes the last line of it."""
-        _, jobs, _ = await self.store.world()
-        for job in jobs:
-            failed = job.role is Role.SERVICE and job.state is JobState.FAILED
-            if failed and job.run_id == run.id and job.slurm_id and job.cluster in self.clusters:
-                with suppress(Unreachable):  # the report is worth more than the quotation
-                    await self.closing.keep(job, await self.clusters[job.cluster].fetch(job))
 
     @staticmethod
     def _pause(pacing: Pacing, seconds: float) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from benchd.core.effects import Finish
+from benchd.core.image_looks import Found
 from benchd.core.model import (
     Event,
     Evidence,
@@ -20,8 +21,41 @@ from benchd.core.model import (
 from benchd.edge.submission import SubmitOrder
 
 
+class MadeHere(Protocol):
+    """How making an image on the login node ended, and the last that was said."""
+
+    @property
+    def status(self) -> int:
+        """The exit status."""
+
+    @property
+    def said(self) -> str:
+        """The end of its output."""
+
+
+class ImagesPort(Protocol):
+    """The image files of one cluster."""
+
+    @property
+    def may_make_here(self) -> bool:
+        """Whether one may be made on the login node."""
+
+    async def look(self, job: Job) -> Found:
+        """Return what is where an image job is to put its image."""
+
+    async def free(self, job: Job, owner: str) -> None:
+        """Take away a lock that is nobody's any more."""
+
+    async def make(self, job: Job) -> MadeHere:
+        """Make the image on the login node."""
+
+
 class ClusterPort(Protocol):
     """Six verbs for Slurm, in our words."""
+
+    @property
+    def images(self) -> ImagesPort:
+        """Its image files."""
 
     async def open(self) -> object:
         """Log in, find the workdir, make it ours."""

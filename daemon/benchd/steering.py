@@ -16,6 +16,7 @@ from pathlib import Path
 from benchd import __version__
 from benchd.api.control import DaemonStatus, Stream
 from benchd.core.effects import World
+from benchd.core.images import awaited
 from benchd.core.model import TERMINAL, CancelWhy, Event, Evidence, Job, Run, Trigger
 from benchd.core.policy import own_services
 from benchd.core.spec import Role

@@ -158,6 +158,8 @@ def _ending(job: Job) -> list[str]:
             lines = [f"It completed{taken}.", "Now: what it measured is being brought home."]
         return lines
     if job.state is JobState.CANCELLED:
+        if job.role is Role.IMAGE and job.cancel_why is CancelWhy.DONE and job.detail:
+            return [f"It is over: {_sentence(job.detail)}"]
         why = _ASKED.get(job.cancel_why) if job.cancel_why else None
         return [f"It was cancelled by benchd: {why or 'its end was asked for'}."]
     return _failure(job)

@@ -12,11 +12,11 @@ import itertools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from benchd.config import RuntimeSettings
-from benchd.core import fitting, paths, secrets
+from benchd.core import fitting, image_builds, images, paths, secrets
 from benchd.core.around import dressed
 from benchd.core.model import Job
 from benchd.core.monitoring import Watching, monitored
@@ -119,6 +119,9 @@ def renderer(*, catalog: Kinds, runtime: RuntimeSettings, ship: Mapping[str, str
     """Return the function that writes the script of any job on one cluster."""
 
     def write(spec: JobSpec, name: str) -> str:
+        if spec.role is Role.IMAGE:
+            making = image_builds.payload(spec, name, runtime)
+            return render(spec.model_copy(update={"container": None}), name, making, runtime, ship)
         look_up = catalog.service if spec.role is Role.SERVICE else catalog.client
         kind = look_up(spec.kind)
         if kind is None:
@@ -139,9 +142,14 @@ def expand(
     catalog: Kinds,
     ship: Mapping[str, str],
     now: float,
+    workdir: str = "$HOME/benchd",
 ) -> tuple[Job, ...]:
     """Return every job of a recipe, in the order in which they should be run."""
     write = renderer(catalog=catalog, runtime=runtime, ship=ship)
+    wanted = list(slots(recipe, catalog, defaults, runtime.exporters))
+    made, specs = images.arrange([slot.spec for slot in wanted], runtime, workdir)
+    rows = [Slot(spec=spec) for spec in made]
+    rows += [replace(slot, spec=spec) for slot, spec in zip(wanted, specs, strict=True)]
     return tuple(
         _row(
             slot,
@@ -151,7 +159,7 @@ def expand(
             now=now,
             write=write,
         )
-        for slot in slots(recipe, catalog, defaults, runtime.exporters)
+        for slot in rows
     )
 
 
@@ -338,7 +346,7 @@ def _common(part: Part, defaults: Resources) -> dict[str, Any]:
     return {
         "name": part.name,
         "kind": part.kind or part.name,
-        "container": part.container,
+        "container": images.container_of(part),
         "command": part.command,
         "args": part.args,
         "resources": overlaid(defaults, part.resources),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from benchd.core.images import commands_hash, path_of, source_of
 from benchd.core.model import Job
 from benchd.core.spec import Container
+
+# Lines, and characters, of what a runtime said at last that are quoted: its reason is in the last
+# few, and often not in the very last one.
+LINES, LETTERS = 4, 600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,20 +30,26 @@ class There:
     """The image can be used as it is."""
 
     detail: str
+    digest: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wrong:
-    """Something else is there: a human must say what is meant."""
+    """The image cannot be had as the recipe says: a human must say what is meant.
+
+    ``said`` and ``status``: of what was tried.
+    """
 
     why: str
+    said: str = ""
+    status: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Busy:
     """Somebody else is making it. ``by``: their token, when they are a benchd's job."""
 
-    why: str
+    owner: str
     by: str
 
 
@@ -58,11 +67,12 @@ def judged(job: Job, found: Found) -> There | Wrong | Busy | Missing:
     if found.is_there and (not box.force_rebuild or made_here):
         if (why := difference(box, origin, path)) and not made_here:
             return Wrong(why=why)
-        return There(detail=f"the image is there already: {path}, {found.digest or 'no digest'}")
+        what = "was made for this run" if made_here else "is there already"
+        digest = found.digest or "its digest is not known"
+        return There(detail=f"the image {what}: {path}, {digest}", digest=digest)
     if found.is_locked:
         by = found.owner.split()[3:4]
-        who = found.owner or "somebody who left no name"
-        return Busy(why=f"{path} is being made: its lock is held by {who}", by=by[0] if by else "")
+        return Busy(owner=found.owner, by=by[0] if by else "")
     return Missing()
 
 
@@ -81,12 +91,8 @@ def difference(box: Container, origin: Mapping[str, object], path: str) -> str:
     return f"{path} {what}: use another image_path, or force_rebuild: true to make it anew"
 
 
-def origin_text(box: Container, runtime: str) -> str:
-    """Return the beginning of the JSON that lies beside an image: what it is made from."""
-    said = {
-        "schema": "benchd.image/1",
-        "source": source_of(box),
-        "commands": commands_hash(box),
-        "runtime": runtime,
-    }
-    return json.dumps(said)[:-1] + ", "
+def last_lines(output: str) -> str:
+    """Return the last lines of what a program wrote, as one printable line."""
+    lines = [" ".join(line.split()) for line in output.splitlines() if line.strip()]
+    words = " | ".join(lines[-LINES:])
+    return "".join(c for c in words if c.isprintable())[-LETTERS:]

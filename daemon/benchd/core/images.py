@@ -13,6 +13,7 @@ made from something else than the recipe says is refused rather than silently us
 from __future__ import annotations
 
 import hashlib
+import json
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from functools import lru_cache
 from benchd.config import RuntimeSettings
 from benchd.core.model import Job
 from benchd.core.restart import is_retried
+from benchd.core.runtimes import KINDS
 from benchd.core.spec import Container, JobSpec, Part, RestartPolicy, Role
 from benchd.core.tally import cause
 from benchd.core.view import Index, ended_well, is_sent
@@ -94,6 +96,17 @@ def commands_hash(box: Container) -> str:
     return hashlib.sha256("\n".join(box.build_commands).encode()).hexdigest()
 
 
+def origin_text(box: Container, runtime: str) -> str:
+    """Return the beginning of the JSON that lies beside an image: what it is made from."""
+    said = {
+        "schema": "benchd.image/1",
+        "source": source_of(box),
+        "commands": commands_hash(box),
+        "runtime": runtime,
+    }
+    return json.dumps(said)[:-1] + ", "
+
+
 def folder(runtime: RuntimeSettings, workdir: str) -> str:
     """Return the directory for images that are not said to be elsewhere."""
     return runtime.cache or f"{workdir.rstrip('/')}/images"
@@ -109,11 +122,11 @@ def file_name(box: Container, suffix: str) -> str:
     return f"{stem}-{commands[:8]}{suffix}" if commands else f"{stem}{suffix}"
 
 
-def resolved(box: Container, runtime: RuntimeSettings, directory: str, suffix: str) -> Container:
+def resolved(box: Container, runtime: RuntimeSettings, directory: str) -> Container:
     """Return a container whose image is a file somewhere, and which says where that is made."""
     path = box.image_path
     if path is None and box.docker_source is not None:
-        path = file_name(box, suffix)
+        path = file_name(box, KINDS[runtime.name].suffix)
     if path is not None and _ROOTED.match(path) is None:
         path = f"{directory}/{path}"
     return box.model_copy(update={"image_path": path, "build": box.build or runtime.build})
@@ -130,7 +143,7 @@ def canonical(path: str) -> str:
 
 
 def arrange(
-    specs: Sequence[JobSpec], runtime: RuntimeSettings, workdir: str, suffix: str
+    specs: Sequence[JobSpec], runtime: RuntimeSettings, workdir: str
 ) -> tuple[list[JobSpec], list[JobSpec]]:
     """Return the image jobs that these jobs need, and the jobs, which name them now."""
     if runtime.name == "none":
@@ -140,7 +153,7 @@ def arrange(
         if spec.container is None:
             changed.append(spec)
             continue
-        box = resolved(spec.container, runtime, directory, suffix)
+        box = resolved(spec.container, runtime, directory)
         apart = box.docker_source is not None and box.build != "inside"
         names = (made.name_of(box, spec),) if apart else ()
         changed.append(spec.model_copy(update={"container": box, "images": names}))

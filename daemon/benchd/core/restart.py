@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from benchd.core.hostlist import expand
 from benchd.core.model import Job, JobState
-from benchd.core.spec import JobSpec
+from benchd.core.spec import JobSpec, Role
 from benchd.fields import Resources
 
 # Seconds of the longest pause between two attempts.
@@ -89,6 +89,8 @@ def is_retried(job: Job) -> bool:
 def why_not_again(job: Job) -> str | None:
     """Return why a failed row is not tried again by its own policy; None when it is."""
     policy, cause = job.spec.restart, cause_of(job)
+    if cause is None and job.role is Role.IMAGE and job.why == "REFUSED":
+        return "it would not go otherwise the next time"
     if cause is None:
         return _NEVER.get(job.why or "", f"benchd does not try again after {job.why}")
     if policy.policy == "never":

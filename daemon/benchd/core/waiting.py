@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchd.core.effects import World
+from benchd.core.images import awaited, being_made, in_the_way, path_of
 from benchd.core.matching import (
     bindings_of,
     busy_services,
@@ -108,9 +109,21 @@ def _created(job: Job, index: Index, now: float) -> str:
     if job.not_before > now:
         why = f": {job.detail}" if job.detail else ""
         return f"Slurm refused it for now; next try in {job.not_before - now:.0f} s{why}"
+    if job.role is Role.IMAGE:
+        return _image_created(job, index)
+    if (image := awaited(job, index)) is not None:
+        return f"its image {path_of(image)} has to be there first: {image.token} is {image.state}"
     if job.role is Role.SERVICE:
         return _service_created(job, index)
     return _client_created(job, index)
+
+
+def _image_created(job: Job, index: Index) -> str:
+    if held := in_the_way(job, index, being_made(index)):
+        return held
+    if job.spec.container is not None and job.spec.container.build == "login":
+        return f"{path_of(job)} is looked for, and made on the login node unless somebody makes it"
+    return f"{path_of(job)} is looked for; it is submitted unless the image is there or being made"
 
 
 def _client_created(job: Job, index: Index) -> str:
@@ -174,6 +187,8 @@ def _where(job: Job) -> str:
 
 
 def _running(job: Job) -> str:
+    if job.role is Role.IMAGE:
+        return f"making {path_of(job)}"
     if job.role is Role.CLIENT:
         return "measuring; its result is fetched when Slurm shows its end"
     if job.substate is SubState.SUSPENDED:

@@ -25,10 +25,12 @@ class Lane(Enum):
     URGENT = "urgent"  # looking at the queue, ending jobs: never behind anything else
     SUBMIT = "submit"  # held for minutes by a controller that stalls
     FILES = "files"  # whatever else
+    LONG = "long"  # held for up to an hour: beside all others, and never two
 
 
 _LANES = {
     "submit": Lane.SUBMIT,
+    "make-image": Lane.LONG,
     **dict.fromkeys(("poll", "witness", "account", "find", "cancel", "seal", "open"), Lane.URGENT),
 }
 
@@ -125,7 +127,9 @@ class Channels:
         limit = self.limit
         if self.held >= limit:
             return False
+        if lane is Lane.LONG:
+            return self._held[Lane.LONG] == 0
         others = self._held[Lane.SUBMIT] + self._held[Lane.FILES]
-        if lane is not Lane.URGENT and others >= max(1, limit - 1):
+        if lane is not Lane.URGENT and others >= max(1, limit - 1 - self._held[Lane.LONG]):
             return False
         return lane is not Lane.SUBMIT or self._held[Lane.SUBMIT] < max(1, limit - 2)

@@ -39,6 +39,7 @@ from benchd.edge import home, pack, parcels, submission, witness
 from benchd.edge.backend import Slurm, is_over
 from benchd.edge.breaker import LONGEST, OPEN, Breaker
 from benchd.edge.budget import Purse, Sleep, Urgency
+from benchd.edge.images import ImageFiles
 from benchd.edge.looks import Looks
 from benchd.edge.programs import Programs
 from benchd.edge.remote import Gate, Remote
@@ -87,6 +88,12 @@ class Cluster:
         self.remote = Remote(name, shell, gate=gate or Gate(), purse=self._purse, breaker=breaker)
         self.slurm: Slurm = Programs(self.remote, clock=clock, sleep=sleep)
         self._looks = Looks(self.remote)
+        self.images = ImageFiles(
+            self.remote,
+            runtime=settings.runtime,
+            channels=settings.budget.channels,
+            open=self.open,
+        )
         self._parcels = parcels.Parcels(self.remote, packed)
         self._epochs = home.StoredEpoch(epochs, name)
         self._place: Place | None = None

@@ -1,0 +1,148 @@
+"""How an image is made: the script of an image job, and the same for the login node. Pure.
+
+``build_commands`` are run, in order and until one fails, in what ``docker_source`` names. What that
+needs is written for each runtime's own builder: a definition file for apptainer and singularity, a
+Dockerfile for charliecloud and podman. enroot has no builder.
+"""
+
+from __future__ import annotations
+
+from shlex import quote
+
+from benchd.config import RuntimeSettings
+from benchd.core import containers, image_parts, script_parts
+from benchd.core.images import origin_text, source_of
+from benchd.core.payload import Payload
+from benchd.core.spec import Container, JobSpec
+
+_DOCKER = "docker://"
+# What the commands of a recipe become inside of an image that is being made.
+_COMMANDS = "/tmp/benchd-build.sh"  # noqa: S108 - of the image, which nobody else writes
+# Functions that a job's script has of its own, and a command on the login node needs.
+_LOGIN = """set -u
+ID=login-$$ BENCHD_HOST=$(uname -n)
+benchd_say() { printf 'benchd: %s\\n' "$*" >&2; }
+benchd_stop() { benchd_say "$@"; exit 1; }
+"""
+
+
+def refusal(runtime: str, box: Container) -> str | None:
+    """Return why a runtime cannot make this image; None when it can."""
+    if not box.build_commands or runtime == "none":
+        return None
+    if runtime in ("enroot", "pyxis"):
+        return (
+            f"{runtime} cannot run build_commands: make the image elsewhere, name it in image_path"
+        )
+    if not source_of(box).startswith(_DOCKER):
+        return f"build_commands start from docker://..., not from {source_of(box)}"
+    return None
+
+
+def payload(spec: JobSpec, token: str, runtime: RuntimeSettings) -> Payload:
+    """Return what an image job runs: on its node, outside of any container."""
+    note = 'cp "$benchd_image.benchd.json" "$BENCHD_RESULT_DIR/image.json" 2>/dev/null'
+    lines = (*_lines(spec, token, runtime), '(benchd_bring) || exit "$?"', note)
+    return Payload(argv=("true",), preamble=lines)
+
+
+def login_script(spec: JobSpec, token: str, runtime: RuntimeSettings) -> str:
+    """Return a bash script that makes the image where it is run."""
+    modules = []
+    if runtime.module is not None:
+        words = " ".join(quote(name) for name in runtime.module.split())
+        modules = [script_parts.MODULES, f"benchd_modules {words}"]
+    return "\n".join([_LOGIN, *modules, *_lines(spec, token, runtime), "(benchd_bring)"]) + "\n"
+
+
+def _lines(spec: JobSpec, token: str, runtime: RuntimeSettings) -> list[str]:
+    box = spec.container or Container()
+    missing = containers.is_missing(runtime, containers.maker(runtime))
+    lines = [f"command -v {containers.maker(runtime)} >/dev/null || benchd_stop {quote(missing)}"]
+    if runtime.cache is not None and runtime.name in ("apptainer", "singularity"):
+        lines.append(
+            f"export {runtime.name.upper()}_CACHEDIR={containers.shell_path(runtime.cache)}"
+        )
+        lines.append(f'mkdir -p "${runtime.name.upper()}_CACHEDIR"')
+    return [
+        *lines,
+        f"benchd_image={containers.shell_path(box.image_path or '')}",
+        f"benchd_anew={quote('1' if box.force_rebuild else '')} benchd_by={token} benchd_mark=$ID",
+        f"benchd_origin={quote(origin_text(box, runtime.name))}",
+        "benchd_make() {",
+        *(f"    {line}" for line in _make(box, runtime)),
+        "}",
+        image_parts.BRING,
+    ]
+
+
+def _make(box: Container, runtime: RuntimeSettings) -> list[str]:
+    """Return lines that make ``$benchd_part``; the status of the last one counts."""
+    if (why := refusal(runtime.name, box)) is not None:  # said when the recipe came in
+        return [f"benchd_stop {quote(why)}"]
+    if not box.build_commands:
+        return containers.make_commands(runtime, box)
+    return _BUILDERS[runtime.name](box)
+
+
+def _definition(name: str, box: Container) -> list[str]:
+    text = f"Bootstrap: docker\nFrom: {source_of(box).removeprefix(_DOCKER)}\n\n%post\n    set -e\n"
+    text += "".join(f"    {command}\n" for command in box.build_commands)
+    return [
+        f'printf %s {quote(text)} >"$benchd_part.def" || return',
+        'set -- --fakeroot; [ "$(id -u)" != 0 ] || set --',
+        f'{name} build "$@" "$benchd_part" "$benchd_part.def"',
+        "benchd_made=$?",
+        'rm -f "$benchd_part.def"',
+        '[ "$benchd_made" = 0 ] || [ $# = 0 ] || benchd_say "as a plain user' + f" {name} builds"
+        ' with --fakeroot, which the site has to allow you (see /etc/subuid on $(uname -n))"',
+        'return "$benchd_made"',
+    ]
+
+
+def _context(box: Container) -> list[str]:
+    """Return lines that put what a Dockerfile needs into ``$benchd_context``."""
+    origin = source_of(box).removeprefix(_DOCKER)
+    script = "set -e\n" + "".join(f"{command}\n" for command in box.build_commands)
+    dockerfile = (
+        f"FROM {origin}\nCOPY build.sh {_COMMANDS}\nRUN /bin/sh {_COMMANDS} && rm -f {_COMMANDS}\n"
+    )
+    return [
+        'benchd_context=$(mktemp -d "${TMPDIR:-/tmp}/benchd-build.XXXXXXXX") || return',
+        f'printf %s {quote(script)} >"$benchd_context/build.sh" || return',
+        f'printf %s {quote(dockerfile)} >"$benchd_context/Dockerfile" || return',
+    ]
+
+
+_FROM = '--file "$benchd_context/Dockerfile" "$benchd_context"'
+
+
+def _charliecloud(box: Container) -> list[str]:
+    return [
+        *_context(box),
+        'set -- --storage "$benchd_context/store"',
+        f'ch-image "$@" build --force --tag benchd {_FROM} &&',
+        "    case $benchd_image in *.sqfs | *.sqsh | *.squashfs) benchd_form=squash ;;",
+        "    *) benchd_form=dir ;; esac &&",
+        '    ch-convert "$@" -i ch-image -o "$benchd_form" benchd "$benchd_part"',
+        *_AFTER,
+    ]
+
+
+def _podman(box: Container) -> list[str]:
+    return [
+        *_context(box),
+        f'podman build --quiet --tag "benchd-$benchd_mark" {_FROM} >/dev/null &&',
+        '    set -- --quiet --format oci-archive --output "$benchd_part" &&',
+        '    podman save "$@" "benchd-$benchd_mark"',
+        *_AFTER,
+    ]
+
+
+_AFTER = ("benchd_made=$?", 'rm -rf "$benchd_context"', 'return "$benchd_made"')
+_BUILDERS = {
+    "apptainer": lambda box: _definition("apptainer", box),
+    "singularity": lambda box: _definition("singularity", box),
+    "charliecloud": _charliecloud,
+    "podman": _podman,
+}
