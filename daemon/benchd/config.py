@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from benchd.config_forms import translated
 from benchd.errors import ConfigError, Mistake, UserError
 from benchd.fields import PATTERNS, Duration, Line, Model, Name, Resources
 from benchd.yamlcheck import Words, capped, judge, suggestion, without
@@ -188,7 +189,7 @@ WORDS = Words(
         "walltime": "time",
     },
     absent={
-        "hpc": "is not read yet; write it as a cluster under clusters:",
+        "hpc": "stands beside clusters: here; write it as one of them",
         "password": "passwords are not used; make a key with ssh-keygen and name it in identity",
         "rest": "slurmrestd is not supported yet; use ssh: or local: true",
     },
@@ -218,21 +219,29 @@ def find(path: str | Path | None = None, environ: Mapping[str, str] | None = Non
     )
 
 
-def load(path: str | Path) -> Settings:
-    """Read a configuration file, or raise ``ConfigError`` with every mistake in it."""
+def remarks(path: str | Path) -> tuple[Mistake, ...]:
+    """Return what became of the parts of a configuration in the form of another project."""
+    return translated(read(_bytes(path), str(path), ConfigError))[1]
+
+
+def _bytes(path: str | Path) -> bytes:
     try:
         with Path(path).open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            return file.read(MAX_BYTES + 1)
     except OSError as error:
         raise UserError(f"cannot read the configuration {path}: {error.strerror}") from error
-    settings = parse(data, str(path))
+
+
+def load(path: str | Path) -> Settings:
+    """Read a configuration file, or raise ``ConfigError`` with every mistake in it."""
+    settings = parse(_bytes(path), str(path))
     here = str(Path(path).resolve().parent)
     return settings if settings.scripts_dir else settings.model_copy(update={"scripts_dir": here})
 
 
 def parse(data: bytes, file: str) -> Settings:
     """Return the settings that a text says, or raise ``ConfigError`` with every mistake."""
-    document = read(data, file, ConfigError)
+    document, _ = translated(read(data, file, ConfigError))
     judged = judge(Settings, document, WORDS)
     mistakes = [*document.mistakes, *judged.mistakes]
     refused = judged.paths | document.broken

@@ -127,6 +127,8 @@ def run(args: argparse.Namespace) -> int:
     # structlog imports rich when it finds it: 5 MB for tracebacks that no daemon draws.
     sys.modules.setdefault("rich", None)  # type: ignore[arg-type] # None: "not to be imported"
 
+    import structlog
+
     from benchd import config, kindbook, log
     from benchd.app import serve
     from benchd.errors import ConfigError, StoreError, StoreUnusable, UserError
@@ -138,6 +140,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"benchd: {error}", file=sys.stderr)
         return BAD_CONFIGURATION
     log.configure()
+    for remark in config.remarks(file):
+        structlog.get_logger().warning("config.remark", what=remark.render(str(file)))
     try:
         asyncio.run(serve(settings, catalog))
     except StoreError as error:
@@ -163,7 +167,10 @@ def check(args: argparse.Namespace) -> int:
     from benchd.cli.check import check_all
 
     log.configure("critical")  # the table says what the link would log
-    settings = config.load(config.find(args.config))
+    file = config.find(args.config)
+    settings = config.load(file)
+    for remark in config.remarks(file):
+        print(f"warning: {remark.render(str(file))}", file=sys.stderr)
     return asyncio.run(
         check_all(settings, only=args.cluster, with_job=not args.no_job, patience=args.patience)
     )
