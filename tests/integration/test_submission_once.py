@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -67,19 +68,20 @@ async def test_targets_travel_with_the_try(
 ) -> None:
     """What a client measures is written beside its script, ready to be sourced."""
     job = client(script=FENCED)
-    target = Binding(
+    first = Binding(
         name="redis-a", token="t", generation=1, host="node-7.site", ports=(7000, 7001)
     )
+    second = replace(first, token="u", host="10.0.0.8")
     async with opened() as at:
-        await at.cluster.submit(order(job, now(), targets=(target,)))
+        await at.cluster.submit(order(job, now(), targets=(first, second)))
     env = (job_dir(slurm, job) / "try-1" / "targets.env").read_text()
-    assert (
-        "export BENCHD_TARGET_REDIS_A_HOST=node-7.site\n"
-        "export BENCHD_TARGET_REDIS_A_PORT=7000\n"
-        "export BENCHD_TARGET_HOST=node-7.site\n"
-        "export BENCHD_TARGET_PORT=7000\n"
-        "export BENCHD_TARGET_URL=http://node-7.site:7000\n"
-    ) == env
+    urls = "http://node-7.site:7000,http://10.0.0.8:7000"
+    said = {"HOST": "node-7.site", "PORT": "7000", "URL": "http://node-7.site:7000", "URLS": urls}
+    named = {f"BENCHD_TARGET_REDIS_A_{key}": value for key, value in said.items()}
+    plain = {f"BENCHD_TARGET_{key}": value for key, value in said.items()}
+    listed = {"BENCHD_TARGETS": "'node-7.site:7000 10.0.0.8:7000'"}
+    expected = {**named, **plain, **listed}
+    assert "".join(f"export {key}={value}\n" for key, value in expected.items()) == env
 
 
 async def test_a_target_host_that_is_no_host_is_refused(

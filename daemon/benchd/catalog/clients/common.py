@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
+from benchd.catalog.kinds import Complaint, Parameter
 from benchd.core.payload import Sh
-from benchd.core.spec import JobSpec
+from benchd.core.spec import Client, JobSpec, Part
 
 RESULT = Sh('"$BENCHD_RESULT_DIR"')
+# Every replica of the service, for a load generator that spreads over them.
+URLS = Sh('"$BENCHD_TARGET_URLS"')
+
+
+def sharing(spec: JobSpec) -> tuple[str | Sh, ...]:
+    """Return the options by which our load generator shares its load between nodes."""
+    if spec.nodes == 1:
+        return ()
+    return ("--nodes", Sh('"$BENCHD_NODES"'), "--node", Sh('"$BENCHD_NODE_INDEX"'))
+
+
+def unshared(part: Part, parameters: Sequence[Parameter]) -> Iterator[Complaint]:
+    """Yield what is wrong with a load that several nodes are to share."""
+    usual = {parameter.name: parameter.default for parameter in parameters}
+    for name in ("concurrency", "requests"):
+        value = part.parameters.get(name, usual.get(name))
+        if isinstance(part, Client) and isinstance(value, int) and value < part.nodes:
+            at = ("parameters", name) if name in part.parameters else ("nodes",)
+            yield at, f"{part.nodes} nodes cannot share {name}: {value}"
 
 
 def target_environment(spec: JobSpec, endpoint: str = "url") -> Mapping[str, Sh]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchd.catalog import readings
-from benchd.catalog.clients.common import RESULT
+from benchd.catalog.clients.common import RESULT, URLS, sharing, unshared
 from benchd.catalog.kinds import ClientKind, Parameter, arguments, program, setting
 from benchd.core.payload import Payload, Sh
 from benchd.core.spec import JobSpec, Part
@@ -148,13 +148,15 @@ def _llm_load_payload(spec: JobSpec) -> Payload:
     return Payload(
         argv=(
             *program(spec, "python3"),
-            *(Sh('"$BENCHD_SHIP_LOAD"'), "llm", "--url", Sh('"$BENCHD_TARGET_URL"')),
+            *(Sh('"$BENCHD_SHIP_LOAD"'), "llm", "--url", URLS),
             # The job directory is named by its token: prompts differ from job to job.
             *("--out", RESULT, "--run-id", Sh('"$(basename "$JOB")"')),
+            *sharing(spec),
             *options,
             *arguments(spec),
         ),
         ship=("load",),
+        each_node=spec.nodes > 1,
     )
 
 
@@ -168,4 +170,5 @@ KIND = ClientKind(
     parameters=LLM_LOAD,
     default_for=("sim-llm", "ollama", "vllm"),
     fits=_fits,
+    extra_check=lambda part: tuple(unshared(part, LLM_LOAD)),
 )

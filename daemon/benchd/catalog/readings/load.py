@@ -36,6 +36,9 @@ class _RawFacts(_Raw):
     warmup_errors: int = 0
     model_listed: bool | None = None
     prompt_tokens_mean: float | None = None
+    nodes_missing: int = 0
+    start_spread_ms: float | None = None
+    clock_error_ms: float | None = None
 
 
 class _RawLoad(_Raw):
@@ -100,8 +103,38 @@ def _lag_limit(metrics: Mapping[str, Metric]) -> float:
     return max(5.0, 0.05 * median) if median is not None else 5.0
 
 
+# Milliseconds between the first requests of several nodes, beyond what their clocks leave open.
+_SPREAD_LIMIT = 100.0
+
+
+def _several(raw: _RawLoad) -> Iterator[Flag]:
+    """Yield what is to be said of several nodes that load, or several replicas that answer."""
+    facts, targets = raw.facts, raw.server.get("targets")
+    if facts.nodes_missing:
+        detail = f"{facts.nodes_missing} load generators left no samples: their load is not in this"
+        yield flag(
+            "nodes_missing", Severity.ERROR, value=facts.nodes_missing, limit=0, detail=detail
+        )
+    limit = _SPREAD_LIMIT + (facts.clock_error_ms or 0.0)
+    if facts.start_spread_ms is not None and facts.start_spread_ms > limit:
+        detail = "the load generators did not start together (ms between the first and the last)"
+        yield flag(
+            "start_spread",
+            Severity.WARN,
+            value=facts.start_spread_ms,
+            limit=limit,
+            detail=detail,
+        )
+    rows = [row for row in targets if isinstance(row, dict)] if isinstance(targets, list) else []
+    idle = [str(row.get("url")) for row in rows if not row.get("ok")]
+    if idle and len(idle) < len(rows):
+        detail = f"{len(idle)} of {len(rows)} replicas answered nothing: {', '.join(idle[:3])}"
+        yield flag("replica_idle", Severity.WARN, value=len(idle), limit=0, detail=detail)
+
+
 def _load_flags(raw: _RawLoad, spec: JobSpec) -> Iterator[Flag]:
     facts, ok = raw.facts, raw.counts.ok or 0
+    yield from _several(raw)
     if raw.error:
         yield flag("client_error", Severity.ERROR, detail=raw.error)
     if facts.cpu_share is not None and facts.cpu_share > _CPU_LIMIT:
