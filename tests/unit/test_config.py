@@ -78,7 +78,7 @@ def test_every_mistake_is_told_at_once() -> None:
             "benchd.yaml:8:10: clusters.other: how to reach it is missing; "
             "add ssh: {host: ...}, or local: true"
         ),
-        "benchd.yaml:9:1: hpc: is not read yet; write it as a cluster under clusters:",
+        "benchd.yaml:9:1: hpc: stands beside clusters: here; write it as one of them",
     ]
     assert expected == mistakes(text)
 

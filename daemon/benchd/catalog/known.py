@@ -36,6 +36,8 @@ _OLLAMA = {
     "max_tokens": "output_tokens",
 }
 
+_MYSQL = {"num_connections": "threads"}
+
 # File name -> what it is.
 SCRIPTS: Mapping[str, KnownScript] = {
     "redis_benchmark.py": KnownScript(
@@ -63,6 +65,12 @@ SCRIPTS: Mapping[str, KnownScript] = {
     ),
     "ollama_parametric_benchmark.py": KnownScript(
         service="ollama", parameters=_OLLAMA, meaningless=_HOW, packages=("requests",)
+    ),
+    "mysql_benchmark.py": KnownScript(
+        service="mysql",
+        parameters=_MYSQL,
+        meaningless=_HOW | {"database"},
+        packages=("mysql-connector-python",),
     ),
 }
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from benchd.core import paths
 from benchd.core.around import asked
 from benchd.core.brought import ScriptFile
-from benchd.core.spec import Client, HealthCheck, Part, Recipe, Secret, Service
+from benchd.core.spec import Client, Container, HealthCheck, Part, Recipe, Secret, Service
 from benchd.errors import UserError
 from benchd.fields import Scalar
 from benchd.yamldoc import Path
@@ -69,6 +69,10 @@ class ClientInfo(Protocol):
     @property
     def parameters(self) -> Sequence[ParameterInfo]:
         """What it can be told."""
+
+    @property
+    def image(self) -> str | None:
+        """Its usual image; None when python3 is all that it needs."""
 
 
 class Book(Protocol):
@@ -314,6 +318,7 @@ class _Adapting:
                 self._remark(("parameters", name), what)
         self._rename_sweeps(known)
         changes: dict[str, object] = {"kind": usual.name, "parameters": parameters}
+        changes["container"] = self._box(known, usual)
         changes |= {"script": None, "command": None, "args": ()}
         if self.part.output is not None and self.part.output.file is not None:
             what = f"{usual.name} writes result files of its own: they are what is kept and copied"
@@ -323,6 +328,19 @@ class _Adapting:
             parameters.setdefault(known.longest, self.part.duration)
             changes["duration"] = None
         return self.part.model_copy(update=changes)
+
+    def _box(self, known: KnownScript, usual: ClientInfo) -> Container | None:
+        """Return the image of our client: a script's own has Python, and our client's program not.
+
+        What was to be installed for the script is not.
+        """
+        box = self.part.container
+        if box is None:
+            return None
+        if usual.image is not None and not known.outside:
+            self._remark(("container",), f"{usual.name} runs in {usual.image}, which has it")
+            return Container(docker_source=usual.image)
+        return box.model_copy(update={"build_commands": (), "force_rebuild": False})
 
     def _from_args(self) -> dict[str, Scalar]:
         """Return what the arguments of an explicit command line say, by the names of options."""
