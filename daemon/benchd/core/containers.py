@@ -57,9 +57,14 @@ def image_word(runtime: RuntimeSettings, container: Container | None) -> str | N
     if origin is None:
         return None
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", origin.partition("://")[2])[-100:].strip("-.")
-    name = f"{plain}-{sha256(origin.encode()).hexdigest()[:8]}{KINDS[runtime.name].suffix}"
+    name = f"{plain}-{sha256(origin.encode()).hexdigest()[:8]}{suffix(runtime)}"
     folder = '"${JOB%/*/*/*/*}"/images' if runtime.cache is None else shell_path(runtime.cache)
     return f"{folder}/{name}"
+
+
+def suffix(runtime: RuntimeSettings) -> str:
+    """Return how the name of an image file ends; empty where images are directories."""
+    return KINDS[runtime.name].suffix
 
 
 def make_commands(runtime: RuntimeSettings, container: Container) -> list[str]:

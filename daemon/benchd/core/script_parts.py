@@ -170,34 +170,6 @@ MODULES = r"""benchd_modules() {
     set -u
 }"""
 
-# An image is brought to a name of our own and then renamed, so a reader never sees half of it. The
-# lock only spares the site from bringing it many times: after 1800 s of waiting we go on without.
-# Variables are not local: the trap runs when the function, which has a process of its own, is over.
-IMAGE = r"""benchd_bring() {
-    exec {benchd_pipe}>&-
-    benchd_lock=$benchd_image.lock benchd_part=$benchd_image.part-$ID benchd_waited=0
-    mkdir -p "$(dirname "$benchd_image")"
-    until mkdir "$benchd_lock" 2>/dev/null; do
-        if [ -e "$benchd_image" ]; then return 0; fi
-        if [ ! -d "$benchd_lock" ] || [ "$benchd_waited" -ge 1800 ]; then break; fi
-        sleep 5
-        benchd_waited=$((benchd_waited + 5))
-    done
-    trap 'rm -rf "$benchd_part"; rmdir "$benchd_lock" 2>/dev/null' EXIT
-    trap 'exit 143' TERM
-    if [ ! -e "$benchd_image" ]; then
-        benchd_pull && mv -T "$benchd_part" "$benchd_image"
-    fi
-}
-if [ ! -e "$benchd_image" ]; then
-    benchd_run benchd_bring
-    if [ ! -e "$benchd_image" ]; then
-        benchd_say "the image $benchd_image could not be made on $BENCHD_HOST; see the lines above"
-        exit "$((benchd_status ? benchd_status : 1))"
-    fi
-    benchd_pid=''
-fi"""
-
 # 20000-32000 is below what Linux hands out to outgoing connections (32768 and up). 100 rounds: a
 # node where 100 random ports of 12001 are taken is broken. 2 s: a filtered port must not hang us.
 PORTS = r"""benchd_ports=''
@@ -223,8 +195,9 @@ benchd_take() {
     benchd_ports="$benchd_ports $benchd_port"
 }
 benchd_publish() {
-    printf '{"slurm_id":"%s","generation":%d,"host":"%s","ports":[%s]}\n' \
-        "$ID" "$GENERATION" "$BENCHD_HOST" "$1" >"$JOB/.endpoint.json.$ID"
+    printf '{"slurm_id":"%s","generation":%d,"host":"%s","ports":[%s]%s}\n' \
+        "$ID" "$GENERATION" "$BENCHD_HOST" "$1" \
+        "${BENCHD_IMAGE_DIGEST:+,\"image\":\"$BENCHD_IMAGE_DIGEST\"}" >"$JOB/.endpoint.json.$ID"
     mv -fT "$JOB/.endpoint.json.$ID" "$JOB/endpoint.json" ||
         benchd_stop "endpoint.json cannot be written in $JOB: is the file system full?"
 }"""
@@ -244,6 +217,7 @@ benchd_guard() {
     trap '' TERM
     printf '%d\n' "$status" >&"$benchd_pipe"
     kill -s TERM 0
+    trap - TERM
     sleep 10
     kill -s KILL 0
 }
@@ -260,7 +234,7 @@ benchd_settle() {
     local round
     kill -s TERM -- "-$benchd_pid" 2>/dev/null || return 0
     for ((round = 0; round < 50; round++)); do
-        kill -s 0 -- "-$benchd_pid" 2>/dev/null || return 0
+        ps -u "$UID" -o pgid=,stat= 2>/dev/null | grep -q "^ *$benchd_pid [^Z]" || return 0
         sleep 0.1
     done
     kill -s KILL -- "-$benchd_pid" 2>/dev/null
