@@ -4,42 +4,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from benchd.catalog.dashboard import Panel, Row, stat
 
 HERE_ONLY = 'cluster=~"$cluster"'
 ENDS = 'to=~"COMPLETED|FAILED|CANCELLED"'
 PER_MINUTE = 60
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One panel: what it shows and why one would look at it."""
-
-    title: str
-    about: str
-    queries: tuple[tuple[str, str], ...]  # PromQL, legend
-    unit: str = "short"
-    kind: str = "timeseries"
-    width: int = 8
-    height: int = 7
-    stacked: bool = False
-    words: tuple[tuple[int, str, str], ...] = ()  # value, word, colour: for what is 0 or 1
-    limits: tuple[tuple[float | None, str], ...] = ((None, "green"),)
-
-
-@dataclass(frozen=True)
-class Row:
-    """A heading over panels."""
-
-    title: str
-    panels: tuple[Panel, ...]
-
-
-def stat(title: str, about: str, query: str, unit: str = "short", **more: Any) -> Panel:
-    """Make a panel with one number."""
-    queries = ((query, ""),)
-    return Panel(title, about, queries, unit, kind="stat", width=3, height=4, **more)
 
 
 def since_start(metric: str, by: str = "") -> tuple[tuple[str, str], ...]:
