@@ -48,9 +48,9 @@ class Catalog:
         """Return what is known of a script of another project by its file name."""
         return known.SCRIPTS.get(name)
 
-    def own_arguments(self, service: str, args: Sequence[str]) -> tuple[str, ...]:
-        """Return the arguments without those that the kind says itself."""
-        return known.own_arguments(service, args)
+    def own_arguments(self, service: Service) -> tuple[str, ...]:
+        """Return the arguments of a service without those that its kind says itself."""
+        return known.own_arguments(service)
 
     def usual_secrets(self, service: str) -> Mapping[str, Secret]:
         """Return the secrets that services of a kind have, unless a recipe says others."""

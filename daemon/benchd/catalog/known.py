@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from benchd.core.seeds import KnownScript
+from benchd.core.spec import Service
 
 # What says how or where those scripts write, or wait: our clients have no need to be told.
 _HOW = frozenset(
@@ -75,31 +76,39 @@ SCRIPTS: Mapping[str, KnownScript] = {
 }
 
 # Kind of service -> arguments that recipes write and the kind says itself: its own sub-command,
-# where it listens, where its data is. The second of a pair, where there is one, is its value.
+# where it listens, a file that another project's code would have written.
 _SAID: Mapping[str, re.Pattern[str]] = {
-    "ollama": re.compile(r"serve"),
     "redis": re.compile(r"/redis/config/redis\.conf"),
     "chroma": re.compile(r"run|--(host|port|path)(=.*)?"),
-    "grafana": re.compile(r"--(homepath|config)(=.*)?"),
     "mysql": re.compile(
         r"--(datadir|socket|pid-file|tmpdir|skip-networking|bind-address|port|user)(=.*)?"
     ),
-    "prometheus": re.compile(r"--(config\.file|storage\.tsdb\.path|web\.listen-address)(=.*)?"),
 }
+_DATADIR = "--datadir="
 
 
-def own_arguments(service: str, args: Sequence[str]) -> tuple[str, ...]:
-    """Return the arguments without those that the kind says itself."""
-    return tuple(_others(_SAID.get(service), args))
+def own_arguments(service: Service) -> tuple[str, ...]:
+    """Return the arguments of a service without those that its kind says itself."""
+    return tuple(_others(_SAID.get(service.kind or service.name), service))
 
 
-def _others(said: re.Pattern[str] | None, args: Sequence[str]) -> Iterator[str]:
+def _others(said: re.Pattern[str] | None, service: Service) -> Iterator[str]:
     is_value = False
-    for text in args:
+    for text in service.args:
         if is_value and not text.startswith("-"):
             is_value = False
-        elif said is not None and said.fullmatch(text):
+        elif said is not None and said.fullmatch(text) and not _is_mounted(text, service):
             is_value = text.startswith("--") and "=" not in text
         else:
             is_value = False
             yield text
+
+
+def _is_mounted(text: str, service: Service) -> bool:
+    """Tell whether an argument names a data directory that the recipe mounts: that is meant."""
+    mounts = service.container.bind_mounts if service.container is not None else ()
+    inside = [mount.split(":")[1] for mount in mounts if ":" in mount]
+    directory = text.removeprefix(_DATADIR)
+    return text.startswith(_DATADIR) and any(
+        f"{directory}/".startswith(f"{place.rstrip('/')}/") for place in inside
+    )

@@ -131,6 +131,9 @@ def _remarks(document: Document, recipe: Recipe) -> Iterator[tuple[Path, str]]:
         for name in secrets.literals(part):
             advice = "a secret: it will be kept out of sight, but better name a source in secrets:"
             yield (*path, "environment", name), advice
+        for key, name in secrets.in_the_open(part):
+            what = f"the value of {name} stands here as well, where it cannot be kept out of sight"
+            yield (*path, key), what
 
 
 def with_overrides(data: bytes, file: str, overrides: Mapping[str, str]) -> bytes:

@@ -26,6 +26,7 @@ TICKET = "BENCHD_TICKET"
 _TAKEN = re.compile(
     r"(BENCHD|SLURM|SBATCH|BASH)(_.*)?|JOB|TRY|ID|GENERATION|PATH|IFS|E?UID|PPID|SHELLOPTS|BASHOPTS"
 )
+TELLING = 6  # characters from which a value that stands somewhere else is surely that secret
 # What switches say, such as MYSQL_ALLOW_EMPTY_PASSWORD: yes.
 _SWITCHES = frozenset({"", "yes", "no", "true", "false", "on", "off", "0", "1"})
 _NOTE = "# benchd took the value of {} out of this copy; better name a source under secrets:\n"
@@ -40,6 +41,17 @@ def literals(part: Part) -> dict[str, str]:
         for name, value in part.environment.items()
         if is_secret(name) and value.lower() not in _SWITCHES
     }
+
+
+def in_the_open(part: Part) -> Iterator[tuple[str, str]]:
+    """Yield where else the value of a literal secret stands: the key, and the secret's name."""
+    for name, value in literals(part).items():
+        for key in ("command", "args", "setup_script", "init_script"):
+            said = getattr(part, key, None) or ""
+            if len(value) >= TELLING and value in (
+                said if isinstance(said, str) else "\n".join(said)
+            ):
+                yield key, name
 
 
 def open_environment(part: Part) -> dict[str, str]:

@@ -93,8 +93,8 @@ class Book(Protocol):
     def speaks_http(self, service: str) -> bool:
         """Tell whether a kind of service is spoken to by URLs."""
 
-    def own_arguments(self, service: str, args: Sequence[str]) -> tuple[str, ...]:
-        """Return the arguments without those that the kind says itself."""
+    def own_arguments(self, service: Service) -> tuple[str, ...]:
+        """Return the arguments of a service without those that its kind says itself."""
 
 
 @dataclass(slots=True)
@@ -136,7 +136,7 @@ def _put(done: Adapted, path: Path, part: Part) -> None:
 def _service(path: Path, part: Service, book: Book, files: Files, done: Adapted) -> Service:
     kind = part.kind or part.name
     changes: dict[str, object] = {}
-    args = book.own_arguments(kind, part.args)
+    args = book.own_arguments(part)
     if args != part.args:
         left_out = [text for text in part.args if text not in args]
         what = f"kind {kind} says itself what {' '.join(left_out)} would say: left out"
@@ -145,6 +145,11 @@ def _service(path: Path, part: Service, book: Book, files: Files, done: Adapted)
     own = {n: s for n, s in book.usual_secrets(kind).items() if n not in part.environment}
     if own:
         changes["secrets"] = {**own, **part.secrets}
+    is_off = "enable_cadvisor" in part.model_fields_set and not part.enable_cadvisor
+    if is_off and part.cadvisor_port is not None:
+        what = "is the port of nothing, since enable_cadvisor is false"
+        done.remarks.append(((*path, "cadvisor_port"), what))
+        changes["cadvisor_port"] = None
     if part.health_check is not None:
         changes["health_check"] = _health_check(path, part, part.health_check, done)
     script = part.init_script
