@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from benchd.catalog.clients import generic, llm_load, redis_benchmark, script, sysbench
+from benchd.catalog.clients import (
+    generic,
+    llm_load,
+    mysqlslap,
+    pgbench,
+    redis_benchmark,
+    script,
+    sysbench,
+)
 from benchd.catalog.kinds import ClientKind
 
 KINDS: tuple[ClientKind, ...] = (
     redis_benchmark.KIND,
     sysbench.KIND,
+    mysqlslap.KIND,
+    pgbench.KIND,
     llm_load.KIND,
     generic.KIND,
     script.KIND,

@@ -6,6 +6,7 @@ from benchd.catalog import readings
 from benchd.catalog.clients import databases
 from benchd.catalog.clients.common import RESULT
 from benchd.catalog.kinds import ClientKind, Parameter, arguments, program, setting
+from benchd.catalog.readings.sysbench import THREADS
 from benchd.catalog.services.mysql import MYSQL_DATABASE, MYSQL_USER
 from benchd.core.payload import Payload, Sh
 from benchd.core.secrets import TICKET
@@ -36,7 +37,7 @@ SYSBENCH = (
     Parameter(
         name="threads",
         type="int",
-        default=8,
+        default=THREADS,
         minimum=1,
         maximum=10_000,
         doc="connections at once, each with a transaction after the other",
@@ -97,7 +98,7 @@ host=$1 port=$2 dir=$3 user=$4 database=$5 limit=$6 warmup=$7 seconds=$8 rate=$9
 shift 9
 sysbench=$1 workload=$2
 shift 2
-config=$JOB/sysbench.conf
+config=$BENCHD_JOB/sysbench.conf
 """
     + databases.RUNNING
     + r"""trap 'rm -f "$config"' EXIT

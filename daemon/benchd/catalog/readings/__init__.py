@@ -8,8 +8,18 @@ from __future__ import annotations
 
 from benchd.catalog.readings.command import command
 from benchd.catalog.readings.load import load
+from benchd.catalog.readings.mysqlslap import mysqlslap
+from benchd.catalog.readings.pgbench import pgbench
 from benchd.catalog.readings.redis_benchmark import redis_benchmark
 from benchd.catalog.readings.script import script
 from benchd.catalog.readings.sysbench import sysbench
 
-__all__ = ["command", "load", "redis_benchmark", "script", "sysbench"]
+__all__ = [
+    "command",
+    "load",
+    "mysqlslap",
+    "pgbench",
+    "redis_benchmark",
+    "script",
+    "sysbench",
+]

@@ -13,6 +13,7 @@ from benchd.core.numbers import flag
 from benchd.core.results import Counts, Flag, Measured, Metric, Severity
 from benchd.core.spec import JobSpec
 
+THREADS = 8  # connections where the recipe does not say
 _INTERVAL = re.compile(
     r"\[ (\d+)s \] thds: (\d+) tps: ([\d.]+) qps: ([\d.]+) .*? lat \(ms,\d+%\): ([\d.]+) "
     r"err/s: ([\d.]+) reconn/s: ([\d.]+)"
@@ -128,7 +129,8 @@ def sysbench(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
         detail = f"sysbench finished no transaction: {said or 'it left no output'}"
         flags = [flag("no_result", Severity.ERROR, detail=detail)]
     version = re.search(r"^sysbench (\S+)", output)
-    load: dict[str, JsonValue] = {"model": "closed", "concurrency": spec.parameters.get("threads")}
+    threads = spec.parameters.get("threads", THREADS)
+    load: dict[str, JsonValue] = {"model": "closed", "concurrency": threads}
     if rate:
         load = {"model": "open", "arrival": "poisson", "rate": rate}
     return Measured(

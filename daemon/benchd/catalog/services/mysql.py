@@ -164,7 +164,10 @@ case $act in
       --defaults-* | --no-defaults) front=$1 && shift ;;
       *) front=--no-defaults ;;
     esac
-    if [ "$flavour" = mysql ]; then set -- --loose-mysqlx=OFF "$@"; fi
+    case $flavour in
+      mysql) set -- --loose-mysqlx=OFF "$@" ;; # a second port that nobody asked for
+      *) set -- --log-warnings=1 "$@" ;;       # no line for each look of a health check
+    esac
     if [ -n "$as" ]; then set -- "$as" "$@"; fi
     exec "$server" "$front" --datadir="$data" --socket="$socket" \
       --pid-file="$BENCHD_DATA/mysqld.pid" --tmpdir="$BENCHD_DATA/tmp" --init-file="$first" "$@"
@@ -172,7 +175,7 @@ case $act in
   up)
     rm -f "$first"
     client=$(pick mariadb mysql) || {
-      [ -e "$JOB/init.sql" ] || exit 0
+      [ -e "$BENCHD_JOB/init.sql" ] || exit 0
       stop 'init_script needs the program mariadb or mysql, and neither is here'
     }
     cd "$data" || exit 1
@@ -182,9 +185,11 @@ case $act in
     }
     ask --execute='SELECT 1' >/dev/null ||
       stop "root cannot log in: the first words to the server did not arrive; see its own above"
-    [ -e "$JOB/init.sql" ] || exit 0
-    if [ -n "$database" ]; then ask "$database" <"$JOB/init.sql"; else ask <"$JOB/init.sql"; fi ||
+    if [ -e "$BENCHD_DATA/prepared" ] || [ ! -e "$BENCHD_JOB/init.sql" ]; then exit 0; fi
+    if [ -n "$database" ]; then set -- "$database"; fi
+    ask "$@" <"$BENCHD_JOB/init.sql" ||
       stop 'init_script failed; what the server says is above'
+    : >"$BENCHD_DATA/prepared"
     ;;
 esac
 """

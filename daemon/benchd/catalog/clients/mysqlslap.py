@@ -1,0 +1,104 @@
+"""mysqlslap (mariadb-slap): how long a number of queries takes. A smoke test: no percentiles."""
+
+from __future__ import annotations
+
+from benchd.catalog import readings
+from benchd.catalog.clients import databases
+from benchd.catalog.clients.common import RESULT
+from benchd.catalog.kinds import ClientKind, Parameter, arguments, program, setting
+from benchd.catalog.services.mysql import MYSQL_DATABASE, MYSQL_USER
+from benchd.core.payload import Payload, Sh
+from benchd.core.secrets import TICKET
+from benchd.core.spec import JobSpec
+
+MYSQLSLAP = (
+    Parameter(
+        name="concurrency", type="int", default=8, minimum=1, maximum=10_000, doc="connections"
+    ),
+    Parameter(
+        name="queries",
+        type="int",
+        default=10_000,
+        minimum=1,
+        maximum=10**9,
+        doc="queries of one repetition, of all connections together",
+    ),
+    Parameter(
+        name="iterations", type="int", default=3, minimum=1, maximum=10_000, doc="repetitions"
+    ),
+    Parameter(
+        name="load_type",
+        type="str",
+        default="mixed",
+        choices=("mixed", "read", "write", "key", "update"),
+        doc="what the queries do",
+    ),
+    databases.user(MYSQL_USER, "root and others show MYSQL_ROOT_PASSWORD and MYSQL_PASSWORD"),
+    databases.limit(),
+)
+
+_WRAPPER = (
+    r"""#!/bin/sh
+# usage: mysqlslap.sh HOST PORT RESULT_DIR USER LIMIT PROGRAM [OPTION ...]
+set -u
+umask 077
+host=$1 port=$2 dir=$3 user=$4 limit=$5 program=$6
+shift 6
+"""
+    + databases.RUNNING
+    + r"""[ "$host" != localhost ] || host=127.0.0.1 # or it would look for a socket
+case $user in
+  __USER__) MYSQL_PWD=${__TICKET__:-} ;;
+  root) MYSQL_PWD=${MYSQL_ROOT_PASSWORD:-${MARIADB_ROOT_PASSWORD:-}} ;;
+  *) MYSQL_PWD=${MYSQL_PASSWORD:-${MARIADB_PASSWORD:-}} ;;
+esac
+export MYSQL_PWD
+if [ "$program" = auto ]; then
+  program=$(command -v mariadb-slap || command -v mysqlslap) || {
+    say 'neither mariadb-slap nor mysqlslap is here; use docker://mariadb:11 (mysql:8 has none)'
+    exit 127
+  }
+fi
+date +%s.%N >"$dir/started.txt"
+limited "$limit" "$program" --no-defaults --host="$host" --port="$port" --user="$user" \
+  --auto-generate-sql --create-schema=__DATABASE___slap --csv="$dir/mysqlslap.csv" "$@"
+status=$?
+date +%s.%N >"$dir/ended.txt"
+if [ "$status" -eq 0 ] && [ ! -s "$dir/mysqlslap.csv" ]; then
+  say "$program ended well but measured nothing"
+  exit 65
+fi
+[ "$status" -ne 124 ] || say "$program was stopped after $limit s: raise parameters.timeout"
+exit "$status"
+""".replace("__USER__", MYSQL_USER)
+    .replace("__TICKET__", TICKET)
+    .replace("__DATABASE__", MYSQL_DATABASE)
+)
+
+
+def _payload(spec: JobSpec) -> Payload:
+    def of(name: str) -> str:
+        return str(setting(MYSQLSLAP, spec, name))
+
+    return Payload(
+        argv=(
+            *("sh", Sh('"$JOB/mysqlslap.sh"')),
+            *(Sh('"$BENCHD_TARGET_HOST"'), Sh('"$BENCHD_TARGET_PORT"'), RESULT),
+            *(of("user"), of("timeout"), *program(spec, "auto")),
+            *(f"--concurrency={of('concurrency')}", f"--number-of-queries={of('queries')}"),
+            *(f"--iterations={of('iterations')}",),
+            f"--auto-generate-sql-load-type={of('load_type')}",
+            *arguments(spec),
+        ),
+        files={"mysqlslap.sh": _WRAPPER},
+    )
+
+
+KIND = ClientKind(
+    name="mysqlslap",
+    summary="mysqlslap (mariadb-slap): queries a second, and nothing about single ones",
+    image="docker://mariadb:11",
+    payload=_payload,
+    parse=readings.mysqlslap,
+    parameters=MYSQLSLAP,
+)
