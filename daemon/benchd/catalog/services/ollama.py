@@ -131,7 +131,7 @@ _HOST = re.compile(r"(?:http://)?(?P<host>[^/:]*|\[[^]]*\])(?::(?P<port>\d+))?/?
 _EVERYWHERE = frozenset({"", "0.0.0.0", "[::]", "*"})  # noqa: S104 - compared, not bound
 
 # 3 minutes without a touch are the end of a job that held the lock; it touches it every 20 s.
-_PULL = """\
+PULL = """\
 # Brings a model that is not there. Argument: the model. The lock is for other jobs that share the
 # directory: Ollama writes what it fetches to the same file, whoever asks.
 set -u
@@ -149,6 +149,7 @@ while [ -d "$lock" ]; do touch -c "$lock"; sleep 20; done >/dev/null 2>&1 &
 keeper=$!
 trap 'kill "$keeper" 2>/dev/null; rmdir "$lock" 2>/dev/null' EXIT
 trap 'exit 143' TERM
+have "$1" && exit 0 # another one brought it between our look and the lock
 ollama pull "$1" && exit 0
 have "$1" && exit 0
 echo "benchd: the model $1 could not be pulled; see the lines above. Where compute nodes cannot" \\
@@ -199,7 +200,7 @@ def _payload(spec: JobSpec) -> Payload:
     return Payload(
         argv=(*_ours(ANYWHERE), *_words(spec)),
         environment=_environment(spec),
-        files={"pull-model.sh": _PULL} if "model" in spec.parameters else {},
+        files={"pull-model.sh": PULL} if "model" in spec.parameters else {},
         preamble=shared_directory("BENCHD_OLLAMA_MODELS", directory, "models/ollama"),
         binds=(bound("BENCHD_OLLAMA_MODELS"),),
         once_up=_once_up(spec),
