@@ -51,8 +51,6 @@ from benchd.upkeep import DRAINING, Upkeep
 
 log = structlog.get_logger()
 
-# Zipapps that kinds may ask for.
-SHIPPED = ("exporter", "llm", "load", "relay")
 # Share of the scan interval after which a new file is looked at for the second time.
 SETTLED = 0.5
 # Seconds between two measurements of the loop's lag and of the gauges drawn from the store.
@@ -104,7 +102,7 @@ class Daemon:
         self.archive = Archive(self.state_dir / "runs")
         self.access = access_of(self.settings.access, os.getuid(), uids_of())
         self.keyring = Keyring(self.state_dir / "secrets", is_out=self._is_out)
-        self.ship = {name: pack.build(name).file_name for name in SHIPPED}
+        self.ship = {name: pack.build(name).file_name for name in pack.SHIPPED}
         stack.push_async_callback(self._log_out)
         for name, settings in self.settings.clusters.items():
             self.sites[name] = await self._site(name, settings)

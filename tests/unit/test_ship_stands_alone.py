@@ -12,12 +12,11 @@ from pathlib import Path
 import pytest
 
 import benchd.ship
-from benchd.edge.pack import build
+from benchd.edge.pack import SHIPPED, build
 from benchd.errors import BenchdError
 
 SHIP = Path(benchd.ship.__file__).parent
 MODULES = sorted(SHIP.rglob("*.py"))
-NAMES = ("llm", "load")
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SHIP)))
@@ -49,7 +48,7 @@ def test_standard_library_only(path: Path) -> None:
     assert imported <= sys.stdlib_module_names
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_same_bytes_every_time(name: str) -> None:
     """Packing twice gives the same bytes, whatever the times of the files."""
     first = build(name)
@@ -58,13 +57,13 @@ def test_same_bytes_every_time(name: str) -> None:
     assert first.file_name == f"{name}-{first.sha256[:16]}.pyz"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_packed_once(name: str) -> None:
     """A package is made once per process."""
     assert build(name) is build(name)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_archive_holds_the_package(name: str) -> None:
     """The archive has the modules, all with the same fixed time, and an entry point."""
     with zipfile.ZipFile(io.BytesIO(build(name).data)) as archive:
@@ -74,7 +73,7 @@ def test_archive_holds_the_package(name: str) -> None:
     assert {entry.date_time for entry in entries} == {(1980, 1, 1, 0, 0, 0)}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_zipapp_runs(name: str, tmp_path: Path) -> None:
     """The archive runs by itself, in an isolated interpreter, without a warning."""
     path = tmp_path / build(name).file_name

@@ -175,6 +175,6 @@ def _jobs(
         runtime=settings.runtime,
         workdir=settings.workdir,
         catalog=catalog,
-        ship={name: pack.build(name).file_name for name in ("llm", "load")},
+        ship={name: pack.build(name).file_name for name in pack.SHIPPED},
         now=time.time(),
     )
