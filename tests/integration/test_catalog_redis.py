@@ -42,10 +42,12 @@ async def start(payload: Payload, job: Path, env: Mapping[str, str]) -> asyncio.
     for name, text in payload.files.items():
         (job / name).write_text(text)
     words = [a.text if isinstance(a, Sh) else shlex.quote(a) for a in payload.argv]
+    (job / "data").mkdir(exist_ok=True)
+    given = {"JOB": str(job), "BENCHD_DATA": str(job / "data"), "BENCHD_BIND": "127.0.0.1"}
     lines = [*payload.preamble, f"exec {' '.join(words)}"]
     return await asyncio.create_subprocess_exec(
         *("bash", "-u", "-c", "\n".join(lines)),
-        env={**os.environ, "JOB": str(job), **env},
+        env={**os.environ, **given, **env},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -115,7 +117,7 @@ async def ended(process: asyncio.subprocess.Process, job: Path) -> tuple[int, st
 @pytest.mark.asyncio
 @pytest.mark.parametrize("persistence", ["none", "aof", "rdb", "both"])
 async def test_redis_starts_as_asked(tmp_path: Path, persistence: str) -> None:
-    """Redis answers PING and has the persistence that was asked for, in the job directory."""
+    """Redis answers PING and has the persistence that was asked for, in the job's own directory."""
     async with redis(tmp_path, persistence=persistence, maxmemory="64mb") as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         answers = {}

@@ -44,14 +44,14 @@ def _cadvisor(port: str) -> Argv:
 
 def _redis(port: str) -> Argv:
     # REDIS_PASSWORD is in its environment already, where it looks for it.
-    address = Sh('"redis://127.0.0.1:$BENCHD_PORT"')
+    address = Sh('"redis://$BENCHD_HOST_IP:$BENCHD_PORT"')
     return ("-redis.addr", address, "-web.listen-address", Sh(f"{_ANYWHERE}:{port}"))
 
 
 # A file that is a pipe: printf is part of the shell, so no list of processes shows the password.
 _MY_CNF = (
-    "<(printf '[client]\\nuser=benchd\\npassword=%s\\nhost=127.0.0.1\\nport=%s\\n' "
-    '"${BENCHD_TICKET:-}" "$BENCHD_PORT")'
+    "<(printf '[client]\\nuser=benchd\\npassword=%s\\nhost=%s\\nport=%s\\n' "
+    '"${BENCHD_TICKET:-}" "$BENCHD_HOST_IP" "$BENCHD_PORT")'
 )
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from benchd.core.payload import Sh
 
-# All interfaces: clients run on other nodes, and a host name may resolve to 127.0.1.1 on the node
-# itself, so that binding to it would hide the service from them.
+# The address that the service's host name leads to, from other nodes and on its own; all interfaces
+# where that is not one and the same (benchd.core.script_parts.HOST). It is not 127.0.0.1: what
+# speaks to the service on its own node uses $BENCHD_HOST or $BENCHD_HOST_IP like everybody else.
+BIND = Sh('"$BENCHD_BIND"')
+# All interfaces, for what cannot listen on one address or has to be reached by several.
 ANYWHERE = "0.0.0.0"  # noqa: S104 - compute nodes are reached from other compute nodes only
 
 PORT = Sh('"$BENCHD_PORT"')

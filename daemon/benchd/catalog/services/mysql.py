@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from benchd.catalog.kinds import Complaint, Parameter, ServiceKind, arguments, setting, word
 from benchd.catalog.kinds import program as program_of
-from benchd.catalog.services.common import PORT
+from benchd.catalog.services.common import BIND, PORT
 from benchd.core.payload import Payload, Sh, Step
 from benchd.core.secrets import TICKET
 from benchd.core.spec import HealthCheck, JobSpec, Part
@@ -220,7 +220,7 @@ def _payload(spec: JobSpec) -> Payload:
     )
     script = Sh('"$JOB/mysql.sh"')
     own = [a for a in arguments(spec) if isinstance(a, str) and _is_front(a)]
-    options: list[str | Sh] = ["--port", PORT, "--bind-address", Sh('"$BENCHD_BIND"')]
+    options: list[str | Sh] = ["--port", PORT, "--bind-address", BIND]
     # Names of hosts are not looked up, and a health check, which never logs in, shuts nobody out.
     options += ["--skip-name-resolve", "--max-connect-errors=4294967295"]
     for name in ("innodb_buffer_pool_size", "max_connections", "innodb_flush_log_at_trx_commit"):
