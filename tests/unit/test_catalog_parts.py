@@ -257,10 +257,10 @@ def test_redis_options(
 
 
 def test_redis_listens_for_other_nodes() -> None:
-    """Redis takes the port that the job found, for every node, its data in the job directory."""
+    """Redis takes port and address that others are told, and keeps its data where jobs do."""
     expected = (
-        'redis-server --port "$BENCHD_PORT" --bind 0.0.0.0 --protected-mode no --daemonize no '
-        '--dir "$JOB/data"'
+        'redis-server --port "$BENCHD_PORT" --bind "$BENCHD_BIND" --protected-mode no '
+        '--daemonize no --dir "$BENCHD_DATA"'
     )
     assert line("redis").startswith(expected)
 
@@ -284,7 +284,7 @@ def test_sim_llm_ships_itself() -> None:
     payload = CATALOG.services["sim-llm"].payload(spec)
     assert payload.ship == ("llm",)
     made = line("sim-llm", parameters={"ttft_ms": 40.0})
-    start = 'python3 "$BENCHD_SHIP_LLM" --host 0.0.0.0 --port "$BENCHD_PORT" --model sim-llm'
+    start = 'python3 "$BENCHD_SHIP_LLM" --host "$BENCHD_BIND" --port "$BENCHD_PORT" --model sim-llm'
     assert made.startswith(f"{start} --ttft-ms 40.0 --tpot-ms 10.0")
 
 

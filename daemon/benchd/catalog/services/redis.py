@@ -13,7 +13,7 @@ from benchd.catalog.kinds import (
     program,
     setting,
 )
-from benchd.catalog.services.common import ANYWHERE, PORT
+from benchd.catalog.services.common import BIND, PORT
 from benchd.core.payload import Payload, Sh
 from benchd.core.secrets import TICKET
 from benchd.core.spec import HealthCheck, JobSpec, Part
@@ -103,12 +103,12 @@ def _redis_payload(spec: JobSpec) -> Payload:
         argv=(
             *program(spec, "redis-server"),
             *(("-",) if locked else ()),  # read a configuration from standard input first
-            *("--port", PORT, "--bind", ANYWHERE, "--protected-mode", "no", "--daemonize", "no"),
-            *("--dir", Sh('"$JOB/data"')),
+            *("--port", PORT, "--bind", BIND, "--protected-mode", "no", "--daemonize", "no"),
+            *("--dir", Sh('"$BENCHD_DATA"')),
             *options,
             *arguments(spec),
         ),
-        preamble=('mkdir -p "$JOB/data"', *((_REDIS_LOCK,) if locked else ())),
+        preamble=(_REDIS_LOCK,) if locked else (),
         stdin=Sh("benchd_redis_lock") if locked else None,
     )
 
@@ -135,7 +135,7 @@ def _redis_complaints(part: Part) -> Iterator[Complaint]:
 
 KIND = ServiceKind(
     name="redis",
-    summary="Redis, or Valkey with `command: valkey-server`; data in the job directory; wants "
+    summary="Redis, or Valkey with `command: valkey-server`; data in $BENCHD_DATA; wants "
     "a password when it has `secrets: {REDIS_PASSWORD: ...}`",
     image="docker://redis:7-alpine",
     payload=_redis_payload,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchd.catalog.kinds import Complaint, Parameter, ServiceKind, arguments, program, setting
-from benchd.catalog.services.common import ANYWHERE, PORT
+from benchd.catalog.services.common import BIND, PORT
 from benchd.core.payload import Payload, Sh
 from benchd.core.spec import HealthCheck, JobSpec, Part
 
@@ -72,7 +72,7 @@ def _sim_llm_payload(spec: JobSpec) -> Payload:
         argv=(
             *program(spec, "python3"),
             Sh('"$BENCHD_SHIP_LLM"'),
-            *("--host", ANYWHERE, "--port", PORT),
+            *("--host", BIND, "--port", PORT),
             *options,
             *arguments(spec),
         ),
