@@ -16,6 +16,7 @@ from shlex import quote
 
 from benchd.cli.tables import show
 from benchd.config import ClusterSettings, RuntimeSettings, Settings
+from benchd.core import containers
 from benchd.core.script import sbatch_lines
 from benchd.core.slurm import read_config, reason_class
 from benchd.core.slurm_reasons import ReasonClass
@@ -266,9 +267,10 @@ class Checks:
         runtime = self.settings.runtime
         if runtime.name == "none":
             return None
-        done = await self._ask(f"{_module(runtime)}; command -v {runtime.name}")
+        program = containers.program(runtime)
+        done = await self._ask(f"{_module(runtime)}; command -v {program}")
         if done.status != 0:
-            text = f"{runtime.name} is not on the login node; without the job, nodes are unknown"
+            text = f"{program} is not on the login node; without the job, nodes are unknown"
             return Finding("warn", "runtime", text)
         return Finding("ok", "runtime", printable(done.stdout))
 
@@ -330,7 +332,7 @@ class Checks:
         body = _JOB.format(
             rounds=ROUNDS,
             module=_module(runtime),
-            runtime=runtime.name if runtime.name != "none" else "''",
+            runtime=containers.program(runtime) if runtime.name != "none" else "''",
         )
         return "\n".join(["#!/bin/bash", *sbatch_lines(self._asked(), requeue=False), body])
 
@@ -345,8 +347,8 @@ class Checks:
             )
             return Finding("fail", "job", fix)
         if runtime == "missing":
-            name = self.settings.runtime.name
-            fix = f"{host} has no {name}: set runtime.module, or runtime.name: none"
+            program = containers.program(self.settings.runtime)
+            fix = f"{host} has no {program}: set runtime.module, or runtime.name: none"
             return Finding("fail", "job", fix)
         text = (
             f"{host} sees the workdir, and a job that is submitted twice by accident runs only "
@@ -375,5 +377,6 @@ class Checks:
 
 
 def _module(runtime: RuntimeSettings) -> str:
-    """Return the line that loads the site's module, if there is one."""
-    return f"module load {quote(runtime.module)} >/dev/null 2>&1" if runtime.module else ":"
+    """Return the line that loads the site's modules, if there are any."""
+    names = " ".join(map(quote, (runtime.module or "").split()))
+    return f"module load {names} >/dev/null 2>&1" if names else ":"
