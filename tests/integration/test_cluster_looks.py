@@ -63,6 +63,18 @@ async def answering(reply: bytes | None) -> AsyncIterator[int]:
         await asyncio.gather(*tasks)
 
 
+LISTED = b'{"models":[{"name":"m:latest"}]}'
+CHUNKED = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n7\r\n{"name"\r\n4\r\n:"m:\r\n'
+EXPECTED = [
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 32\r\n\r\n" + LISTED, Verdict.GOOD, "in it"),
+    (CHUNKED + b'7\r\nlatest"\r\n0\r\n\r\n', Verdict.GOOD, "in it"),
+    (
+        CHUNKED + b"5\r\nother\r\n0\r\n\r\n",
+        Verdict.BAD,
+        "'\"m:latest\"' is not in it (16 bytes read)",
+    ),
+    (b"HTTP/1.1 503 Busy\r\nContent-Length: 32\r\n\r\n" + LISTED, Verdict.BAD, "503 Busy"),
+]
 CASES = [
     ("tcp", None, b"", Verdict.GOOD),
     ("redis", None, b"+PONG\r\n", Verdict.GOOD),
@@ -94,6 +106,28 @@ async def test_a_service_is_judged_by_its_answer(  # noqa: PLR0917 - the fixture
         second = await at.cluster.probe(replace(job, endpoint=first.endpoint))
     assert [verdict, verdict] == [first.verdict, second.verdict], first.detail
     assert ((port,), "7") == (first.endpoint.ports, first.endpoint.slurm_id)  # type: ignore[union-attr] # else it fails as it should
+
+
+@pytest.mark.parametrize(("reply", "verdict", "detail"), EXPECTED)
+@pytest.mark.parametrize("forbidden", [False, True])
+async def test_a_page_must_have_what_is_expected(  # noqa: PLR0917 - the fixtures and the case
+    slurm: EmbeddedCluster,
+    now: Now,
+    opened: Opened,
+    reply: bytes,
+    verdict: Verdict,
+    detail: str,
+    forbidden: bool,
+) -> None:
+    """The body decides, however it is framed and whether or not the connection is closed."""
+    check = HealthCheck(type="http", endpoint="/api/tags", expect='"m:latest"', timeout=1.0)
+    if forbidden:
+        slurm.inject("no-forwarding")
+    async with answering(reply) as port, opened() as at:
+        report(slurm, running(check), port)
+        answer = await at.cluster.probe(running(check))
+    assert verdict == answer.verdict, answer.detail
+    assert detail in answer.detail
 
 
 @pytest.mark.parametrize("forbidden", [False, True])

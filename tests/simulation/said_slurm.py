@@ -74,7 +74,8 @@ def true(sh: Bash, m: Found) -> None:
 @BOOK.pattern(
     r"timeout -k 1 [\d.]+ bash --norc -c 'exec 3<>\"\$1\" \|\| exit (?P<refused>\d+); cat >&3; "
     r"(?P<read>:|IFS= read -r -t \"\$2\" l <&3; printf \"%s\\n\" \"\$l\"|"
-    r"dd bs=\d+ count=1 <&3 2>/dev/null|head -c \d+ <&3)' - "
+    r"dd bs=\d+ count=1 <&3 2>/dev/null|"
+    r"LC_ALL=C; IFS= read -r -d \"\" -n \d+ -t [\d.]+ l <&3; printf %s \"\$l\")' - "
     r"/dev/tcp/(?P<host>[\w.:-]+)/(?P<port>\d+) [\d.]+$"
 )
 def look_from_there(sh: Bash, m: Found) -> None:
@@ -84,7 +85,7 @@ def look_from_there(sh: Bash, m: Found) -> None:
         why, where = "Connection refused", f"/dev/tcp/{m['host']}/{m['port']}"
         sh.err += f"-: connect: {why}\n-: line 1: {where}: {why}\n".encode()
         raise Exit(int(m["refused"]))
-    if m["read"].startswith(("dd", "head")):
+    if m["read"].startswith(("dd", "LC_ALL")):
         sh.write(answer.out)
     elif m["read"] != ":":
         sh.write(answer.out.partition(b"\n")[0] + b"\n")

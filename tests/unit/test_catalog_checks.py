@@ -67,6 +67,7 @@ def test_request(check: HealthCheck, endpoint: Endpoint, expected: Look | None) 
 
 TCP = Tcp(host="n1", port=7000)
 HTTP = Http(host="n1", port=7000, path="/health")
+TAGS = Http(host="n1", port=7000, path="/api/tags", expect="llama")
 REDIS = Redis(host="n1", port=7000)
 COMMAND = Command(text="true")
 LOG = Log(pattern="ready")
@@ -90,6 +91,19 @@ LOG = Log(pattern="ready")
             HTTP,
             Answer(data=b"-ERR \x1b[31m\r\nmore"),
             (Verdict.BAD, "GET /health: not an HTTP server: it said '-ERR ?[31m'"),
+        ),
+        (
+            TAGS,
+            Answer(data=b"HTTP/1.1 200 OK\r\nServer: llama\r\n\r\n{}"),
+            (Verdict.BAD, "GET /api/tags: 200 OK, but 'llama' is not in it (2 bytes read)"),
+        ),
+        (
+            TAGS,
+            Answer(data=b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 300_000),
+            (
+                Verdict.BAD,
+                "GET /api/tags: 200 OK, but 'llama' is not in it (the first 262144 bytes read)",
+            ),
         ),
         (
             HTTP,

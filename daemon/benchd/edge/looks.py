@@ -36,18 +36,23 @@ _Server = Tcp | Http | Redis | Mysql | Postgres
 _FIRST = 4096
 # Seconds that a check from the login node gets on top of its own time, for the shell around it.
 _SLACK = 10.0
+# Part of a look's time in which a page is waited for that does not end: the rest is for the shell.
+_SHARE = 0.8
 # Exit status of our own bash when /dev/tcp does not connect; no bash builtin ends with it.
 _REFUSED = 97
 
 
-def _reading(look: _Server) -> str:
+def _reading(look: _Server, seconds: float) -> str:
     """Return bash that reads what is judged of an answer; a server may keep the connection open."""
     if isinstance(look, Tcp):
         return ":"
     if isinstance(look, Mysql | Postgres):
         return f"dd bs={_FIRST} count=1 <&3 2>/dev/null"  # one packet, with whatever bytes in it
     if isinstance(look, Http) and look.expect:
-        return f"head -c {pages.PAGE} <&3"  # it was asked to close the connection
+        # Bytes, up to the end of the connection; of one that stays open, what came in most of the
+        # time that there is.
+        read = f'IFS= read -r -d "" -n {pages.PAGE} -t {_SHARE * seconds:g} l <&3'
+        return f'LC_ALL=C; {read}; printf %s "$l"'
     return 'IFS= read -r -t "$2" l <&3; printf "%s\\n" "$l"'
 
 
@@ -108,7 +113,7 @@ class Looks:
 
     async def _from_there(self, look: _Server, seconds: float) -> Response:
         target = quote(f"/dev/tcp/{look.host}/{look.port}")
-        script = f'exec 3<>"$1" || exit {_REFUSED}; cat >&3; {_reading(look)}'
+        script = f'exec 3<>"$1" || exit {_REFUSED}; cat >&3; {_reading(look, seconds)}'
         done = await self._remote.run(
             f"timeout -k 1 {seconds:g} bash --norc -c {quote(script)} - {target} {seconds:g}",
             op="probe",
