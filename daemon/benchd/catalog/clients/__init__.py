@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from benchd.catalog.clients import (
+    chroma_load,
     generic,
+    http_load,
     llm_load,
     mysqlslap,
     pgbench,
@@ -19,6 +21,8 @@ KINDS: tuple[ClientKind, ...] = (
     mysqlslap.KIND,
     pgbench.KIND,
     llm_load.KIND,
+    chroma_load.KIND,
+    http_load.KIND,
     generic.KIND,
     script.KIND,
 )
