@@ -153,6 +153,7 @@ def settings() -> str:
             "Top level": config.Settings,
             "`clusters.NAME`": config.ClusterSettings,
             "`ssh`": config.SSHSettings,
+            "`rest`": config.RestSettings,
             "`runtime`": config.RuntimeSettings,
             "`poll`": config.PollSettings,
             "`budget`": config.Budget,

@@ -95,11 +95,35 @@ class Budget(Model):
     )
 
 
+class RestSettings(Model):
+    """How to reach a slurmrestd, where Slurm itself is to be asked through it."""
+
+    url: Line = Field(description="http://host:6820, https://host or unix:/path/of/the/socket")
+    user: Line | None = Field(
+        None, description="whose token it is; default: ssh.user, else the user benchd runs as"
+    )
+    token_file: Line | None = Field(
+        None, description="file with a JSON web token, mode 0600; read for each request"
+    )
+    token_command: Line | None = Field(
+        None, description="command on this host that prints one; run again before the token ends"
+    )
+    version: Literal["auto", "v0.0.38", "v0.0.39", "v0.0.40", "v0.0.41", "v0.0.42"] = Field(
+        "auto", description="of the interface; auto: the best that both know"
+    )
+    timeout: Annotated[Duration, Field(ge=1, le=120)] = Field(
+        30.0, description="seconds for one request"
+    )
+
+
 class ClusterSettings(Model):
     """A Slurm installation and how to reach it."""
 
     ssh: SSHSettings | None = Field(None, description="how to reach it; or local: true")
     local: bool = Field(False, description="benchd runs on the login node itself: no SSH")
+    rest: RestSettings | None = Field(
+        None, description="ask Slurm through slurmrestd; ssh: or local: true is for files then"
+    )
     workdir: Line = Field("$HOME/benchd", description="shared directory, seen by compute nodes")
     defaults: Resources = Field(
         Resources(), description="resources that a recipe need not repeat; the same keys"
@@ -191,11 +215,13 @@ WORDS = Words(
     absent={
         "hpc": "stands beside clusters: here; write it as one of them",
         "password": "passwords are not used; make a key with ssh-keygen and name it in identity",
-        "rest": "slurmrestd is not supported yet; use ssh: or local: true",
     },
 )
 
 _PLACE = re.compile(r"(/|~(/|$)|\$[A-Za-z_]\w*(/|$)|\$\{[A-Za-z_]\w*\}(/|$)).*", re.ASCII)
+_REST_URL = re.compile(
+    r"https?://(?:\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::[0-9]{1,5})?/?|unix:/.+", re.ASCII
+)
 _LISTEN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:]+):(?P<port>[0-9]{1,5})")
 
 
@@ -304,7 +330,15 @@ def _general(settings: Settings) -> Iterable[tuple[Place, str]]:
 
 def _cluster(cluster: ClusterSettings) -> Iterable[tuple[Place, str]]:
     """Yield what is wrong with one cluster."""
-    if cluster.ssh is None and not cluster.local:
+    if cluster.rest is not None:
+        yield from ((("rest", *place), what) for place, what in _rest(cluster.rest))
+    if cluster.ssh is None and not cluster.local and cluster.rest is not None:
+        what = (
+            "slurmrestd starts jobs but brings no file home: no results, and nothing that keeps a "
+            "job from running twice; add ssh: {host: ...}, or local: true, for the files"
+        )
+        yield ("rest",), what
+    elif cluster.ssh is None and not cluster.local:
         yield (), "how to reach it is missing; add ssh: {host: ...}, or local: true"
     elif cluster.ssh is not None and cluster.local:
         yield ("local",), "write either ssh: or local: true, not both"
@@ -321,3 +355,15 @@ def _cluster(cluster: ClusterSettings) -> Iterable[tuple[Place, str]]:
     if poll.interval < poll.floor and (cluster.testbed or poll.interval >= MIN_POLL):
         what = f"{poll.interval:g} s is below the floor of {poll.floor:g} s; lower poll.floor too"
         yield ("poll", "interval"), what
+
+
+def _rest(rest: RestSettings) -> Iterable[tuple[Place, str]]:
+    """Yield what is wrong with how slurmrestd is to be reached."""
+    if not _REST_URL.fullmatch(rest.url):
+        what = f"must be like http://host:6820 or unix:/run/slurmrestd.sock, not {show(rest.url)}"
+        yield ("url",), what
+    given = [key for key in ("token_file", "token_command") if getattr(rest, key) is not None]
+    if len(given) > 1:
+        yield (given[1],), "write either token_file or token_command, not both"
+    elif not given and not rest.url.startswith("unix:"):
+        yield (), "slurmrestd wants a token over TCP; add token_file or token_command"

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from math import ceil
 
 from benchd.api.control import ClusterStatus
-from benchd.edge.breaker import Circuit
+from benchd.edge.breaker import Breaker, Circuit
 from benchd.edge.cluster import Cluster
 from benchd.edge.shell import LinkReport, Shell
 from benchd.pacing import Pacing
@@ -35,8 +35,8 @@ class Site:
             link="paused" if pacing.paused else link.state,
             detail=self.trouble(link),
             paused=pacing.paused is not None,
-            circuit_open=self.cluster.remote.breaker.state is not Circuit.CLOSED,
-            circuit=self.cluster.remote.breaker.state,
+            circuit_open=self.circuit.state is not Circuit.CLOSED,
+            circuit=self.circuit.state,
             unreachable_since=since,
             next=sentence,
             next_at=at,
@@ -55,6 +55,11 @@ class Site:
             channel_limit=link.channel_limit,
         )
 
+    @property
+    def circuit(self) -> Breaker:
+        """Of the ways to it, the one that waits longest."""
+        return max(self.cluster.breakers, key=lambda b: (b.state is not Circuit.CLOSED, b.wait))
+
     def trouble(self, link: LinkReport | None = None) -> str:
         """Return why the cluster cannot be worked with now, in a sentence; empty when it can."""
         link = link or self.shell.report()
@@ -67,7 +72,8 @@ class Site:
     def resume(self) -> None:
         """Go on whatever stood in the way: a human says that it is mended."""
         self.shell.resume()
-        self.cluster.remote.breaker.reset()
+        for breaker in self.cluster.breakers:
+            breaker.reset()
         self.pacing.paused, self.pacing.taken_over = None, False
         self.pacing.reached()
 
@@ -86,7 +92,7 @@ def outlook(site: Site, link: LinkReport, now: float) -> tuple[str, float | None
         return f"nothing is sent until {resume}", None
     if link.state == "connecting":
         return "logging in now", now
-    circuit, login = site.cluster.remote.breaker.wait, link.next_login_in or 0.0
+    circuit, login = site.circuit.wait, link.next_login_in or 0.0
     quiet = site.pacing.quiet_until - now
     wait = max(circuit, login, quiet)
     if wait <= 0:

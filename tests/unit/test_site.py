@@ -60,6 +60,11 @@ class FakeCluster:
 
     remote: FakeRemote = field(default_factory=FakeRemote)
 
+    @property
+    def breakers(self) -> tuple[Breaker, ...]:
+        """The ways to it: one."""
+        return (self.remote.breaker,)
+
 
 def site(link: LinkReport = UP, **pacing: Any) -> Site:
     """Return a cluster whose link and rhythm are as said."""

@@ -45,6 +45,7 @@ __all__ = [
     "classify_sbatch",
     "event",
     "exit_json_observation",
+    "observation",
     "parse_sacct",
     "parse_squeue",
     "read_config",
@@ -54,6 +55,7 @@ __all__ = [
     "sacct_command",
     "squeue_argv",
     "squeue_command",
+    "wait_status",
 ]
 
 # Unit separator: cannot be typed by accident, and no name of ours contains it.
@@ -160,8 +162,8 @@ def _squeue_row(cells: list[str], at: float | None) -> Observation | None:
     word, by = read_state(state)
     if not word:
         return None
-    code, signal = _wait_status(status)
-    return _observation(
+    code, signal = wait_status(status)
+    return observation(
         (slurm_id, name, word, by, nodes, reason),
         (submit, start, end),
         (code, signal),
@@ -175,7 +177,7 @@ def _sacct_row(cells: list[str], at: float | None) -> Observation | None:
     word, by = read_state(state)
     if not word:
         return None
-    return _observation(
+    return observation(
         (slurm_id, name, word, by, nodes, reason),
         (submit, start, end),
         _exit_code(status),
@@ -184,13 +186,17 @@ def _sacct_row(cells: list[str], at: float | None) -> Observation | None:
     )
 
 
-def _observation(
+def observation(
     texts: tuple[str, str, str, str | None, str, str],
     times: tuple[str, str, str],
     exit_code: tuple[int | None, int | None],
     generation: int | None,
     evidence: Evidence,
 ) -> Observation:
+    """Return a row in our words, from texts as Slurm writes them.
+
+    ``texts``: id, name, state, who cancelled, nodes, reason; ``times``: submitted, started, ended.
+    """
     slurm_id, name, word, by, nodes, reason = texts
     submit, start, end = (_epoch(text) for text in times)
     row = STATES.get(word)
@@ -236,7 +242,7 @@ def _full(word: str) -> str:
     return word
 
 
-def _wait_status(text: str) -> tuple[int | None, int | None]:
+def wait_status(text: str) -> tuple[int | None, int | None]:
     """Read squeue's exit code: a raw wait status, ``7:0`` in case a newer squeue says so."""
     if ":" in text:
         return _exit_code(text)

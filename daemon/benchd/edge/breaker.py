@@ -42,7 +42,9 @@ class Breaker:
         metrics: Metrics,
         clock: Callable[[], float],
         longest: float = LONGEST,
+        beside: Breaker | None = None,
     ) -> None:
+        """``beside``: that of another way to the same cluster; one gauge shows both."""
         self._cluster = cluster
         self._longest = longest
         self._clock = clock
@@ -52,8 +54,9 @@ class Breaker:
         self._pause = 0.0  # the last one, seconds
         self._closed_at: float | None = None
         self._trying = False
+        both = (self,) if beside is None else (self, beside)
         gauge = metrics.circuit_open.labels(cluster)
-        gauge.set_function(lambda: 0.0 if self.state is Circuit.CLOSED else 1.0)
+        gauge.set_function(lambda: float(any(b.state is not Circuit.CLOSED for b in both)))
 
     @property
     def state(self) -> Circuit:

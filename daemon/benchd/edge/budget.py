@@ -20,6 +20,12 @@ from benchd.metrics import Metrics
 # RPCs one call costs slurmctld (slurmdbd for sacct), as sdiag counts them: squeue loads jobs and
 # partitions, scontrol asks the federation first.
 RPCS = {"squeue": 2, "sbatch": 1, "sacct": 1, "scancel": 1, "scontrol": 2}
+# Requests to slurmrestd, each of which counts as one; only /openapi costs slurmctld nothing.
+RPCS |= {
+    f"rest:{name}": 1 for name in ("jobs", "accounting", "cancel", "submit", "ping", "openapi")
+}
+# What is paid from the bucket for submissions.
+_SUBMITS = frozenset({"sbatch", "rest:submit"})
 # Seconds of a Slurm answer above which the controller is under pressure: one that limits us answers
 # slowly instead of refusing, so slowness is the signal to ask less.
 SLOW = 5.0
@@ -184,7 +190,7 @@ class Purse:
     def used(self) -> tuple[float, float]:
         """Return the RPCs of questions, and the submissions, of the last minute."""
         self._forget()
-        submits = sum(cost for _, command, cost in self._made if command == "sbatch")
+        submits = sum(cost for _, command, cost in self._made if command in _SUBMITS)
         return sum(cost for _, _, cost in self._made) - submits, submits
 
     async def spend(
@@ -210,7 +216,7 @@ class Purse:
 
     def unspent(self, command: str, paid: float | None = None) -> None:
         """Take back the price of a call that was not made."""
-        bucket = self._submits if command == "sbatch" else self._rpcs
+        bucket = self._submits if command in _SUBMITS else self._rpcs
         bucket.give_back(RPCS[command] if paid is None else paid)
 
     def made(
@@ -231,7 +237,7 @@ class Purse:
             self._metrics.slurm_rate_limited.labels(self._cluster).inc()
         if limited or seconds > SLOW:
             self._pressed()
-            if command == "sbatch":  # no interval grows for it, so it pays for its slowness
+            if command in _SUBMITS:  # no interval grows for it, so it pays for its slowness
                 self._submits.borrow(max(1.0, seconds // SLOW))
 
     def _forget(self) -> None:

@@ -43,6 +43,8 @@ from benchd.edge.images import ImageFiles
 from benchd.edge.looks import Looks
 from benchd.edge.programs import Programs
 from benchd.edge.remote import Gate, Remote
+from benchd.edge.rest import Rest
+from benchd.edge.rest_link import rest_link
 from benchd.edge.shell import Shell, printable
 from benchd.edge.submission import Place, Record, SubmitOrder
 from benchd.errors import NeedsHuman, Unreachable
@@ -85,8 +87,14 @@ class Cluster:
         self._purse = Purse(name, settings.budget, metrics=metrics, clock=measure, pressed=pressed)
         longest = OPEN if settings.testbed else LONGEST  # nobody is disturbed there
         breaker = Breaker(name, metrics=metrics, clock=measure, longest=longest)
+        self.breakers: tuple[Breaker, ...] = (breaker,)
         self.remote = Remote(name, shell, gate=gate or Gate(), purse=self._purse, breaker=breaker)
         self.slurm: Slurm = Programs(self.remote, clock=clock, sleep=sleep)
+        if settings.rest is not None:
+            beside = Breaker(name, metrics=metrics, clock=measure, longest=longest, beside=breaker)
+            self.breakers = (breaker, beside)
+            link = rest_link(self.remote, settings, metrics=metrics, clock=clock, breaker=beside)
+            self.slurm = Rest(link, self.remote, instance=instance, clock=clock)
         self._looks = Looks(self.remote)
         self.images = ImageFiles(
             self.remote,

@@ -40,6 +40,12 @@ class Gate:
     paused: Callable[[], str | None] = lambda: None
     close: Callable[[NeedsHuman], Awaitable[None]] = _unheard
 
+    def check(self, cluster: str) -> None:
+        """Raise ``Paused`` when nothing may be sent."""
+        why = self.paused()
+        if why is not None:
+            raise Paused(f"{cluster} is paused: {why}")
+
 
 class Remote:
     """Runs commands near one Slurm."""
@@ -64,7 +70,7 @@ class Remote:
         limit: int = OUTPUT_LIMIT,
     ) -> Completed:
         """Run a command unless the cluster is paused or the circuit is open."""
-        self._check_gate()
+        self.gate.check(self.name)
         try:
             with self.breaker.guard(op):
                 done = await self.shell.run(
@@ -87,18 +93,13 @@ class Remote:
         timeout: float,  # noqa: ASYNC109 - told apart from the target's own refusal
     ) -> tuple[ByteReader, ByteWriter]:
         """Open a connection to a compute node, as ``Shell.connect``, under the same conditions."""
-        self._check_gate()
+        self.gate.check(self.name)
         self.breaker.require_closed()
         try:
             return await self.shell.connect(host, port, timeout)
         except NeedsHuman as error:
             await self.gate.close(error)
             raise
-
-    def _check_gate(self) -> None:
-        why = self.gate.paused()
-        if why is not None:
-            raise Paused(f"{self.name} is paused: {why}")
 
     async def ask(
         self,
@@ -113,7 +114,7 @@ class Remote:
 
         ``rpcs``: what it costs the controller, when that is not what the program usually does.
         """
-        self._check_gate()
+        self.gate.check(self.name)
         self.breaker.check(op)
         paid = await self.purse.spend(program, urgency=urgency, rpcs=rpcs)
         began = self.purse.clock()

@@ -22,7 +22,7 @@ class ForwardingForbidden(ClusterError):
 
 
 class LoginRefused(NeedsHuman):
-    """The login node refuses our key, or we its host key: not even a restart may try again."""
+    """Our key or token is refused, or a host key by us: not even a restart may try again."""
 
 
 class Paused(NeedsHuman):
