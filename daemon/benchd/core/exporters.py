@@ -16,9 +16,6 @@ from benchd.core.payload import Beside, Payload, Sh
 from benchd.core.scraping import Exporter
 from benchd.core.spec import JobSpec
 
-# Where exporters listen. Prometheus asks from another node, by the name that the service is known
-# by, and on the node itself that name may be a loopback address: see catalog.services.common.
-_ANYWHERE = "0.0.0.0"  # noqa: S104 - compute nodes are reached from other compute nodes only
 # How an image is told from a program, in the configuration.
 _IMAGES = (".sif", ".sqfs", ".sqsh")
 # What process-exporter groups by: the program's name, as `benchd_job_program_*` does.
@@ -32,20 +29,25 @@ class ExporterKind:
     """One exporter: the programs that are looked for, and what they are told."""
 
     programs: tuple[str, ...]  # names under which distributions and releases have it
-    argv: Callable[[str], Argv]  # a shell word for its port -> arguments
+    argv: Callable[[str], Argv]  # the name of its port's variable -> arguments
     files: Mapping[str, str] = field(default_factory=dict)
     services: tuple[str, ...] = ()  # kinds of services that it understands; empty: any
 
 
+def _at(port: str) -> str:
+    """Return a shell word for where an exporter listens: where the service does."""
+    return f'"$BENCHD_BIND:${port}"'
+
+
 def _cadvisor(port: str) -> Argv:
-    options = ("-housekeeping_interval=10s", "-store_container_labels=false")
-    return (f"-listen_ip={_ANYWHERE}", Sh(f"-port={port}"), *options)
+    address = (Sh('-listen_ip="$BENCHD_BIND"'), Sh(f'-port="${port}"'))
+    return (*address, "-housekeeping_interval=10s", "-store_container_labels=false")
 
 
 def _redis(port: str) -> Argv:
     # REDIS_PASSWORD is in its environment already, where it looks for it.
     address = Sh('"redis://$BENCHD_HOST_IP:$BENCHD_PORT"')
-    return ("-redis.addr", address, "-web.listen-address", Sh(f"{_ANYWHERE}:{port}"))
+    return ("-redis.addr", address, "-web.listen-address", Sh(_at(port)))
 
 
 # A file that is a pipe: printf is part of the shell, so no list of processes shows the password.
@@ -56,20 +58,21 @@ _MY_CNF = (
 
 
 def _mysql(port: str) -> Argv:
-    return (Sh(f"--config.my-cnf={_MY_CNF}"), Sh(f"--web.listen-address={_ANYWHERE}:{port}"))
+    return (Sh(f"--config.my-cnf={_MY_CNF}"), Sh(f"--web.listen-address={_at(port)}"))
 
 
 def _process(port: str) -> Argv:
     config = Sh('"$JOB"/process-exporter.yml')
-    return ("-config.path", config, "-web.listen-address", Sh(f"{_ANYWHERE}:{port}"))
+    return ("-config.path", config, "-web.listen-address", Sh(_at(port)))
 
 
 def _node(port: str) -> Argv:
-    return (Sh(f"--web.listen-address={_ANYWHERE}:{port}"),)
+    return (Sh(f"--web.listen-address={_at(port)}"),)
 
 
 def _job(port: str) -> Argv:
-    return ("--host", _ANYWHERE, "--port", Sh(port), "--pid", Sh('"$$"'))
+    address = (Sh('"$BENCHD_BIND"'), "--port", Sh(f'"${port}"'))
+    return ("--host", *address, "--pid", Sh('"$$"'))
 
 
 EXPORTERS: Mapping[str, ExporterKind] = {
@@ -117,7 +120,7 @@ def accompanied(payload: Payload, spec: JobSpec) -> Payload:
 
 def _beside(exporter: Exporter) -> Beside:
     kind, program = EXPORTERS[exporter.name], exporter.program
-    arguments = kind.argv(f'"$BENCHD_PORT_{exporter.port}"')
+    arguments = kind.argv(f"BENCHD_PORT_{exporter.port}")
     is_image = program is not None and program.endswith(_IMAGES)
     if exporter.name == "job":
         arguments = (Sh('"$BENCHD_SHIP_EXPORTER"'), *arguments)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from benchd.catalog.kinds import Metrics, Parameter, ServiceKind, arguments, program, setting
-from benchd.catalog.services.common import ANYWHERE
 from benchd.core.payload import Payload, Sh
 from benchd.core.spec import HealthCheck, JobSpec
 
@@ -23,7 +22,7 @@ def _payload(spec: JobSpec) -> Payload:
     return Payload(
         argv=(
             *program(spec, "cadvisor"),
-            f"-listen_ip={ANYWHERE}",
+            Sh('-listen_ip="$BENCHD_BIND"'),
             Sh('-port="$BENCHD_PORT"'),
             f"-housekeeping_interval={interval}",
             "-store_container_labels=false",

@@ -21,7 +21,6 @@ from benchd.catalog.kinds import (
     program,
     setting,
 )
-from benchd.catalog.services.common import ANYWHERE
 from benchd.catalog.services.grafana_panels import services_dashboard
 from benchd.core.payload import Beside, Payload, Sh
 from benchd.core.scraping import Watch
@@ -101,7 +100,7 @@ def _payload(spec: JobSpec) -> Payload:
             *home,
             *arguments(spec),
             # After all options; stronger than the configuration's files and than the environment.
-            f"cfg:server.http_addr={ANYWHERE}",
+            Sh('cfg:server.http_addr="$BENCHD_BIND"'),
             Sh('cfg:server.http_port="$BENCHD_PORT"'),
             Sh('cfg:paths.data="$BENCHD_DATA"'),
             Sh('cfg:paths.logs="$BENCHD_DATA"/log'),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import yaml
 
 from benchd.catalog.kinds import Metrics, Parameter, ServiceKind, arguments, program, setting
-from benchd.catalog.services.common import ANYWHERE
 from benchd.core.payload import Payload, Sh
 from benchd.core.spec import HealthCheck, JobSpec
 
@@ -36,7 +35,7 @@ def configuration(spec: JobSpec) -> str:
         "auth_enabled": False,
         "analytics": {"reporting_enabled": False},
         "server": {
-            "http_listen_address": ANYWHERE,
+            "http_listen_address": "${BENCHD_BIND}",
             "http_listen_port": "${BENCHD_PORT}",
             # Its parts talk to each other through this one: nobody else has business there.
             "grpc_listen_address": "127.0.0.1",

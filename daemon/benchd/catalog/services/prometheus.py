@@ -16,7 +16,6 @@ from benchd.catalog.kinds import (
     program,
     setting,
 )
-from benchd.catalog.services.common import ANYWHERE
 from benchd.core.payload import Payload, Sh
 from benchd.core.scraping import MonitoringTarget, Watch
 from benchd.core.spec import HealthCheck, JobSpec, Part
@@ -89,7 +88,7 @@ def _payload(spec: JobSpec) -> Payload:
             Sh('--config.file="$JOB"/prometheus.yml'),
             Sh('--storage.tsdb.path="$BENCHD_DATA"'),
             f"--storage.tsdb.retention.time={_retention(spec)}",
-            Sh(f'--web.listen-address={ANYWHERE}:"$BENCHD_PORT"'),
+            Sh('--web.listen-address="$BENCHD_BIND:$BENCHD_PORT"'),
             *arguments(spec),
         ),
         files={"prometheus.yml": configuration(spec)},
