@@ -21,6 +21,8 @@ from benchd.core.spec import HealthCheck
 # Names by which a recipe may call the service's own node in a URL.
 _SELF = frozenset({"localhost", "127.0.0.1", "0.0.0.0", "[::1]", "::1"})  # noqa: S104 - compared, not bound
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})(?: ([^\r\n]*))?")
+# What older recipes for Chroma ask, and what it has answered since 1.0.
+_OLD_CHROMA = ("/api/v1/heartbeat", 410)
 # Characters of an answer that are shown to the user.
 _SHOWN = 200
 
@@ -256,6 +258,8 @@ def _http(look: Http, data: bytes) -> tuple[Verdict, str]:
         return Verdict.BAD, f"GET {path}: not an HTTP server: {said}"
     status = int(match[1])
     detail = f"GET {path}: {status} {_text(match[2] or b'')}".rstrip()
+    if (path, status) == _OLD_CHROMA:
+        return Verdict.GOOD, f"{detail}: Chroma is up, and since 1.0 answers at /api/v2/heartbeat"
     if not 200 <= status < 400:
         return Verdict.BAD, detail
     if not look.expect:
