@@ -62,9 +62,10 @@ def scalings(index: Index) -> Iterator[AddReplica | Cancel]:
     taken, used = busy_services(index), _last_used(index)
     for pool in pools:
         waiting = list(_waiting(pool, index, taken))
-        if (since := _wanting(pool, waiting, index, taken)) is None:
+        since = _wanting(pool, waiting, index, taken)
+        if since is None and not waiting:  # what waits without wanting more takes one now
             yield from _idle(pool, index, taken, used)
-        elif index.now - since >= pool.scale.scale_up_after and _may_grow(pool, index):
+        elif since is not None and _may_grow(pool, index, since):
             number = max(replica.replica for replica in pool.replicas) + 1
             yield AddReplica(pool.first.token, number)
 
@@ -106,8 +107,10 @@ def _wanting(pool: Pool, waiting: Sequence[Job], index: Index, taken: Counter[st
     return max([min(since), *(replica.ready_at or 0.0 for replica in answering)])
 
 
-def _may_grow(pool: Pool, index: Index) -> bool:
-    if index.world.draining or len(pool.staying) >= pool.scale.max:
+def _may_grow(pool: Pool, index: Index, since: float) -> bool:
+    if index.now - since < pool.scale.scale_up_after or index.world.draining:
+        return False
+    if len(pool.staying) >= pool.scale.max:
         return False
     if any(is_beyond_hope(replica) for replica in pool.replicas):
         return False
