@@ -37,6 +37,15 @@ _OLLAMA = {
     "max_tokens": "output_tokens",
 }
 
+_CHROMA = {
+    "num_documents": "vectors",
+    "embedding_dimension": "dimension",
+    "embedding_dimensions": "dimension",
+    "batch_size": "batch",
+    "batch_sizes": "batch",
+    "num_queries": "requests",
+    "top_k": "k",
+}
 _MYSQL = {"num_connections": "threads"}
 
 # File name -> what it is.
@@ -67,6 +76,12 @@ SCRIPTS: Mapping[str, KnownScript] = {
     "ollama_parametric_benchmark.py": KnownScript(
         service="ollama", parameters=_OLLAMA, meaningless=_HOW, packages=("requests",)
     ),
+    "chroma_benchmark.py": KnownScript(
+        service="chroma", parameters=_CHROMA, meaningless=_HOW, packages=("requests",)
+    ),
+    "chroma_parametric_benchmark.py": KnownScript(
+        service="chroma", parameters=_CHROMA, meaningless=_HOW, packages=("requests",)
+    ),
     "mysql_benchmark.py": KnownScript(
         service="mysql",
         parameters=_MYSQL,
@@ -79,7 +94,6 @@ SCRIPTS: Mapping[str, KnownScript] = {
 # where it listens, a file that another project's code would have written.
 _SAID: Mapping[str, re.Pattern[str]] = {
     "redis": re.compile(r"/redis/config/redis\.conf"),
-    "chroma": re.compile(r"run|--(host|port|path)(=.*)?"),
     "mysql": re.compile(
         r"--(datadir|socket|pid-file|tmpdir|skip-networking|bind-address|port|user)(=.*)?"
     ),

@@ -32,7 +32,8 @@ TYPES = {
 }
 
 # Runs on the host, which has bash; a container may not. Each look gets 5 s: a filtered port must
-# not hang us. What wants to know who asks (401, 403) answers; so does a Redis with a password.
+# not hang us. What wants to know who asks (401, 403) answers, and what has moved on (410, as Chroma
+# from its old interface); so does a Redis with a password.
 _ASK = r"""# usage: wait-for-target.sh TYPE HOST PORT PATH SECONDS
 set -u
 if [ "$1" = look ]; then
@@ -47,7 +48,7 @@ if [ "$1" = look ]; then
     IFS= LC_ALL=C read -r -n 200 line <&3
     printf '%s\n' "${line%?}"
     case $1:$line in
-        http:HTTP/1.[01]\ [23]??* | http:HTTP/1.[01]\ 40[13]*) exit 0 ;;
+        http:HTTP/1.[01]\ [23]??* | http:HTTP/1.[01]\ 4[01][013]*) exit 0 ;;
         redis:+PONG* | redis:-NOAUTH*) exit 0 ;;
         mysql:?*) exit 0 ;;
     esac

@@ -30,8 +30,6 @@ _OPTION = re.compile(r"--(?P<name>[a-z][a-z0-9-]*)=(?P<value>.*)")
 _SQL_FILE = re.compile(r"[A-Za-z0-9_./-]{1,200}\.sql")
 # How those projects' recipes see the directory of their scripts in a container.
 _MOUNTED = re.compile(r"/app/(?P<name>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})")
-# What Chroma's interface was called up to 0.6; later ones answer 410 there.
-_OLD_CHROMA = "/api/v1/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +149,7 @@ def _service(path: Path, part: Service, book: Book, files: Files, done: Adapted)
         done.remarks.append(((*path, "cadvisor_port"), what))
         changes["cadvisor_port"] = None
     if part.health_check is not None:
-        changes["health_check"] = _health_check(path, part, part.health_check, done)
+        changes["health_check"] = _health_check(part, part.health_check)
     script = part.init_script
     if script is not None and _SQL_FILE.fullmatch(script):
         folder, _, name = script.rpartition("/")
@@ -162,12 +160,11 @@ def _service(path: Path, part: Service, book: Book, files: Files, done: Adapted)
     return part.model_copy(update=changes) if changes else part
 
 
-def _health_check(path: Path, part: Service, check: HealthCheck, done: Adapted) -> HealthCheck:
+def _health_check(part: Service, check: HealthCheck) -> HealthCheck:
     """Return the check with the type that its endpoint means."""
     endpoint = check.endpoint
     if endpoint is None or ("type" in check.model_fields_set and check.type != "http"):
         return check
-    place = (*path, "health_check", "endpoint")
     said: dict[str, Any] = check.model_dump(exclude_unset=True)
     if "://" in endpoint:
         try:
@@ -179,17 +176,7 @@ def _health_check(path: Path, part: Service, check: HealthCheck, done: Adapted) 
         said |= {"type": found.type, "endpoint": found.path or None}
         if found.type == "http" and found.port not in {None, *part.ports[:1]}:
             said["endpoint"] = endpoint  # another port than the first is meant
-    current = str(said["endpoint"] or "")
-    if _is_old_chroma(part.kind or part.name, part, current):
-        said["endpoint"] = current.replace(_OLD_CHROMA, "/api/v2/")
-        done.remarks.append((place, "Chroma 1 and later answer below /api/v2/: that is asked for"))
     return HealthCheck.model_validate(said)
-
-
-def _is_old_chroma(kind: str, service: Part | None, endpoint: str) -> bool:
-    source = service.container.docker_source if service and service.container else None
-    tag = (source or "").rpartition(":")[2]
-    return kind == "chroma" and _OLD_CHROMA in endpoint and not tag.startswith("0.")
 
 
 # --- clients ------------------------------------------------------------------------------------
@@ -219,7 +206,7 @@ class _Adapting:
 
     def client(self) -> Client:
         """Return the client in our words."""
-        self.part = self._asking()
+        self._asks()
         script = self.part.script or self._implied()
         if script is not None and self.part.kind in {None, "script"}:
             return self._with_script(script)
@@ -231,26 +218,14 @@ class _Adapting:
     def _remark(self, place: Path, what: str) -> None:
         self.done.remarks.append(((*self.path, *place), what))
 
-    def _asking(self) -> Client:
-        """Check what the job is to ask before its program starts."""
+    def _asks(self) -> None:
+        """Refuse endpoints that the job could not ask before its program starts."""
         for place, target in paths.targets(self.part):
-            endpoint = target.health_check_endpoint
-            where = (*self.path, *place, "health_check_endpoint")
-            if endpoint is None:
-                continue
             try:
-                asked(endpoint)
+                asked(target.health_check_endpoint or "/")
             except ValueError as error:
+                where = (*self.path, *place, "health_check_endpoint")
                 self.done.mistakes.append((where, f"{error}; or write a path such as /health"))
-                continue
-            kind = self.services.get(target.name, target.name)
-            if place == ("target_service",) and _is_old_chroma(kind, None, endpoint):
-                new = endpoint.replace(_OLD_CHROMA, "/api/v2/")
-                update = {"health_check_endpoint": new}
-                changed = target.model_copy(update=update)
-                self.part = self.part.model_copy(update={"target_service": changed})
-                self.done.remarks.append((where, "Chroma 1 and later answer below /api/v2/"))
-        return self.part
 
     def _usual(self) -> str | None:
         usual = self.book.default_client(self.target) if self.target is not None else None
