@@ -20,7 +20,7 @@ import yaml
 from benchd.core import paths, secrets, topology
 from benchd.core.recipe_words import WORDS
 from benchd.core.seeds import Book, ClientInfo, Files, adapted
-from benchd.core.spec import Client, Part, Recipe, Service
+from benchd.core.spec import Client, Monitoring, Part, Recipe, Service
 from benchd.errors import Mistake, RecipeError, UserError
 from benchd.fields import Scalar
 from benchd.secrecy import is_secret
@@ -246,7 +246,8 @@ class _Rules:
         for one, many in (("service", "services"), ("client", "clients")):
             if getattr(recipe, one) is not None and getattr(recipe, many):
                 self.note((many,), f"write either {one} or {many}, not both", at_key=True)
-        if not any(True for _ in paths.parts(recipe)) and not self.refused:
+        watched = any(not isinstance(part, Monitoring) for _, part in paths.parts(recipe))
+        if not watched and not self.refused:
             self.note((), "nothing to run; add a service: or a client:")
 
     def cluster(self, recipe: Recipe) -> None:
