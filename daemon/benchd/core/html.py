@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from benchd.core.curves import Sweep
 from benchd.core.headline import Column, figure, label, rough, span
 from benchd.core.html_story import jobs_section, origin_section, timeline_section
 from benchd.core.markup import Child, Markup, join, tag
@@ -12,6 +13,7 @@ from benchd.core.page import badge, key, moment, table, th
 from benchd.core.report import Percentiles, Point, Report, Row, Spread
 from benchd.core.sheet import STYLE
 from benchd.core.svg import bars, percentiles
+from benchd.core.svg_plots import curves, heat, tradeoff
 
 POINTS_SHOWN = 40  # points in a chart
 
@@ -48,6 +50,7 @@ def render_html(report: Report) -> str:
 def _sections(report: Report) -> Iterable[Markup]:
     if report.points:
         yield _summary(report)
+        yield from _across(report.sweep)
         yield _charts(report)
     if report.lanes:
         yield timeline_section(report)
@@ -119,11 +122,7 @@ def _notices(notices: Sequence[Notice]) -> Markup:
 
 def _summary(report: Report) -> Markup:
     several = report.repeats > 1
-    note = (
-        "Median of the valid repeats, with the lowest and the highest below it."
-        if several
-        else "One measurement of each point."
-    )
+    note = _below(report) if several else "One measurement of each point."
     heads = [th("Point"), th("Valid", number=True), *map(_column_head, report.columns)]
     rows = [_point_row(point) for point in report.points]
     parts: list[Child] = [
@@ -155,10 +154,20 @@ def _point_row(point: Point) -> Markup:
     )
 
 
+def _below(report: Report) -> str:
+    """Say what stands below each number."""
+    if any(spread.interval for point in report.points for spread in point.spreads):
+        what = "the 95 % interval of the mean (of two repeats, both)"
+    else:
+        what = "the lowest and the highest"
+    return f"Median of the valid repeats, with {what} below it."
+
+
 def _spread_cell(spread: Spread) -> Markup:
     if len(spread.samples) < 2:
         return tag("td", figure(spread.median), class_="n")
-    around = f"{rough(spread.low)} to {rough(spread.high)}"
+    low, high = spread.interval or (spread.low, spread.high)
+    around = f"{rough(low)} to {rough(high)}"
     return tag("td", figure(spread.median), tag("span", around, class_="spread"), class_="n")
 
 
@@ -222,6 +231,24 @@ def _charts(report: Report) -> Markup:
     return join(
         _gallery("Point by point", cut, bar_charts), _gallery("Distributions", legend, spreads)
     )
+
+
+def _across(sweep: Sweep) -> Iterable[Markup]:
+    """Yield what the sweep says as a whole."""
+    figures: list[Markup] = []
+    if sweep.tradeoff is not None:
+        chart = sweep.tradeoff
+        note = f"{chart.latency.unit}; the line joins what no other point beats in both"
+        title = f"{chart.latency.title} against speed"
+        figures.append(_figure(title, note, tradeoff(chart)))
+    for each in sweep.curves:
+        more = f"; {each.left_out} more in the result files" if each.left_out else ""
+        figures.append(_figure(each.title, f"{each.unit}, over {each.key}{more}", curves(each)))
+    if sweep.heat is not None:
+        figures.append(_figure(sweep.heat.title, sweep.heat.unit, heat(sweep.heat)))
+    gallery = _gallery("Across the sweep", None, figures)
+    if gallery is not None:
+        yield gallery
 
 
 def _gallery(title: str, above: Markup | None, figures: Sequence[Markup]) -> Markup | None:

@@ -13,7 +13,9 @@ from statistics import median
 from typing import Any
 
 from benchd import __version__
+from benchd.core.curves import Spot, Sweep, sweep
 from benchd.core.headline import PERCENTILES, Column, cell_text, columns, label, number, rank
+from benchd.core.intervals import Interval, mean_interval
 from benchd.core.model import Job, Run, Transition
 from benchd.core.notices import JobRow, Notice, job_name, notices
 from benchd.core.results import Result
@@ -24,6 +26,8 @@ from benchd.core.view import ended_well
 
 COLUMNS_SHOWN = 8  # numbers beside each other in the summary; every number is in the result files
 PERCENTILE_CHARTS = 6  # distributions that are drawn; more are in the result files
+# Repeats from which an interval says more than the range: of two, it is wider than any finding.
+FEWEST_FOR_INTERVAL = 3
 VARIES = 4  # different values of one fact that are listed
 
 Document = Mapping[str, Any]
@@ -34,6 +38,7 @@ class Row:
     """One measurement: one point, one repeat."""
 
     point: str
+    cell: Mapping[str, Any]
     client: str
     repeat: int
     attempt: int
@@ -54,6 +59,7 @@ class Spread:
     low: float | None
     high: float | None
     samples: tuple[float, ...]
+    interval: Interval | None = None  # of the mean, 95 %; None below three repeats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +67,7 @@ class Point:
     """One combination of the sweep, for one client: what its valid repeats say."""
 
     name: str
+    cell: Mapping[str, Any]
     valid: int
     total: int
     spreads: tuple[Spread, ...]  # one for each column
@@ -108,6 +115,7 @@ class Report:
     points: tuple[Point, ...]
     rows: tuple[Row, ...]
     percentiles: tuple[Percentiles, ...]
+    sweep: Sweep
     lanes: tuple[Lane, ...]
     jobs: tuple[JobRow, ...]
     provenance: tuple[tuple[str, str], ...]
@@ -146,6 +154,7 @@ def build(
     words = last_words or {}
     job_rows = [_job_row(j, histories.get(j.token, ()), words.get(j.token, "")) for j in jobs]
     done, wanted = progress(latest_attempts(jobs))
+    points = tuple(_points(rows, chosen))
     return Report(
         run=run,
         outcome=str(run.outcome) if run.outcome else "in progress",
@@ -156,9 +165,10 @@ def build(
         done=done,
         wanted=wanted,
         columns=chosen,
-        points=tuple(_points(rows, chosen)),
+        points=points,
         rows=tuple(rows),
         percentiles=tuple(_percentiles(documents, clients, several=several)),
+        sweep=sweep(chosen, [_spots(p) for p in points], limits=_limits(documents)),
         lanes=tuple(_lane(row, documents, end) for row in job_rows),
         jobs=tuple(job_rows),
         provenance=tuple(_provenance(run, documents)),
@@ -192,6 +202,7 @@ def _row(document: Document, job: Job | None, chosen: Sequence[Column], *, sever
     metrics = document.get("metrics") or {}
     return Row(
         point=_point_name(document, job, several=several),
+        cell=document.get("cell") or {},
         client=job.name if job is not None else "",
         repeat=int(document.get("repeat") or 0),
         attempt=job.attempt if job is not None else 1,
@@ -211,6 +222,7 @@ def _points(rows: Sequence[Row], chosen: Sequence[Column]) -> Iterable[Point]:
         usable = [row for row in of_point if row.valid]
         yield Point(
             name=name,
+            cell=of_point[0].cell,
             valid=len(usable),
             total=len({row.repeat for row in of_point}),
             spreads=tuple(_spread([row.values[i] for row in usable]) for i in range(len(chosen))),
@@ -221,7 +233,39 @@ def _spread(values: Sequence[float | None]) -> Spread:
     known = tuple(sorted(value for value in values if value is not None))
     if not known:
         return Spread(median=None, low=None, high=None, samples=())
-    return Spread(median=median(known), low=known[0], high=known[-1], samples=known)
+    return Spread(
+        median=median(known),
+        low=known[0],
+        high=known[-1],
+        samples=known,
+        interval=mean_interval(known) if len(known) >= FEWEST_FOR_INTERVAL else None,
+    )
+
+
+def _spots(point: Point) -> list[Spot | None]:
+    """Return what is drawn of a point, one number for each column."""
+    return [
+        None
+        if spread.median is None
+        else Spot(
+            cell=point.cell,
+            name=point.name,
+            value=spread.median,
+            low=spread.samples[0],
+            high=spread.samples[-1],
+        )
+        for spread in point.spreads
+    ]
+
+
+def _limits(documents: Sequence[Document]) -> dict[str, float]:
+    """Return what latencies may be, in ms, as the workloads say it."""
+    limits: dict[str, float] = {}
+    for document in documents:
+        for key, value in ((document.get("workload") or {}).get("slo") or {}).items():
+            if isinstance(value, int | float) and str(key).endswith("_ms"):
+                limits[str(key).removesuffix("_ms")] = float(value)
+    return limits
 
 
 def _percentiles(

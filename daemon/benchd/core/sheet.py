@@ -10,6 +10,8 @@ STYLE = """
   --bar: #4f7cac; --bar-soft: #a9c1da; --dot: #1f3f63;
   --waiting: #d5d9dc; --queued: #e3b04b; --starting: #9ec3e0; --ready: #3f9e78;
   --unready: #c8503c; --running: #7d93c9; --measuring: #2b4a92;
+  --c0: #2f6db3; --c1: #c4622d; --c2: #2e8b6b; --c3: #8a57b0; --c4: #b03a5b; --c5: #7b7a1e;
+  --c6: #21849c; --c7: #6b6f76;
 }
 @media (prefers-color-scheme: dark) {
   :root {
@@ -20,6 +22,8 @@ STYLE = """
     --bar: #5b8cc0; --bar-soft: #34506f; --dot: #cfe0f2;
     --waiting: #3a4248; --queued: #b98a33; --starting: #40698a; --ready: #3c9a74;
     --unready: #d4604c; --running: #5d74b0; --measuring: #b3c4f0;
+    --c0: #6da7e6; --c1: #ea945f; --c2: #5cc09c; --c3: #bd92e0; --c4: #ea7f9c; --c5: #c3c25c;
+    --c6: #5fbfd6; --c7: #a6acb3;
   }
 }
 * { box-sizing: border-box; }
@@ -108,6 +112,24 @@ svg .range { stroke: var(--bar-soft); stroke-width: 3; stroke-linecap: round; }
 svg .mark { stroke: var(--bar); stroke-width: 1.6; fill: var(--paper); }
 svg .mark.p50 { fill: var(--bar); stroke: var(--paper); }
 svg .mark.p99, svg .mark.p999 { fill: var(--dot); stroke: var(--paper); }
+svg .curve { fill: none; stroke-width: 2; stroke: var(--c0); }
+svg .curve.front { stroke-dasharray: 4 3; stroke-width: 1.4; }
+svg .whisker { stroke-width: 1.2; stroke: var(--c0); opacity: 0.6; }
+svg .spot { fill: var(--c0); stroke: var(--paper); stroke-width: 1; }
+svg .spot.behind { fill: var(--bar-soft); }
+svg .limit { stroke: var(--bad); stroke-width: 1.2; stroke-dasharray: 5 4; }
+svg .curve.s1, svg .whisker.s1 { stroke: var(--c1); } svg .spot.s1 { fill: var(--c1); }
+svg .curve.s2, svg .whisker.s2 { stroke: var(--c2); } svg .spot.s2 { fill: var(--c2); }
+svg .curve.s3, svg .whisker.s3 { stroke: var(--c3); } svg .spot.s3 { fill: var(--c3); }
+svg .curve.s4, svg .whisker.s4 { stroke: var(--c4); } svg .spot.s4 { fill: var(--c4); }
+svg .curve.s5, svg .whisker.s5 { stroke: var(--c5); } svg .spot.s5 { fill: var(--c5); }
+svg .curve.s6, svg .whisker.s6 { stroke: var(--c6); } svg .spot.s6 { fill: var(--c6); }
+svg .curve.s7, svg .whisker.s7 { stroke: var(--c7); } svg .spot.s7 { fill: var(--c7); }
+svg .heat { fill: var(--bar); }
+svg .h0 { opacity: 0.12; } svg .h1 { opacity: 0.24; } svg .h2 { opacity: 0.36; }
+svg .h3 { opacity: 0.48; } svg .h4 { opacity: 0.61; } svg .h5 { opacity: 0.74; }
+svg .h6 { opacity: 0.87; } svg .h7 { opacity: 1; }
+svg .onheat { fill: var(--paper); font-weight: 600; }
 svg .cross { stroke: var(--bad); stroke-width: 2.2; fill: none; }
 svg .waiting { fill: var(--waiting); } svg .queued { fill: var(--queued); }
 svg .starting { fill: var(--starting); } svg .ready { fill: var(--ready); }

@@ -84,19 +84,17 @@ def bars(rows: Sequence[tuple[str, Spread]], *, title: str, unit: str) -> Markup
         middle = TOP + ROW * i + ROW / 2
         parts.append(_name(name, left - 10, middle))
         if spread.median is None:
-            parts.append(_text("no valid result", left + 6, middle, "muted"))
+            parts.append(text("no valid result", left + 6, middle, "muted"))
             continue
         length = max(round(scale(spread.median) - left, 1), 1)
         parts.append(tag("rect", class_="bar", x=left, y=middle - 6, width=length, height=12, rx=2))
         if len(spread.samples) > 1:
             parts += [
-                tag(
-                    "circle", _tip(f"{figure(v)} {unit}"), class_="dot", cx=scale(v), cy=middle, r=3
-                )
+                tag("circle", tip(f"{figure(v)} {unit}"), class_="dot", cx=scale(v), cy=middle, r=3)
                 for v in spread.samples
             ]
-        parts.append(_text(figure(spread.median), WIDTH - 4, middle, "value", anchor="end"))
-    return _figure(parts, WIDTH, TOP + ROW * len(rows) + AXIS, title)
+        parts.append(text(figure(spread.median), WIDTH - 4, middle, "value", anchor="end"))
+    return figure_of(parts, WIDTH, TOP + ROW * len(rows) + AXIS, title)
 
 
 def percentiles(chart: Percentiles) -> Markup:
@@ -111,14 +109,14 @@ def percentiles(chart: Percentiles) -> Markup:
         places = [scale(value) for _, value in marks]
         parts.append(tag("line", class_="range", x1=places[0], x2=places[-1], y1=middle, y2=middle))
         for (q, value), place in reversed(list(zip(marks, places, strict=True))):
-            tip = _tip(f"p{q}: {figure(value)} {chart.unit}")
+            words = tip(f"p{q}: {figure(value)} {chart.unit}")
             kind = f"mark p{q.replace('.', '')}"
             radius = 5 if q == "50" else 4
-            parts.append(tag("circle", tip, class_=kind, cx=place, cy=middle, r=radius))
+            parts.append(tag("circle", words, class_=kind, cx=place, cy=middle, r=radius))
         for n, q in enumerate(reversed(chart.written)):
             number = figure(dict(marks)[q])
-            parts.append(_text(number, WIDTH - 4 - VALUE * n, middle, "value", anchor="end"))
-    return _figure(parts, WIDTH, TOP + ROW * len(chart.rows) + AXIS, chart.title)
+            parts.append(text(number, WIDTH - 4 - VALUE * n, middle, "value", anchor="end"))
+    return figure_of(parts, WIDTH, TOP + ROW * len(chart.rows) + AXIS, chart.title)
 
 
 def _label_room(names: Sequence[str]) -> float:
@@ -140,7 +138,7 @@ def timeline(lanes: Sequence[Lane], start: float, end: float) -> Markup:
     for tick in time_ticks(length):
         x = place(start + tick)
         parts.append(tag("line", class_="grid", x1=x, x2=x, y1=TOP, y2=height))
-        parts.append(_text(span(tick) if tick else "0", x, height + 14, "tick", anchor="middle"))
+        parts.append(text(span(tick) if tick else "0", x, height + 14, "tick", anchor="middle"))
     for i, lane in enumerate(lanes):
         middle = TOP + LANE * i + LANE / 2
         parts.append(_name(lane.name, LONG_LABEL - 12, middle))
@@ -152,18 +150,18 @@ def timeline(lanes: Sequence[Lane], start: float, end: float) -> Markup:
         if lane.state == "FAILED" and lane.spans:
             x = place(lane.spans[-1].end)
             cross = f"M{x - 4} {middle - 4}l8 8m0 -8l-8 8"
-            parts.append(tag("path", _tip("failed"), class_="cross", d=cross))
-    return _figure(parts, LONG_WIDTH, height + AXIS, "Timeline of the jobs", "chart long")
+            parts.append(tag("path", tip("failed"), class_="cross", d=cross))
+    return figure_of(parts, LONG_WIDTH, height + AXIS, "Timeline of the jobs", "chart long")
 
 
 def _block(piece: Span, place: object, middle: float, thick: float, zero: float) -> Markup:
     assert callable(place)  # noqa: S101 - the closure of timeline()
     left, right = place(piece.start), place(piece.end)
-    tip = f"{piece.phase}: {span(piece.end - piece.start)}, from {span(piece.start - zero)}"
+    words = f"{piece.phase}: {span(piece.end - piece.start)}, from {span(piece.start - zero)}"
     width = max(round(right - left, 1), 1.5)
     top = middle - thick / 2
     kind = f"phase {piece.phase}"
-    return tag("rect", _tip(tip), class_=kind, x=left, y=top, width=width, height=thick, rx=1.5)
+    return tag("rect", tip(words), class_=kind, x=left, y=top, width=width, height=thick, rx=1.5)
 
 
 def _grid(scale: Scale, rows: int) -> Markup:
@@ -172,7 +170,7 @@ def _grid(scale: Scale, rows: int) -> Markup:
     for tick in scale.ticks():
         x = scale(tick)
         parts.append(tag("line", class_="grid", x1=x, x2=x, y1=TOP, y2=bottom))
-        parts.append(_text(figure(tick), x, bottom + 14, "tick", anchor="middle"))
+        parts.append(text(figure(tick), x, bottom + 14, "tick", anchor="middle"))
     return join(*parts)
 
 
@@ -181,19 +179,22 @@ def _name(name: str, x: float, y: float) -> Markup:
     room = int((x - 4) / CHARACTER)
     short = name if len(name) <= room else f"{name[: room - 1]}…"
     attributes = {"class_": "name", "x": x, "y": y, "text_anchor": "end", "dy": "0.35em"}
-    return tag("text", _tip(name) if short != name else None, short, **attributes)
+    return tag("text", tip(name) if short != name else None, short, **attributes)
 
 
-def _text(words: str, x: float, y: float, kind: str, *, anchor: str | None = None) -> Markup:
+def text(words: str, x: float, y: float, kind: str, *, anchor: str | None = None) -> Markup:
+    """Write words whose middle line is at ``y``."""
     return tag("text", words, class_=kind, x=x, y=y, text_anchor=anchor, dy="0.35em")
 
 
-def _tip(words: str) -> Markup:
+def tip(words: str) -> Markup:
+    """Return what is shown when the pointer rests on something."""
     return tag("title", words)
 
 
-def _figure(
+def figure_of(
     parts: Sequence[Markup], width: float, height: float, title: str, kind: str = "chart"
 ) -> Markup:
+    """Put parts together to one drawing."""
     box = f"0 0 {width:g} {height:g}"
     return tag("svg", *parts, class_=kind, viewBox=box, role="img", aria_label=title)
