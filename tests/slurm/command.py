@@ -1,13 +1,14 @@
 """The command line of the testbed (``testbed.sh``).
 
-    start  DIR [--nodes N] [--cpus N] [--no-accounting] [--min-job-age S]
+    start  DIR [--nodes N] [--cpus N] [--no-accounting] [--min-job-age S] [--rest]
     stop   DIR [--purge]
     status DIR
     ctl    DIR down|up|pause|resume|kill|drop NAME...
     run    [--home DIR] -- COMMAND...
                               a fresh cluster for one command, with BENCHD_CONFIG in its environment
 
-NAME is munged, mariadbd, slurmdbd, slurmctld, slurmd-n1 ... or sshd. ``down`` asks a daemon to end
+NAME is munged, mariadbd, slurmdbd, slurmctld, slurmd-n1 ..., sshd, and with ``--rest`` slurmrestd,
+for which `scontrol token` then makes tokens. ``down`` asks a daemon to end
 and waits, ``up`` starts it again, ``pause`` and ``resume`` freeze it, ``kill`` ends it without a
 word, ``drop`` cuts the sessions of sshd and leaves the listener alone.
 """
@@ -45,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     start.add_argument("--cpus", type=int, default=Options.cpus)
     start.add_argument("--min-job-age", type=int, default=Options.min_job_age_s)
     start.add_argument("--no-accounting", action="store_true")
+    start.add_argument("--rest", action="store_true", help="slurmrestd as well (root only)")
     stop.add_argument("--purge", action="store_true", help="remove DIR as well")
     ctl.add_argument("action")
     ctl.add_argument("names", nargs="+")
@@ -67,10 +69,12 @@ def _do(args: argparse.Namespace) -> int:
                 cpus=args.cpus,
                 accounting=not args.no_accounting,
                 min_job_age_s=args.min_job_age,
+                tokens=args.rest,
             )
             again = (args.dir / "testbed.json").exists()
             testbed = Testbed(args.dir) if again else Testbed.create(args.dir, options)
             testbed.start()
+            testbed.up(*testbed.plan.extras)
             print(f"up; for its Slurm commands: . {testbed.dir}/env.sh")
         case "stop":
             Testbed(args.dir).stop(purge=args.purge)

@@ -48,17 +48,32 @@ http: {{listen: "127.0.0.1:{http}"}}
 clusters:
   testbed:
     testbed: true
+{way}    workdir: {workdir}
+    defaults: {{partition: debug, time: "00:10:00"}}
+    poll: {{interval: 500ms, floor: 200ms}}
+    budget: {{rpc_per_minute: 6000, burst: 100, submits_per_minute: 6000, channels: 5}}
+"""
+
+
+SSH = """\
     ssh:
       host: 127.0.0.1
       port: {port}
       user: {user}
       identity: {dir}/ssh/id_ed25519
       known_hosts: {dir}/ssh/known_hosts
-    workdir: {workdir}
-    defaults: {{partition: debug, time: "00:10:00"}}
-    poll: {{interval: 500ms, floor: 200ms}}
-    budget: {{rpc_per_minute: 6000, burst: 100, submits_per_minute: 6000, channels: 5}}
 """
+LOCAL = """\
+    local: true
+"""
+# The token lives for longer than benchd renews it before its end, but not for long.
+REST = """\
+    rest:
+      url: http://127.0.0.1:{rest}
+      token_command: SLURM_CONF={dir}/slurm.conf scontrol token lifespan=90
+"""
+# How benchd gets at the cluster: to its files, and to Slurm.
+WAYS = {"ssh": SSH, "local": LOCAL, "rest": SSH + REST, "local-rest": LOCAL + REST}
 
 
 class Lease:
@@ -95,17 +110,25 @@ class Lease:
         """The port of the login node's sshd."""
         return self.testbed.plan.ports["sshd"]
 
-    def write_config(self, home: Path, *, workdir: Path | None = None) -> Path:
-        """Write a benchd configuration for this cluster, with its state below ``home``."""
+    def write_config(self, home: Path, *, workdir: Path | None = None, way: str = "ssh") -> Path:
+        """Write a benchd configuration for this cluster, with its state below ``home``.
+
+        ``way``: one of ``WAYS``. A daemon that is to use the cluster without ssh needs its
+        environment, and one that is to use slurmrestd needs that to be up.
+        """
         home.mkdir(parents=True, exist_ok=True)
         path = home / "benchd.yaml"
+        told = WAYS[way].format(
+            port=self.port,
+            user=self.testbed.plan.user,
+            dir=self.testbed.dir,
+            rest=self.testbed.plan.ports.get("slurmrestd"),
+        )
         path.write_text(
             CONFIG.format(
                 home=home,
                 http=free_ports(1)[0],
-                port=self.port,
-                user=self.testbed.plan.user,
-                dir=self.testbed.dir,
+                way=told,
                 workdir=workdir or self.testbed.dir / "work",
             )
         )

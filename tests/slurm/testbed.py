@@ -150,6 +150,7 @@ class Testbed:
         home.chmod(0o755)
         names = ["mariadbd", "slurmdbd", "slurmctld", "sshd"]
         names += [f"slurmd-n{i}" for i in range(1, options.nodes + 1)]
+        names += ["slurmrestd"] if options.tokens else []
         plan = Plan(
             dir=str(home.resolve()),
             user=getpass.getuser(),
@@ -189,7 +190,7 @@ class Testbed:
     @property
     def daemons(self) -> list[str]:
         """All daemons, in the order in which they start."""
-        return [*self.plan.daemons, *self.doors]
+        return [*self.plan.daemons, *self.plan.extras, *self.doors]
 
     def port(self, name: str) -> int:
         """Return the port of a daemon."""
@@ -359,7 +360,7 @@ class Testbed:
     def stop(self, *, purge: bool = False) -> None:
         """End all jobs, then every daemon; with ``purge`` remove the directory as well."""
         self.end_jobs()
-        self.down("sshd", *self.doors, *self.plan.slurmds)
+        self.down("sshd", *self.doors, *self.plan.extras, *self.plan.slurmds)
         signal_all([q for p in self._step_daemons() for q in (*descendants(p), p)], signal.SIGKILL)
         for name in ("slurmctld", "slurmdbd", "mariadbd", "munged"):
             self.down(name)

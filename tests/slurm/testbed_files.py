@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 MUNGE_KEY_BYTES = 1024  # what create-munge-key makes
+JWT_KEY_BYTES = 32  # of HS256
 DOOR = "door-"  # how the names of further login nodes begin (door.py)
 NULL_DEVICE = os.makedev(1, 3)  # fake GPUs are clones of /dev/null
 
@@ -31,6 +32,7 @@ class Options:
     accounting: bool = True
     min_job_age_s: int = 300  # how long slurmctld remembers a finished job
     max_sessions: int = 10  # sshd's own default
+    tokens: bool = False  # JSON web tokens are accepted, and slurmrestd may be started
     extra_conf: str = ""  # appended to slurm.conf
 
 
@@ -48,6 +50,11 @@ class Plan:
     def slurmds(self) -> list[str]:
         """The names of the node daemons."""
         return [f"slurmd-n{i}" for i in range(1, self.options.nodes + 1)]
+
+    @property
+    def extras(self) -> list[str]:
+        """The daemons that are started only when somebody needs them."""
+        return ["slurmrestd"] if self.options.tokens else []
 
     @property
     def daemons(self) -> list[str]:
@@ -73,6 +80,12 @@ def command(plan: Plan, name: str) -> list[str]:
         "slurmdbd": ["slurmdbd", "-D"],
         "slurmctld": ["slurmctld", "-D", "-f", f"{d}/slurm.conf"],
         "sshd": ["sshd", "-D", "-e", "-f", f"{d}/ssh/sshd_config"],
+        # It refuses to work as root or as SlurmUser, and SLURM_JWT=daemon is how it is told that
+        # it has no token of its own.
+        "slurmrestd": [
+            *("env", "SLURM_JWT=daemon", "slurmrestd", "-u", "nobody", "-g", "nogroup"),
+            *("-a", "rest_auth/jwt", f"127.0.0.1:{plan.ports.get('slurmrestd')}"),
+        ],
     }[name]
 
 
@@ -86,6 +99,8 @@ def write(plan: Plan) -> None:
     _write(d / "gres.conf", _gres(plan), 0o644)
     _write(d / "slurm.conf", _slurm_conf(plan), 0o644)
     _write(d / "cgroup.conf", _cgroup_conf(), 0o644)
+    if plan.options.tokens:
+        _write(d / "jwt.key", secrets.token_bytes(JWT_KEY_BYTES), 0o600)
     if plan.options.accounting:
         password = secrets.token_hex(16)
         _write(d / "slurmdbd.conf", _slurmdbd_conf(plan, password), 0o600)  # or it refuses to start
@@ -157,6 +172,13 @@ AccountingStorageTRES=gres/gpu
 AccountingStoreFlags=job_comment,job_script"""
 
 
+def _tokens(plan: Plan) -> str:
+    """Return what lets slurmctld and slurmdbd accept JSON web tokens."""
+    if not plan.options.tokens:
+        return ""
+    return f"AuthAltTypes=auth/jwt\nAuthAltParameters=jwt_key={plan.dir}/jwt.key"
+
+
 def _slurm_conf(plan: Plan) -> str:
     d, o = plan.dir, plan.options
     gres = f" Gres=gpu:a100:{o.gpus}" if o.gpus else ""
@@ -173,6 +195,7 @@ SlurmUser={plan.user}
 SlurmdUser={plan.user}
 AuthType=auth/munge
 AuthInfo=socket={d}/munge/munge.sock
+{_tokens(plan)}
 CredType=cred/munge
 MailProg=/bin/true
 # loopback only
@@ -221,6 +244,7 @@ def _slurmdbd_conf(plan: Plan, password: str) -> str:
     d = plan.dir
     return f"""AuthType=auth/munge
 AuthInfo=socket={d}/munge/munge.sock
+{_tokens(plan)}
 DbdHost={plan.host}
 DbdAddr=127.0.0.1
 DbdPort={plan.ports["slurmdbd"]}

@@ -80,10 +80,21 @@ def _mknod() -> str | None:
     return None
 
 
+def _slurmrestd() -> str | None:
+    """Say why no slurmrestd can be run."""
+    if (why := _binaries("slurmrestd")()) is not None:
+        return why
+    if os.geteuid() != 0:
+        return "slurmrestd works neither as SlurmUser nor for it: only root can start it here"
+    found = next(Path("/usr/lib").glob("*/slurm*/auth_jwt.so"), None)
+    return None if found else "slurm-wlm-jwt-plugin not installed"
+
+
 _SLURM = ("munged", "slurmctld", "slurmd", "slurmdbd", "sbatch", "mariadbd", "mariadb-install-db")
 COMPONENTS: dict[str, Probe] = {
     "slurm": _binaries(*_SLURM),
     "sshd": _binaries("sshd", "ssh-keygen"),
+    "slurmrestd": _slurmrestd,
     "redis-server": _binaries("redis-server"),
     "redis-benchmark": _binaries("redis-benchmark"),
     "prometheus": _binaries("prometheus", "promtool"),

@@ -11,6 +11,8 @@ import pytest
 
 from slurm.lease import Lease
 from slurm.testbed import until
+from slurm.testbed_files import Options
+from support.reality import missing
 
 LAG_S = 20.0  # until slurmdbd must know what slurmctld knows; it took up to 5 s on a busy machine
 LIVE = {"PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED"}
@@ -46,6 +48,16 @@ class RealSlurm:
         return self.lease.port
 
     @property
+    def rest_port(self) -> int:
+        """The port of slurmrestd, once it was taken ``up``."""
+        return self.lease.testbed.port("slurmrestd")
+
+    def token(self, lifespan: int = 600) -> str:
+        """Return a JSON web token that slurmctld accepts for so many seconds."""
+        told = self.run("scontrol", "token", f"lifespan={lifespan}")
+        return told.strip().partition("=")[2]
+
+    @property
     def user(self) -> str:
         """The account to log in as: ours."""
         return self.lease.testbed.plan.user
@@ -74,7 +86,7 @@ class RealSlurm:
     def ctl(self, action: str, *names: str) -> None:
         """Take daemons ``down`` or ``up``, ``pause``, ``resume``, ``kill`` them, ``drop`` sessions.
 
-        Names: munged mariadbd slurmdbd slurmctld slurmd-n1.. sshd.
+        Names: munged mariadbd slurmdbd slurmctld slurmd-n1.. sshd, and slurmrestd.
         """
         self.lease.testbed.ctl(action, *names)
 
@@ -130,7 +142,7 @@ class RealSlurm:
 
 @pytest.fixture(scope="session")
 def _slurm_session() -> Iterator[RealSlurm]:
-    with Lease() as lease:
+    with Lease(Options(tokens=missing("slurmrestd") is None)) as lease:
         yield RealSlurm(lease)
 
 
@@ -152,10 +164,12 @@ def real_config(real_slurm: RealSlurm, tmp_path: Path) -> Callable[..., Path]:
     """Write a benchd configuration for the real cluster, with its own state and work directory.
 
     ``real_config()`` or ``real_config(home)``; returns the path of ``benchd.yaml``, beside which
-    ``state/`` and ``control.sock`` will be.
+    ``state/`` and ``control.sock`` will be. ``way``: how benchd gets at the cluster, see ``lease``.
     """
 
-    def write(home: Path = tmp_path) -> Path:
-        return real_slurm.lease.write_config(home, workdir=real_slurm.workdir())
+    def write(home: Path = tmp_path, *, way: str = "ssh") -> Path:
+        if "rest" in way:
+            real_slurm.ctl("up", "slurmrestd")
+        return real_slurm.lease.write_config(home, workdir=real_slurm.workdir(), way=way)
 
     return write
