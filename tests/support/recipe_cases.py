@@ -28,6 +28,11 @@ KEPT: Final = {
     "vllm-load": ("vllm.yaml", "llm-load", APPTAINER),
     "vllm-nodes-apptainer": ("vllm-nodes.yaml", "vllm", APPTAINER),
     "vllm-nodes-pyxis": ("vllm-nodes.yaml", "vllm", PYXIS),
+    "redis-monitored-apptainer": ("monitoring-stack.yaml", "redis", APPTAINER),
+    "prometheus-apptainer": ("prometheus.yaml", "prometheus", APPTAINER),
+    "grafana-apptainer": ("logs.yaml", "grafana", APPTAINER),
+    "loki-apptainer": ("logs.yaml", "loki", APPTAINER),
+    "cadvisor-host": ("cadvisor.yaml", "cadvisor", HOST),
     "triton-apptainer": ("triton.yaml", "triton", APPTAINER),
 }
 
