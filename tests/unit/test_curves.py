@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from benchd.core.curves import Spot, sweep
-from benchd.core.headline import Column
+from benchd.core.headline import Column, cell_text
 from benchd.core.svg_plots import curves, heat, tradeoff
 
 SPEED = Column((0, "ops_s", 0), "ops_s", "value", "1/s", "higher")
@@ -18,8 +18,8 @@ def spots(
     """Return a speed and a latency for each point."""
     return [
         [
-            Spot(cell=cell, name=str(cell), value=speed, low=speed - 1, high=speed + 1),
-            Spot(cell=cell, name=str(cell), value=slow, low=slow, high=slow),
+            Spot(cell=cell, name=cell_text(cell), value=speed, low=speed - 1, high=speed + 1),
+            Spot(cell=cell, name=cell_text(cell), value=slow, low=slow, high=slow),
         ]
         for cell, speed, slow in points
     ]
@@ -93,8 +93,8 @@ def test_the_drawings_are_well_formed() -> None:
     found = sweep([SPEED, TAIL], GRID, limits={"latency_service": 9.0})
     assert found.tradeoff is not None
     assert found.heat is not None
-    drawn = [ElementTree.fromstring(c) for c in map(curves, found.curves)]
-    drawn.append(ElementTree.fromstring(tradeoff(found.tradeoff)))
-    drawn.append(ElementTree.fromstring(heat(found.heat)))
+    drawn = [ET.fromstring(c) for c in map(curves, found.curves)]
+    drawn.append(ET.fromstring(tradeoff(found.tradeoff)))
+    drawn.append(ET.fromstring(heat(found.heat)))
     marks = [len([e for e in d.iter() if e.find("title") is not None]) for d in drawn]
     assert (all(d.get("aria-label") for d in drawn), marks) == (True, [6, 6, 6, 6])

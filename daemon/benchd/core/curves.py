@@ -145,7 +145,7 @@ def _curves(
 
 
 def _series(spot: Spot, rest: Cell) -> str:
-    client = spot.name.partition(": ")[0] if ": " in spot.name else ""
+    client = spot.name.removesuffix(cell_text(spot.cell)).rstrip(": ")  # where there are several
     return ", ".join(part for part in (client, cell_text(rest)) if part)
 
 
