@@ -2,115 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from benchd.core.model import Event, SubState, Trigger
-from benchd.core.payload import Sh
-from benchd.core.slurm import (
-    SbatchKind,
-    classify_sbatch,
-    event,
-    parse_sacct,
-    parse_squeue,
-    read_config,
-    sacct_argv,
-    squeue_argv,
-)
+from benchd.core.model import SubState, Trigger
+from benchd.core.payload import Sh, Step
+from benchd.core.slurm import read_config
 from benchd.core.spec import RestartPolicy
 from benchd.fields import Resources
+from slurm.place import DEADLINE, Place, place_for
 from slurm.testbed import until
 from support.realslurm import RealSlurm
-from support.script_cases import GOLDEN, TOKEN, Case, case
+from support.script_cases import GOLDEN, TOKEN, case
 
 pytestmark = pytest.mark.real("slurm", "sshd")
 
-DEADLINE = 60.0  # seconds: Slurm looks at its queue once a second, a busy machine is slower
 RESTART_S = 5.0  # seconds from the requeue to the second start: the node has killed the first
-
-
-@dataclass
-class Place:
-    """One job directory on the real cluster, and what Slurm says about its job."""
-
-    slurm: RealSlurm
-    job: Path
-    name: str
-
-    def submit(self, what: Case, *options: str) -> str:
-        """Submit as the login node's wrapper does; return the Slurm id."""
-        attempt = self.job / "try-1"
-        attempt.mkdir(exist_ok=True)
-        (attempt / "script.sh").write_text(what.render(self.name))
-        argv = ["sbatch", "--parsable", f"--job-name={self.name}", f"--output={self.job}/%j.out"]
-        argv += [f"--error={self.job}/%j.err", "--open-mode=append", f"--chdir={self.job}"]
-        argv += [*options, "--export=NONE", f"{attempt}/script.sh", str(self.job), "1"]
-        verdict = classify_sbatch(0, self.slurm.run(*argv), "")
-        assert verdict.kind is SbatchKind.ACCEPTED
-        return verdict.slurm_id or ""
-
-    def queued(self, slurm_id: str) -> Event | None:
-        """Return what squeue tells about the job now."""
-        rows = parse_squeue(self.slurm.run(*squeue_argv(self.name)).encode())
-        assert rows.malformed == ()
-        return next((event(row) for row in rows if row.slurm_id == slurm_id), None)
-
-    def sees(self, slurm_id: str, *triggers: Trigger) -> Event:
-        """Wait until squeue tells one of these, and return it."""
-        seen: list[Event] = []
-
-        def told() -> bool:
-            said = self.queued(slurm_id)
-            if said is not None and said.trigger in triggers:
-                seen.append(said)
-            return bool(seen)
-
-        assert until(told, DEADLINE), self.told(slurm_id)
-        return seen[0]
-
-    def told(self, slurm_id: str) -> str:
-        """Say what Slurm and the job directory tell, for a test that waited in vain."""
-        shown = self.slurm.run("scontrol", "show", "job", slurm_id)
-        files = {f.name: f.read_text() for f in self.job.iterdir() if f.is_file()}
-        return f"{shown}\n{files}"
-
-    def accounted(self, slurm_id: str) -> Event:
-        """Wait until sacct tells how the job ended, and return it."""
-        seen: list[Event] = []
-
-        def told() -> bool:
-            rows = parse_sacct(self.slurm.run(*sacct_argv([self.name], 0.0)).encode())
-            assert rows.malformed == ()
-            seen.extend(
-                said
-                for row in rows
-                for said in (event(row),)
-                if row.slurm_id == slurm_id and row.ended_at and said
-            )
-            return bool(seen)
-
-        assert until(told, DEADLINE)
-        return seen[0]
-
-    def json(self, name: str) -> dict[str, Any]:
-        """Return one of the job's JSON files."""
-        value: dict[str, Any] = json.loads((self.job / name).read_text())
-        return value
 
 
 @pytest.fixture(name="place")
 def a_place(real_slurm: RealSlurm, request: pytest.FixtureRequest) -> Place:
     """Return a job directory whose job is named after the test."""
-    name = request.node.originalname.replace("_", "-")
-    job = real_slurm.workdir() / "runs" / "r" / "jobs" / name
-    job.mkdir(parents=True)
-    return Place(real_slurm, job, name)
+    return place_for(real_slurm, request.node.originalname)
 
 
 @pytest.mark.parametrize("name", sorted(GOLDEN))
@@ -211,3 +126,43 @@ def test_what_the_cluster_says_about_itself_is_read(real_slurm: RealSlurm) -> No
     assert (True, True) == (facts.accounting, facts.version != "")
     assert facts.message_timeout > 0
     assert TOKEN not in facts.cluster
+
+
+def test_the_other_nodes_work_until_the_first_is_done(place: Place) -> None:
+    """A worker runs on each of them, knows where the first is, and is gone with the job."""
+    worker = Step(
+        argv=(
+            *("bash", "-c", 'echo "$SLURMD_NODENAME $BENCHD_HEAD_IP" >"$1/at-$2"; exec sleep 600'),
+            *("bash", Sh('"$JOB"'), Sh('"$BENCHD_NODE_INDEX"')),
+        )
+    )
+    text = 'until [ -s "$0/at-1" ] && [ -s "$0/at-2" ]; do sleep 0.1; done; cat "$0"/at-* >"$0/all"'
+    text += '; echo "$SLURMD_NODENAME" "$BENCHD_HOST_IP" >>"$0/all"; exit 4'
+    what = case(
+        *("bash", "-c", text, Sh('"$JOB"')),
+        payload={"workers": worker, "after": ('[ -s "$JOB/all" ] && : >"$JOB/after"',)},
+        resources=Resources(nodes=3),
+    )
+    slurm_id = place.submit(what)
+    assert place.sees(slurm_id, Trigger.SEEN_FAILED).exit_code == 4, place.told(slurm_id)
+    lines = [line.split() for line in (place.job / "all").read_text().splitlines()]
+    assert (3, 1) == (len({line[0] for line in lines}), len({line[1] for line in lines}))
+    assert (place.job / "after").exists()
+
+
+def test_a_program_runs_on_every_node(place: Place) -> None:
+    """Each knows its number; cancelled, all are told, and the worst status is the job's."""
+    text = """trap "exit $BENCHD_NODE_INDEX" TERM; : >"$0/at-$BENCHD_NODE_INDEX"
+        while :; do sleep 0.05; done"""
+    what = case(
+        *("bash", "-c", text, Sh('"$JOB"')),
+        payload={"each_node": True},
+        resources=Resources(nodes=3),
+    )
+    slurm_id = place.submit(what)
+    here = [place.job / f"at-{index}" for index in range(3)]
+    assert until(lambda: all(path.exists() for path in here), DEADLINE), place.told(slurm_id)
+    place.slurm.run("scancel", slurm_id)
+    place.sees(slurm_id, Trigger.SEEN_CANCELLED)
+    assert until((place.job / "exit.json").exists, DEADLINE)
+    assert place.json("exit.json")["status"] != 0

@@ -14,6 +14,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import tempfile
 import tomllib
 from collections import Counter
@@ -80,6 +81,11 @@ def _mknod() -> str | None:
     return None
 
 
+def where_ray_is() -> str | None:
+    """Return Ray's program: beside this Python, or on the PATH."""
+    return shutil.which("ray", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
+
+
 def _slurmrestd() -> str | None:
     """Say why no slurmrestd can be run."""
     if (why := _binaries("slurmrestd")()) is not None:
@@ -108,7 +114,10 @@ COMPONENTS: dict[str, Probe] = {
     "zsh": _binaries("zsh"),
     "fish": _binaries("fish"),
     "xllamacpp": _modules("xllamacpp"),
+    "ray": lambda: None if where_ray_is() else "ray is not installed (pip install ray)",
     "apptainer": _binaries("apptainer"),
+    "charliecloud": _binaries("ch-run"),
+    "busybox": _binaries("busybox"),
     "mknod": _mknod,
     "root": lambda: None if os.geteuid() == 0 else "other users can be played by root only",
     "tmpfs": _tmpfs,

@@ -162,7 +162,7 @@ GOLDEN: Final = {
         runtime=RUNTIMES["podman"],
         container=Container(docker_source="docker.example:5000/a/load:1"),
         role=Role.CLIENT,
-        resources=Resources(nodes=4, gpus="1"),
+        resources=Resources(nodes=4, gres="gpu:1"),
         environment={"MOTTO": NASTY},
     ),
     **{
