@@ -26,6 +26,14 @@ class Placed:
     nodelist: str = ""
     exclude: str = ""
 
+    def options(self) -> dict[str, str]:
+        """Return the options of ``sbatch`` that say so."""
+        return {
+            name: value
+            for name, value in (("nodelist", self.nodelist), ("exclude", self.exclude))
+            if value
+        }
+
 
 ANYWHERE = Placed()
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from shlex import quote
 from typing import Final
 
+from benchd.core.placement import ANYWHERE, Placed
 from benchd.core.restart import seconds_of
 from benchd.core.slurm_rest import VERSIONS
 
@@ -29,9 +30,12 @@ _SIGNAL = re.compile(r"(?:(?P<flag>[BR]):)?(?P<name>[A-Za-z0-9]+)(?:@(?P<delay>\
 _WARNING_FLAGS = {"B": "BATCH_JOB", "R": "RESERVATION_JOB"}
 
 
-def request(*, version: str, script: str, token: str, job_dir: str, k: int) -> Body:
+def request(
+    *, version: str, script: str, token: str, job_dir: str, k: int, placed: Placed = ANYWHERE
+) -> Body:
     """Return the body of ``job/submit``; ``ValueError`` when the script asks for what has no word.
 
+    ``placed`` is what is asked beside the script, which it overrides.
     The job is the one that ``sbatch --export=NONE`` makes of the same script.
     """
     sayings = _OLD if version == VERSIONS[0] else _NEW
@@ -41,7 +45,7 @@ def request(*, version: str, script: str, token: str, job_dir: str, k: int) -> B
         "standard_output": f"{job_dir}/%j.out",
         "standard_error": f"{job_dir}/%j.err",
     }
-    asked = dict(options(script))
+    asked = {**dict(options(script)), **placed.options()}
     for name, value in asked.items():
         if name not in sayings:
             raise ValueError(

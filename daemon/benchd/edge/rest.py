@@ -171,6 +171,7 @@ class Rest:
                 token=order.token,
                 job_dir=place.job_dir(order.run_id, order.token),
                 k=order.k,
+                placed=order.placed,
             )
             command = submission.prepare(order, place, lengths)
             done = await self._remote.run(command, op="submit", stdin=stdin)

@@ -239,12 +239,7 @@ def _head(run_id: str, token: str, k: int, place: Place) -> str:
 
 def _sbatch(order: SubmitOrder) -> str:
     nodes = "".join(
-        f"--{option}={quote(value)} "
-        for option, value in (
-            ("nodelist", order.placed.nodelist),
-            ("exclude", order.placed.exclude),
-        )
-        if value
+        f"--{option}={quote(value)} " for option, value in order.placed.options().items()
     )
     # id before rc: whoever reads an rc may rely on the rest. What cannot be written is still said.
     return (
