@@ -152,6 +152,20 @@ mkdir -p "$BENCHD_DATA" || benchd_stop "$BENCHD_DATA cannot be made: is the file
 command -v ch-run >/dev/null || benchd_stop 'ch-run is not on this node: set runtime.module in the cluster'"'"'s configuration'
 benchd_image=/images/mysql
 [ -e "$benchd_image" ] || benchd_stop "$benchd_image is not on this node and the recipe names no docker_source to make it from"
+benchd_stamp() { if [ -d "$1" ]; then echo '"size": 0, "mtime": 0'; else stat -Lc '"size": %s, "mtime": %Y' "$1"; fi; }
+benchd_digest() {
+    local said
+    read -r said 2>/dev/null <"$benchd_image.benchd.json" || return 0
+    case $said in
+        *", $(benchd_stamp "$benchd_image"), "*) ;;
+        *) return 0 ;;
+    esac
+    said=${said#*\"digest\": \"}
+    if [[ ${said%%\"*} =~ ^sha256:[0-9a-f]{64}$ ]]; then
+        export BENCHD_IMAGE_DIGEST=${said%%\"*}
+    fi
+}
+benchd_digest
 benchd_ports=''
 benchd_answers() { timeout 2 bash -c 'exec 3<>"/dev/tcp/$1/$2"' bash "$1" "$2" 2>/dev/null; }
 benchd_taken() {
@@ -175,8 +189,9 @@ benchd_take() {
     benchd_ports="$benchd_ports $benchd_port"
 }
 benchd_publish() {
-    printf '{"slurm_id":"%s","generation":%d,"host":"%s","ports":[%s]}\n' \
-        "$ID" "$GENERATION" "$BENCHD_HOST" "$1" >"$JOB/.endpoint.json.$ID"
+    printf '{"slurm_id":"%s","generation":%d,"host":"%s","ports":[%s]%s}\n' \
+        "$ID" "$GENERATION" "$BENCHD_HOST" "$1" \
+        "${BENCHD_IMAGE_DIGEST:+,\"image\":\"$BENCHD_IMAGE_DIGEST\"}" >"$JOB/.endpoint.json.$ID"
     mv -fT "$JOB/.endpoint.json.$ID" "$JOB/endpoint.json" ||
         benchd_stop "endpoint.json cannot be written in $JOB: is the file system full?"
 }
@@ -224,6 +239,7 @@ benchd_guard() {
     trap '' TERM
     printf '%d\n' "$status" >&"$benchd_pipe"
     kill -s TERM 0
+    trap - TERM
     sleep 10
     kill -s KILL 0
 }
@@ -240,7 +256,7 @@ benchd_settle() {
     local round
     kill -s TERM -- "-$benchd_pid" 2>/dev/null || return 0
     for ((round = 0; round < 50; round++)); do
-        kill -s 0 -- "-$benchd_pid" 2>/dev/null || return 0
+        ps -u "$UID" -o pgid=,stat= 2>/dev/null | grep -q "^ *$benchd_pid [^Z]" || return 0
         sleep 0.1
     done
     kill -s KILL -- "-$benchd_pid" 2>/dev/null

@@ -161,8 +161,9 @@ benchd_take() {
     benchd_ports="$benchd_ports $benchd_port"
 }
 benchd_publish() {
-    printf '{"slurm_id":"%s","generation":%d,"host":"%s","ports":[%s]}\n' \
-        "$ID" "$GENERATION" "$BENCHD_HOST" "$1" >"$JOB/.endpoint.json.$ID"
+    printf '{"slurm_id":"%s","generation":%d,"host":"%s","ports":[%s]%s}\n' \
+        "$ID" "$GENERATION" "$BENCHD_HOST" "$1" \
+        "${BENCHD_IMAGE_DIGEST:+,\"image\":\"$BENCHD_IMAGE_DIGEST\"}" >"$JOB/.endpoint.json.$ID"
     mv -fT "$JOB/.endpoint.json.$ID" "$JOB/endpoint.json" ||
         benchd_stop "endpoint.json cannot be written in $JOB: is the file system full?"
 }
@@ -187,6 +188,7 @@ benchd_guard() {
     trap '' TERM
     printf '%d\n' "$status" >&"$benchd_pipe"
     kill -s TERM 0
+    trap - TERM
     sleep 10
     kill -s KILL 0
 }
@@ -203,7 +205,7 @@ benchd_settle() {
     local round
     kill -s TERM -- "-$benchd_pid" 2>/dev/null || return 0
     for ((round = 0; round < 50; round++)); do
-        kill -s 0 -- "-$benchd_pid" 2>/dev/null || return 0
+        ps -u "$UID" -o pgid=,stat= 2>/dev/null | grep -q "^ *$benchd_pid [^Z]" || return 0
         sleep 0.1
     done
     kill -s KILL -- "-$benchd_pid" 2>/dev/null

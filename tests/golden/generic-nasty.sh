@@ -157,8 +157,9 @@ benchd_take() {
     benchd_ports="$benchd_ports $benchd_port"
 }
 benchd_publish() {
-    printf '{"slurm_id":"%s","generation":%d,"host":"%s","ports":[%s]}\n' \
-        "$ID" "$GENERATION" "$BENCHD_HOST" "$1" >"$JOB/.endpoint.json.$ID"
+    printf '{"slurm_id":"%s","generation":%d,"host":"%s","ports":[%s]%s}\n' \
+        "$ID" "$GENERATION" "$BENCHD_HOST" "$1" \
+        "${BENCHD_IMAGE_DIGEST:+,\"image\":\"$BENCHD_IMAGE_DIGEST\"}" >"$JOB/.endpoint.json.$ID"
     mv -fT "$JOB/.endpoint.json.$ID" "$JOB/endpoint.json" ||
         benchd_stop "endpoint.json cannot be written in $JOB: is the file system full?"
 }

@@ -145,36 +145,103 @@ export BENCHD_DATA=$JOB/data
 mkdir -p "$BENCHD_DATA" || benchd_stop "$BENCHD_DATA cannot be made: is the file system full?"
 
 command -v apptainer >/dev/null || benchd_stop 'apptainer is not on this node: check runtime.module in the cluster'"'"'s configuration'
+command -v apptainer >/dev/null || benchd_stop 'apptainer is not on this node: check runtime.module in the cluster'"'"'s configuration'
 export APPTAINER_CACHEDIR="${SCRATCH:?is not set on this node}"/cache
 mkdir -p "$APPTAINER_CACHEDIR"
 benchd_image="${HOME:?is not set on this node}"/containers/redis.sif
-benchd_pull() {
+benchd_anew='' benchd_by=bq7x2m-k5wz3tqa2f-s-redis-p0r0-0-a1 benchd_mark=$ID
+benchd_origin='{"schema": "benchd.image/1", "source": "docker://redis:7-alpine", "commands": "", "runtime": "apptainer", '
+benchd_make() {
     apptainer pull "$benchd_part" docker://redis:7-alpine
 }
+benchd_is_dead() { local host pid user _ limit=300; if [ -e "$1/owner" ]; then read -r host pid user _ <"$1/owner" 2>/dev/null; set -- "$1/owner"; else host='' limit=1800; fi; if [ "${host:-}" = "$(uname -n)" ] && [ "${user:-}" = "$UID" ] && [ ! -d "/proc/${pid:-0}" ]; then return 0; fi; [ "$(($(date +%s) - $(stat -c %Y "$1" 2>/dev/null || date +%s)))" -gt "$limit" ]; }
+benchd_stamp() { if [ -d "$1" ]; then echo '"size": 0, "mtime": 0'; else stat -Lc '"size": %s, "mtime": %Y' "$1"; fi; }
 benchd_bring() {
-    exec {benchd_pipe}>&-
-    benchd_lock=$benchd_image.lock benchd_part=$benchd_image.part-$ID benchd_waited=0
-    mkdir -p "$(dirname "$benchd_image")"
+    benchd_lock=$benchd_image.lock benchd_part=$benchd_image.part-$benchd_mark
+    benchd_missed=0 benchd_toucher=''
+    mkdir -p "$(dirname "$benchd_image")" || return 1
     until mkdir "$benchd_lock" 2>/dev/null; do
-        if [ -e "$benchd_image" ]; then return 0; fi
-        if [ ! -d "$benchd_lock" ] || [ "$benchd_waited" -ge 1800 ]; then break; fi
+        if [ -z "$benchd_anew" ] && [ -e "$benchd_image" ]; then return 0; fi
+        if [ ! -d "$benchd_lock" ]; then
+            benchd_missed=$((benchd_missed + 1))
+            if [ "$benchd_missed" -ge 5 ]; then
+                benchd_say "no directory can be made beside $benchd_image: may you write there?"
+                return 1
+            fi
+        elif benchd_is_dead "$benchd_lock"; then
+            benchd_say "whoever held $benchd_lock is gone: $(cat "$benchd_lock/owner" 2>/dev/null)"
+            mv -T "$benchd_lock" "$benchd_lock.dead-$benchd_mark" 2>/dev/null
+            rm -rf "$benchd_lock.dead-$benchd_mark"
+            continue
+        fi
         sleep 5
-        benchd_waited=$((benchd_waited + 5))
     done
-    trap 'rm -rf "$benchd_part"; rmdir "$benchd_lock" 2>/dev/null' EXIT
+    trap 'benchd_tidy' EXIT
     trap 'exit 143' TERM
-    if [ ! -e "$benchd_image" ]; then
-        benchd_pull && mv -T "$benchd_part" "$benchd_image"
+    printf '%s %s %s %s\n' "$(uname -n)" "$BASHPID" "$UID" "$benchd_by" >"$benchd_lock/owner"
+    benchd_touch "$BASHPID" </dev/null >/dev/null 2>&1 &
+    benchd_toucher=$!
+    if [ -z "$benchd_anew" ] && [ -e "$benchd_image" ]; then return 0; fi
+    benchd_make || return "$?"
+    if [ ! -e "$benchd_part" ]; then
+        benchd_say "the commands that make $benchd_image ended well and made nothing"
+        return 1
     fi
+    benchd_note || benchd_say "what $benchd_image was made from cannot be written beside it"
+    if [ -d "$benchd_image" ]; then mv -T "$benchd_image" "$benchd_part.old" || return 1; fi
+    mv -T "$benchd_part" "$benchd_image"
+}
+# shellcheck disable=SC2317,SC2329 # a trap calls it
+benchd_tidy() {
+    [ -z "$benchd_toucher" ] || kill "$benchd_toucher" 2>/dev/null
+    rm -rf "$benchd_part" "$benchd_part.old" "$benchd_part.json" "$benchd_lock"
+}
+benchd_touch() {
+    local nothing
+    exec {nothing}<> <(:)
+    until read -r -t 30 -u "$nothing" || [ ! -d "/proc/$1" ]; do
+        touch -c "$benchd_lock/owner" || return
+    done
+}
+benchd_sum() {
+    if [ -d "$1" ]; then
+        (cd "$1" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum) | sha256sum
+    else
+        sha256sum <"$1"
+    fi | cut -c1-64
+}
+benchd_note() {
+    printf '%s"digest": "sha256:%s", %s, "made_at": "%s", "by": "%s"}\n' \
+        "$benchd_origin" "$(benchd_sum "$benchd_part")" "$(benchd_stamp "$benchd_part")" \
+        "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$benchd_by" \
+        >"$benchd_part.json" && mv -fT "$benchd_part.json" "$benchd_image.benchd.json"
+}
+benchd_inside() {
+    exec {benchd_pipe}>&-
+    benchd_bring
 }
 if [ ! -e "$benchd_image" ]; then
-    benchd_run benchd_bring
+    benchd_run benchd_inside
     if [ ! -e "$benchd_image" ]; then
         benchd_say "the image $benchd_image could not be made on $BENCHD_HOST; see the lines above"
         exit "$((benchd_status ? benchd_status : 1))"
     fi
     benchd_pid=''
 fi
+benchd_stamp() { if [ -d "$1" ]; then echo '"size": 0, "mtime": 0'; else stat -Lc '"size": %s, "mtime": %Y' "$1"; fi; }
+benchd_digest() {
+    local said
+    read -r said 2>/dev/null <"$benchd_image.benchd.json" || return 0
+    case $said in
+        *", $(benchd_stamp "$benchd_image"), "*) ;;
+        *) return 0 ;;
+    esac
+    said=${said#*\"digest\": \"}
+    if [[ ${said%%\"*} =~ ^sha256:[0-9a-f]{64}$ ]]; then
+        export BENCHD_IMAGE_DIGEST=${said%%\"*}
+    fi
+}
+benchd_digest
 benchd_ports=''
 benchd_answers() { timeout 2 bash -c 'exec 3<>"/dev/tcp/$1/$2"' bash "$1" "$2" 2>/dev/null; }
 benchd_taken() {
@@ -198,8 +265,9 @@ benchd_take() {
     benchd_ports="$benchd_ports $benchd_port"
 }
 benchd_publish() {
-    printf '{"slurm_id":"%s","generation":%d,"host":"%s","ports":[%s]}\n' \
-        "$ID" "$GENERATION" "$BENCHD_HOST" "$1" >"$JOB/.endpoint.json.$ID"
+    printf '{"slurm_id":"%s","generation":%d,"host":"%s","ports":[%s]%s}\n' \
+        "$ID" "$GENERATION" "$BENCHD_HOST" "$1" \
+        "${BENCHD_IMAGE_DIGEST:+,\"image\":\"$BENCHD_IMAGE_DIGEST\"}" >"$JOB/.endpoint.json.$ID"
     mv -fT "$JOB/.endpoint.json.$ID" "$JOB/endpoint.json" ||
         benchd_stop "endpoint.json cannot be written in $JOB: is the file system full?"
 }

@@ -159,10 +159,22 @@ benchd_modules() {
 }
 benchd_modules Apptainer/1.2.4-GCCcore-12.3.0
 command -v apptainer >/dev/null || benchd_stop 'apptainer is not on this node: check runtime.module in the cluster'"'"'s configuration'
-export APPTAINER_CACHEDIR="${SCRATCH:?is not set on this node}"/cache
-mkdir -p "$APPTAINER_CACHEDIR"
 benchd_image='/images/redis 7.sif'
 [ -e "$benchd_image" ] || benchd_stop "$benchd_image is not on this node and the recipe names no docker_source to make it from"
+benchd_stamp() { if [ -d "$1" ]; then echo '"size": 0, "mtime": 0'; else stat -Lc '"size": %s, "mtime": %Y' "$1"; fi; }
+benchd_digest() {
+    local said
+    read -r said 2>/dev/null <"$benchd_image.benchd.json" || return 0
+    case $said in
+        *", $(benchd_stamp "$benchd_image"), "*) ;;
+        *) return 0 ;;
+    esac
+    said=${said#*\"digest\": \"}
+    if [[ ${said%%\"*} =~ ^sha256:[0-9a-f]{64}$ ]]; then
+        export BENCHD_IMAGE_DIGEST=${said%%\"*}
+    fi
+}
+benchd_digest
 [ -r "$JOB/try-$TRY/targets.env" ] || benchd_stop "$JOB/try-$TRY/targets.env cannot be read"
 set -a
 # shellcheck disable=SC1090,SC1091 # written at submission
@@ -171,6 +183,7 @@ set +a
 export BENCHD_RESULT_DIR=$JOB/result
 mkdir -p "$BENCHD_RESULT_DIR" || benchd_stop "$BENCHD_RESULT_DIR cannot be made"
 
+[ -z "${BENCHD_IMAGE_DIGEST:-}" ] || cp "$benchd_image.benchd.json" "$BENCHD_RESULT_DIR/benchd-image.json"
 benchd_enter() {
     local benchd_name
     for benchd_name in "${!BENCHD_@}" CUDA_VISIBLE_DEVICES GPU_DEVICE_ORDINAL ROCR_VISIBLE_DEVICES SLURM_CPUS_PER_TASK SLURM_JOB_ID SLURM_RESTART_COUNT ${BENCHD_SECRETS:-}; do

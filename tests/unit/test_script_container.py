@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -68,7 +71,7 @@ def test_a_missing_image_is_brought_once(node: Node) -> None:
     folder = node.workdir / "home" / "i"
     pulls = (node.workdir / "home" / "pulls").read_text()
     assert pulls == f"pull {folder}/r.sif.part-101 docker://redis:7\n"
-    assert [p.name for p in folder.iterdir()] == ["r.sif"]
+    assert sorted(p.name for p in folder.iterdir()) == ["r.sif", "r.sif.benchd.json"]
 
 
 def test_an_image_that_somebody_else_brings_is_awaited(node: Node) -> None:
@@ -81,14 +84,45 @@ def test_an_image_that_somebody_else_brings_is_awaited(node: Node) -> None:
     assert not (node.workdir / "home" / "pulls").exists()
 
 
-def test_an_abandoned_lock_does_not_block_for_ever(node: Node) -> None:
-    """After half an hour of waiting the image is brought in spite of the lock."""
+@pytest.mark.parametrize(
+    ("owner", "age"),
+    [(None, 1900), ("another-node 1 {user} t", 400), ("{node} 99999999 {user} t", 0)],
+    ids=["of nobody, old", "not touched any more", "of a process that is gone"],
+)
+def test_a_lock_whose_holder_is_dead_does_not_block(
+    node: Node, owner: str | None, age: float
+) -> None:
+    """The image is brought in spite of a lock that nobody can be working behind."""
     node.tool("apptainer", SHOW)
-    node.tool("sleep", "exit 0")
-    folder = node.workdir / "home" / "i"
-    (folder / "r.sif.lock").mkdir(parents=True)
+    lock = node.workdir / "home" / "i" / "r.sif.lock"
+    lock.mkdir(parents=True)
+    touched = lock
+    if owner is not None:
+        touched = lock / "owner"
+        touched.write_text(owner.format(node=os.uname().nodename, user=os.getuid()) + "\n")
+    os.utime(touched, (time.time() - age,) * 2)
     assert node.run(boxed())[0] == 3
-    assert [p.name for p in folder.iterdir()] == ["r.sif"]
+    assert sorted(p.name for p in lock.parent.iterdir()) == ["r.sif", "r.sif.benchd.json"]
+
+
+def test_an_image_made_before_must_be_there(node: Node) -> None:
+    """A job whose image is made by a job of its own does not make it, and says when it is gone."""
+    node.tool("apptainer", SHOW)
+    box = Container(docker_source="redis:7", image_path="$HOME/i/r.sif", build="job")
+    status, _, err = node.run(boxed(container=box))
+    assert (1, True) == (status, f"{node.workdir}/home/i/r.sif was there and is gone" in err)
+    assert not (node.workdir / "home" / "pulls").exists()
+
+
+def test_a_service_tells_which_image_it_came_of(node: Node) -> None:
+    """endpoint.json carries the digest from the note beside the image, if that is about it."""
+    node.tool("apptainer", SHOW)
+    digest = f"sha256:{hashlib.sha256(b'image' + bytes([10])).hexdigest()}"
+    node.run(boxed())
+    assert digest == node.json("endpoint.json")["image"]
+    (node.workdir / "home" / "i" / "r.sif").write_text("another image")
+    node.run(boxed(), restarts=1)
+    assert "image" not in node.json("endpoint.json")
 
 
 def test_an_image_that_cannot_be_brought_is_said(node: Node) -> None:

@@ -41,9 +41,20 @@ def refusal(runtime: str, box: Container) -> str | None:
 
 def payload(spec: JobSpec, token: str, runtime: RuntimeSettings) -> Payload:
     """Return what an image job runs: on its node, outside of any container."""
-    note = 'cp "$benchd_image.benchd.json" "$BENCHD_RESULT_DIR/image.json" 2>/dev/null'
-    lines = (*_lines(spec, token, runtime), '(benchd_bring) || exit "$?"', note)
+    lines = (*_lines(spec, token, runtime), '(benchd_bring) || exit "$?"')
     return Payload(argv=("true",), preamble=lines)
+
+
+def inside(spec: JobSpec, token: str, runtime: RuntimeSettings) -> list[str]:
+    """Return what makes sure of the image of a job, in that job: it is there, or it is made."""
+    box = spec.container or Container()
+    if source_of(box) and box.build in (None, "inside"):
+        return [*_lines(spec, token, runtime), image_parts.INSIDE, image_parts.DIGEST]
+    gone = "is not on this node and the recipe names no docker_source to make it from"
+    if source_of(box):
+        gone = "was there and is gone: was the directory cleaned? benchctl retry makes it again"
+    check = f'[ -e "$benchd_image" ] || benchd_stop "$benchd_image {gone}"'
+    return [f"benchd_image={containers.image_word(runtime, box)}", check, image_parts.DIGEST]
 
 
 def login_script(spec: JobSpec, token: str, runtime: RuntimeSettings) -> str:
@@ -66,7 +77,7 @@ def _lines(spec: JobSpec, token: str, runtime: RuntimeSettings) -> list[str]:
         lines.append(f'mkdir -p "${runtime.name.upper()}_CACHEDIR"')
     return [
         *lines,
-        f"benchd_image={containers.shell_path(box.image_path or '')}",
+        f"benchd_image={containers.image_word(runtime, box)}",
         f"benchd_anew={quote('1' if box.force_rebuild else '')} benchd_by={token} benchd_mark=$ID",
         f"benchd_origin={quote(origin_text(box, runtime.name))}",
         "benchd_make() {",

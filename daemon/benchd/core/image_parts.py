@@ -104,19 +104,43 @@ benchd_touch() {
     + NOTE
 )
 
-# Print the digest of an image, if the note beside it is about the image that is there. The note may
-# be anybody's, and what is printed ends up in JSON.
+# In the job that needs the image, when its recipe wants that: the lock only spares the site from
+# bringing it many times.
+INSIDE = r"""benchd_inside() {
+    exec {benchd_pipe}>&-
+    benchd_bring
+}
+if [ ! -e "$benchd_image" ]; then
+    benchd_run benchd_inside
+    if [ ! -e "$benchd_image" ]; then
+        benchd_say "the image $benchd_image could not be made on $BENCHD_HOST; see the lines above"
+        exit "$((benchd_status ? benchd_status : 1))"
+    fi
+    benchd_pid=''
+fi"""
+
+# Know the digest of an image, if the note beside it is about the image that is there. The note may
+# be anybody's, and what is known ends up in JSON.
 DIGEST = (
     STAMP
     + r"""
 benchd_digest() {
     local said
-    read -r said 2>/dev/null <"$1.benchd.json" || return 0
+    read -r said 2>/dev/null <"$benchd_image.benchd.json" || return 0
     case $said in
-        *", $(benchd_stamp "$1"), "*) ;;
+        *", $(benchd_stamp "$benchd_image"), "*) ;;
         *) return 0 ;;
     esac
     said=${said#*\"digest\": \"}
-    if [[ ${said%%\"*} =~ ^sha256:[0-9a-f]{64}$ ]]; then printf '%s' "${said%%\"*}"; fi
-}"""
+    if [[ ${said%%\"*} =~ ^sha256:[0-9a-f]{64}$ ]]; then
+        export BENCHD_IMAGE_DIGEST=${said%%\"*}
+    fi
+}
+benchd_digest"""
+)
+
+# A client's result says which image it came of; a service's endpoint.json does.
+CLIENT_NOTE = (
+    '[ -z "${BENCHD_IMAGE_DIGEST:-}" ] || '
+    'cp "$benchd_image.benchd.json" "$BENCHD_RESULT_DIR/benchd-image.json"'
 )

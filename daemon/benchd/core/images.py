@@ -18,11 +18,12 @@ import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from typing import Literal
 
 from benchd.config import RuntimeSettings
+from benchd.core.containers import suffix
 from benchd.core.model import Job
 from benchd.core.restart import is_retried
-from benchd.core.runtimes import KINDS
 from benchd.core.spec import Container, JobSpec, Part, RestartPolicy, Role
 from benchd.core.tally import cause
 from benchd.core.view import Index, ended_well, is_sent
@@ -47,6 +48,7 @@ _ROOTED = re.compile(r"/|~(?:/|\Z)|\$")
 _HOME = re.compile(r"(?:~|\$\{HOME\})(?=/|\Z)")
 _BRACED = re.compile(r"\A\$\{(\w+)\}", re.ASCII)
 
+Build = Literal["job", "login", "inside"]
 # Where in a part of a recipe something is wrong, and what.
 Complaint = tuple[tuple[str | int, ...], str]
 
@@ -75,6 +77,9 @@ def complaints(part: Part) -> Iterator[Complaint]:
             if value:
                 what = f"{key} is about making an image; name docker_source to make it from"
                 yield ("container", key), what
+    if box.force_rebuild and box.build == "inside":
+        what = "with build: inside the image would be made anew in every job; leave one of them out"
+        yield ("container", "force_rebuild"), what
     for number, command in enumerate(box.build_commands):
         if not command.strip():
             yield ("container", "build_commands", number), "is empty"
@@ -112,24 +117,26 @@ def folder(runtime: RuntimeSettings, workdir: str) -> str:
     return runtime.cache or f"{workdir.rstrip('/')}/images"
 
 
-def file_name(box: Container, suffix: str) -> str:
+def file_name(box: Container, ending: str) -> str:
     """Return a name for the image of a reference, another one for each list of commands."""
     plain = _SCHEME.sub("", source_of(box))
     stem = re.sub(r"[^A-Za-z0-9.-]+", "_", plain).strip("._-") or "image"
     if len(stem) > _STEM:
         stem = f"{stem[:_STEM]}-{hashlib.sha256(plain.encode()).hexdigest()[:8]}"
     commands = commands_hash(box)
-    return f"{stem}-{commands[:8]}{suffix}" if commands else f"{stem}{suffix}"
+    return f"{stem}-{commands[:8]}{ending}" if commands else f"{stem}{ending}"
 
 
 def resolved(box: Container, runtime: RuntimeSettings, directory: str) -> Container:
     """Return a container whose image is a file somewhere, and which says where that is made."""
     path = box.image_path
     if path is None and box.docker_source is not None:
-        path = file_name(box, KINDS[runtime.name].suffix)
+        path = file_name(box, suffix(runtime))
     if path is not None and _ROOTED.match(path) is None:
         path = f"{directory}/{path}"
-    return box.model_copy(update={"image_path": path, "build": box.build or runtime.build})
+    usual: Build = "job" if box.force_rebuild and runtime.build == "inside" else runtime.build
+    build = box.build or usual  # made anew once for a run, and not for each job
+    return box.model_copy(update={"image_path": path, "build": build})
 
 
 @lru_cache(maxsize=1024)

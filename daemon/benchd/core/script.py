@@ -19,8 +19,9 @@ from collections.abc import Iterable, Mapping
 from shlex import quote
 
 from benchd.config import RuntimeSettings
-from benchd.core import containers, script_body
+from benchd.core import containers, image_builds, script_body
 from benchd.core import script_parts as parts
+from benchd.core.image_parts import CLIENT_NOTE
 from benchd.core.payload import Payload, Sh
 from benchd.core.restart import NODE_NAME
 from benchd.core.runtimes import Box, Mount, word
@@ -64,8 +65,9 @@ def render(
         *_ship_lines(payload.ship, ship),
         *_file_lines(payload.files),
         *_data_lines(spec, box),
-        *(_image_lines(spec, runtime) if box is not None else []),
+        *(_image_lines(spec, token, runtime) if box is not None else []),
         *(_port_lines(spec, payload) if is_service else [parts.TARGETS]),
+        *([CLIENT_NOTE] if box is not None and not is_service else []),
         *script_body.functions(job),
         "",
         *script_body.body(job, _unlocking(spec)),
@@ -195,21 +197,11 @@ def _port_lines(spec: JobSpec, payload: Payload) -> list[str]:
     return [*lines, parts.RESULT]
 
 
-def _image_lines(spec: JobSpec, runtime: RuntimeSettings) -> list[str]:
-    """Set ``benchd_image``, and bring the image when it is missing."""
-    box = spec.container
-    if box is None:
+def _image_lines(spec: JobSpec, token: str, runtime: RuntimeSettings) -> list[str]:
+    """Set ``benchd_image``, and see that it is there."""
+    if spec.container is None:
         return []
     program = containers.program(runtime)
     missing = quote(containers.is_missing(runtime, program))
     lines = [f"command -v {program} >/dev/null || benchd_stop {missing}"]
-    if runtime.cache is not None and runtime.name in ("apptainer", "singularity"):
-        cache = f"{runtime.name.upper()}_CACHEDIR"
-        lines.append(f"export {cache}={containers.shell_path(runtime.cache)}")
-        lines.append(f'mkdir -p "${cache}"')
-    lines.append(f"benchd_image={containers.image_word(runtime, box)}")
-    if containers.source(box) is None:
-        why = "is not on this node and the recipe names no docker_source to make it from"
-        return [*lines, f'[ -e "$benchd_image" ] || benchd_stop "$benchd_image {why}"']
-    pull = (f"    {line}" for line in containers.make_commands(runtime, box))
-    return [*lines, "benchd_pull() {", *pull, "}", parts.IMAGE]
+    return [*lines, *image_builds.inside(spec, token, runtime)]
