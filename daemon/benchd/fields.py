@@ -136,3 +136,6 @@ class Resources(Model):
     signal: Word | None = Field(None, description="signal before the time limit, e.g. TERM@60")
     licenses: Word | None = Field(None, description="licences, e.g. matlab:1")
     hint: Word | None = Field(None, description="binding hint, e.g. nomultithread")
+    threads_per_core: Annotated[int, Field(ge=1, le=64)] | None = Field(
+        None, description="hardware threads of a core that are used; 1: each core once"
+    )

@@ -137,6 +137,7 @@ _SAME: Final[dict[str, Saying]] = {
     "ntasks": _count("tasks"),
     "ntasks-per-node": _count("tasks_per_node"),
     "cpus-per-task": _count("cpus_per_task"),
+    "threads-per-core": _count("threads_per_core"),
     "partition": _text("partition"),
     "qos": _text("qos"),
     "account": _text("account"),
