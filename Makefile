@@ -73,6 +73,7 @@ $(DEV_READY): $(READY)
 
 packages:
 	@tests/install/system-packages.sh
+	@PYTHON=$(PYTHON) tests/install/chroma.sh
 
 demo: setup
 ifeq ($(CLUSTER),embedded)
@@ -139,6 +140,10 @@ lock:
 	@$(COMPILE) $(LOCK_ARGS) --build-deps-for editable --output-file daemon/requirements.txt pyproject.toml
 	@echo 'lock: tests/requirements.txt'
 	@$(COMPILE) $(LOCK_ARGS) --output-file tests/requirements.txt tests/requirements.in
+	@echo 'lock: tests/install/chroma.txt'
+	@$(COMPILE) $(LOCK_ARGS) --no-allow-unsafe --no-annotate \
+	  $(addprefix --unsafe-package ,$(shell cat tests/install/chroma-unused.txt)) \
+	  --output-file tests/install/chroma.txt tests/install/chroma.in
 
 clean:
 	rm -rf $(VENV) build dist .demo .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -15,10 +15,10 @@ set -euo pipefail
 
 SLURM="munge slurmctld slurmd slurmdbd slurm-client slurm-wlm-basic-plugins mariadb-server
   slurmrestd slurm-wlm-jwt-plugin openssh-server openssh-client"
-OTHERS="redis-server redis-tools prometheus prometheus-redis-exporter
+OTHERS="redis-server redis-tools sysbench postgresql prometheus prometheus-redis-exporter
   prometheus-mysqld-exporter prometheus-node-exporter prometheus-process-exporter chromium shellcheck systemd debootstrap zsh fish
   charliecloud busybox-static"
-SERVICES="munge slurmctld slurmd slurmdbd slurmrestd mariadb ssh ssh.socket redis-server prometheus
+SERVICES="munge slurmctld slurmd slurmdbd slurmrestd mariadb ssh ssh.socket redis-server postgresql prometheus
   prometheus-redis-exporter prometheus-mysqld-exporter prometheus-node-exporter
   prometheus-process-exporter"
 POLICY=/usr/sbin/policy-rc.d

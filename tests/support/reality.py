@@ -96,6 +96,13 @@ def _slurmrestd() -> str | None:
     return None if found else "slurm-wlm-jwt-plugin not installed"
 
 
+def _postgresql() -> str | None:
+    """Say why there is no PostgreSQL; Debian keeps its programs where no PATH leads."""
+    found = any(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    return None if found else _binaries("initdb", "postgres", "pgbench")()
+
+
+CHROMA = Path(__file__).resolve().parents[2] / "build" / "chroma" / "bin" / "chroma"
 _SLURM = ("munged", "slurmctld", "slurmd", "slurmdbd", "sbatch", "mariadbd", "mariadb-install-db")
 COMPONENTS: dict[str, Probe] = {
     "slurm": _binaries(*_SLURM),
@@ -103,6 +110,10 @@ COMPONENTS: dict[str, Probe] = {
     "slurmrestd": _slurmrestd,
     "redis-server": _binaries("redis-server"),
     "redis-benchmark": _binaries("redis-benchmark"),
+    "mariadb": _binaries("mariadbd", "mariadb-install-db", "mariadb"),
+    "sysbench": _binaries("sysbench"),
+    "postgresql": _postgresql,
+    "chroma": _path(str(CHROMA), f"{CHROMA.name} not installed by tests/install/chroma.sh"),
     "prometheus": _binaries("prometheus", "promtool"),
     "redis-exporter": _binaries("prometheus-redis-exporter"),
     "mysqld-exporter": _binaries("prometheus-mysqld-exporter"),
