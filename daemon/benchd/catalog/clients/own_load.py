@@ -54,7 +54,7 @@ def options(parameters: Sequence[Parameter], spec: JobSpec) -> list[str]:
         flag = f"--{parameter.name.replace('_', '-')}"
         if isinstance(value, bool):
             found += [flag] if value else []
-        elif value is not None:
+        elif value not in (None, ""):
             found.append(f"{flag}={value}")
     if spec.duration is not None:
         found.append(f"--duration={spec.duration}")

@@ -21,7 +21,8 @@ def _payload(spec: JobSpec) -> Payload:
     options = [word for option in usual if option[0] not in said for word in option]
     return Payload(
         argv=(*program(spec, "chroma"), "run", *options, *own),
-        environment={"ANONYMIZED_TELEMETRY": "False"},
+        # It writes a paragraph for each request otherwise, into the job's log on shared disk.
+        environment={"ANONYMIZED_TELEMETRY": "False", "RUST_LOG": "warn"},
         preamble=('mkdir -p "$BENCHD_DATA/chroma"',),
     )
 
