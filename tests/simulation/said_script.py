@@ -21,7 +21,7 @@ BOOK = Phrasebook()
 _BLOCKS = {
     "RECORD": "858585ced916283b",
     "HOST": "91d3186577f82c52",
-    "PORTS": "55a86a396156663b",
+    "PORTS": "d382831d663b3e0e",
     "FORGET": "73d898647182cb23",
     "REMEMBER": "22f17fd7672d50fe",
     "SECRETS": "113c34fd44948fc5",
