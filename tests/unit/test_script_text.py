@@ -91,6 +91,7 @@ ALL_RESOURCES = Resources(
     signal="B:TERM@60",
     licenses="matlab:1",
     hint="nomultithread",
+    threads_per_core=1,
 )
 
 
@@ -120,6 +121,7 @@ def test_every_resource_is_the_sbatch_option_of_its_name() -> None:
         "#SBATCH --signal=B:TERM@60",
         "#SBATCH --licenses=matlab:1",
         "#SBATCH --hint=nomultithread",
+        "#SBATCH --threads-per-core=1",
     ]
     assert set(Resources.model_fields) == ALL_RESOURCES.model_fields_set
 
