@@ -280,10 +280,11 @@ benchd_beside() {
         "the job goes on, see $JOB/beside-$name.log"
 }
 benchd_settle() {
-    local round
+    local round others
     kill -s TERM -- "-$benchd_pid" 2>/dev/null || return 0
     for ((round = 0; round < 50; round++)); do
-        ps -u "$UID" -o pgid=,stat= 2>/dev/null | grep -q "^ *$benchd_pid [^Z]" || return 0
+        others=$(ps -u "$UID" -o pgid=,stat= 2>/dev/null)
+        [[ " $others" =~ [[:space:]]${benchd_pid}[[:space:]]+[^Z[:space:]] ]] || return 0
         sleep 0.1
     done
     kill -s KILL -- "-$benchd_pid" 2>/dev/null

@@ -215,31 +215,54 @@ while True:
     time.sleep(2)
 print("benchd: %d nodes joined Ray: %s" % (len(there), ", ".join(there)), file=sys.stderr)
 ' >"$JOB"/ray-join.py || benchd_stop 'ray-join.py cannot be written'
-printf '%s' '# Starts Ray'"'"'s head, waits until all nodes have joined, and becomes the command in the arguments.
+printf '%s' '# Starts Ray'"'"'s head, waits until all nodes have joined, and runs the command in the arguments.
 set -u
+export BENCHD_RAY=$BENCHD_SPAN-$BENCHD_NODE_INDEX
+end_ray() {
+    local process
+    for process in /proc/[0-9]*; do
+        if grep -qzxF "BENCHD_RAY=$BENCHD_RAY" "$process/environ" 2>/dev/null; then
+            kill -s KILL "${process#/proc/}" 2>/dev/null
+        fi
+    done
+}
+file=$BENCHD_JOB/ray-address.$BENCHD_SPAN
 port=$(python3 -c '"'"'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])'"'"')
 export VLLM_HOST_IP=$BENCHD_HOST_IP RAY_ADDRESS=$BENCHD_HOST_IP:$port
+trap end_ray EXIT
+trap '"'"'exit 143'"'"' TERM
 ray start --head --node-ip-address="$BENCHD_HOST_IP" --port="$port" --include-dashboard=false \
     --disable-usage-stats --block &
 head=$!
-python3 "$JOB/ray-join.py" "$RAY_ADDRESS" "$BENCHD_NODES" "$JOB/ray-address.$BENCHD_SPAN" &
+python3 "$BENCHD_JOB/ray-join.py" "$RAY_ADDRESS" "$BENCHD_NODES" "$file" &
 join=$!
-trap '"'"'kill "$head" "$join" 2>/dev/null; exit 143'"'"' TERM
-while kill -0 "$join" 2>/dev/null; do
-    kill -0 "$head" 2>/dev/null || {
+while kill -s 0 "$join" 2>/dev/null; do
+    kill -s 0 "$head" 2>/dev/null || {
         echo "benchd: Ray'"'"'s head has ended; see the lines above" >&2
-        kill "$join" 2>/dev/null
         exit 1
     }
     sleep 1
 done
 wait "$join" || exit 1
-trap - TERM
-exec "$@"
+"$@" &
+server=$!
+trap '"'"'kill -s TERM "$server" 2>/dev/null'"'"' TERM
+while kill -s 0 "$server" 2>/dev/null; do wait "$server"; done
+wait "$server"
 ' >"$JOB"/ray-head.sh || benchd_stop 'ray-head.sh cannot be written'
 printf '%s' '# Joins the Ray whose head is on the first node, and stays until it ends.
 set -u
-file=$JOB/ray-address.$BENCHD_SPAN waited=0
+export BENCHD_RAY=$BENCHD_SPAN-$BENCHD_NODE_INDEX
+end_ray() {
+    local process
+    for process in /proc/[0-9]*; do
+        if grep -qzxF "BENCHD_RAY=$BENCHD_RAY" "$process/environ" 2>/dev/null; then
+            kill -s KILL "${process#/proc/}" 2>/dev/null
+        fi
+    done
+}
+file=$BENCHD_JOB/ray-address.$BENCHD_SPAN
+waited=0
 until [ -s "$file" ]; do
     [ "$waited" -lt 600 ] || { echo "benchd: $file did not appear: no head of Ray" >&2; exit 1; }
     waited=$((waited + 1))
@@ -247,8 +270,10 @@ until [ -s "$file" ]; do
 done
 read -r address <"$file"
 export VLLM_HOST_IP=$BENCHD_HOST_IP
-exec ray start --address="$address" --node-ip-address="$BENCHD_HOST_IP" --disable-usage-stats \
-    --block
+trap end_ray EXIT
+trap '"'"'exit 143'"'"' TERM
+ray start --address="$address" --node-ip-address="$BENCHD_HOST_IP" --disable-usage-stats --block &
+wait "$!"
 ' >"$JOB"/ray-worker.sh || benchd_stop 'ray-worker.sh cannot be written'
 benchd_local() {
     BENCHD_DATA=$(mktemp -d "${TMPDIR:-/tmp}/benchd-$ID.XXXXXXXX") ||
@@ -346,10 +371,11 @@ benchd_beside() {
         "the job goes on, see $JOB/beside-$name.log"
 }
 benchd_settle() {
-    local round
+    local round others
     kill -s TERM -- "-$benchd_pid" 2>/dev/null || return 0
     for ((round = 0; round < 50; round++)); do
-        ps -u "$UID" -o pgid=,stat= 2>/dev/null | grep -q "^ *$benchd_pid [^Z]" || return 0
+        others=$(ps -u "$UID" -o pgid=,stat= 2>/dev/null)
+        [[ " $others" =~ [[:space:]]${benchd_pid}[[:space:]]+[^Z[:space:]] ]] || return 0
         sleep 0.1
     done
     kill -s KILL -- "-$benchd_pid" 2>/dev/null
