@@ -17,6 +17,7 @@ import structlog
 from benchd.access import NAMESPACE_FIX, UNNAMED, Access, Right
 from benchd.catalog import Catalog
 from benchd.config import ClusterSettings, Settings
+from benchd.core import images, paths
 from benchd.core.expand import expand
 from benchd.core.model import Job, Run
 from benchd.core.recipe import Understood, understand, with_overrides
@@ -126,7 +127,7 @@ class Intake:
         return await self._record(drop, understood.recipe, secrets)
 
     async def _understood(self, data: bytes, name: str, overrides: Mapping[str, str]) -> Understood:
-        return await asyncio.to_thread(  # it may read scripts, from a home directory far away
+        understood = await asyncio.to_thread(  # it may read scripts, from a home far away
             understand,
             data,
             name,
@@ -135,6 +136,10 @@ class Intake:
             clusters=self.settings.clusters,
             files=self.scripts,
         )
+        _, cluster = self._cluster(understood.recipe)
+        parts = [part for _, part in paths.parts(understood.recipe)]
+        images.check(parts, cluster.runtime, cluster.workdir)
+        return understood
 
     def _cluster(self, recipe: Recipe) -> tuple[str, ClusterSettings]:
         """Return where a recipe that was accepted is to run."""

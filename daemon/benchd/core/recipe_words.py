@@ -44,9 +44,6 @@ WORDS = Words(
     absent={
         "objective": f"{_SOON}; leave it out and compare the results",
         "notify": f"{_SOON}; leave it out and follow `benchctl watch`",
-        "container_image": f"{_SOON}; write container: {{image_path: ...}}",
-        "build_commands": f"{_SOON}; build the image beforehand and name it in image_path",
-        "force_rebuild": f"{_SOON}; remove the image on the cluster to have it made again",
         "extends": f"{_SOON}; write the keys out",
     },
 )

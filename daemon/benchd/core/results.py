@@ -32,6 +32,7 @@ from benchd.core.numbers import (
     summarise,
     thin_flags,
 )
+from benchd.core.origins import client_facts, service_facts
 
 __all__ = [
     "ERROR_RATE_LIMIT",
@@ -266,35 +267,6 @@ def result_id(token: str) -> str:
     return hashlib.sha256(f"{SCHEMA}:{token}".encode()).hexdigest()[:26]
 
 
-def _service_facts(job: Job, bindings: Sequence[Binding]) -> dict[str, JsonValue]:
-    bound = next((b for b in bindings if b.token == job.token), None)
-    container = job.spec.container
-    image = (container.docker_source or container.image_path) if container else None
-    return {
-        "name": job.name,
-        "kind": job.kind,
-        "token": job.token,
-        "slurm_id": job.slurm_id,
-        "nodes": job.nodes,
-        "generation": bound.generation if bound else job.generation,
-        "endpoint": f"{bound.host}:{bound.ports[0]}" if bound and bound.ports else None,
-        "image": image,
-        "parameters": dict(job.spec.parameters),
-    }
-
-
-def _client_facts(job: Job, measured: Measured) -> dict[str, JsonValue]:
-    facts: dict[str, JsonValue] = {
-        "name": job.name,
-        "kind": job.kind,
-        "slurm_id": job.slurm_id,
-        "nodes": job.nodes,
-        "exit_status": job.exit_code,
-        "parameters": dict(job.spec.parameters),
-    }
-    return facts | plain_object(measured.client)
-
-
 def _provenance(
     *,
     run: Run,
@@ -304,14 +276,15 @@ def _provenance(
     measured: Measured,
     cluster: Mapping[str, JsonValue],
     versions: Mapping[str, str],
+    files: Mapping[str, bytes],
 ) -> Provenance:
-    facts = [_service_facts(service, bindings) for service in services]
+    facts = [service_facts(service, bindings) for service in services]
     if facts:
         facts[0] |= plain_object(measured.service)
     return Provenance(
         recipe={"name": run.name, "path": run.recipe_path, "sha256": run.recipe_sha256},
         benchd=dict(versions),
-        client=_client_facts(job, measured),
+        client=client_facts(job, files) | plain_object(measured.client),
         service=facts[0] if facts else {},
         services=tuple(facts),
         cluster={"name": job.cluster, **cluster},
@@ -387,6 +360,7 @@ def assemble(
             measured=measured,
             cluster=cluster,
             versions=versions,
+            files=files,
         ),
         workload=plain_object(measured.workload),
         counts=counts,

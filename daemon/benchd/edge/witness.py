@@ -19,6 +19,8 @@ from benchd.edge.submission import SEALED, Place
 from benchd.edge.targets import valid_host
 from benchd.errors import Unreachable
 
+# Letters of a digest: sha256: and 64.
+_DIGEST = 71
 # Directories read by one command: 200 jobs make an answer of about 60 KiB.
 _AT_ONCE = 200
 
@@ -95,7 +97,8 @@ def _job_dir(answer: Mapping[str, pieces.Piece], i: int) -> JobDir:
 
 def parse_endpoint(data: bytes) -> Endpoint | None:
     """Read endpoint.json; None when it is not one. What it says reaches shells: it is checked."""
-    match _object(data):
+    said = _object(data)
+    match said:
         case {
             "slurm_id": str(slurm_id),
             "generation": int(generation),
@@ -106,7 +109,14 @@ def parse_endpoint(data: bytes) -> Endpoint | None:
                 host = valid_host(host)
             except ValueError:
                 return None
-            return Endpoint(host=host, ports=tuple(ports), slurm_id=slurm_id, generation=generation)
+            image = said.get("image")
+            return Endpoint(
+                host=host,
+                ports=tuple(ports),
+                slurm_id=slurm_id,
+                generation=generation,
+                image=image if isinstance(image, str) and len(image) <= _DIGEST else None,
+            )
     return None
 
 
