@@ -91,6 +91,10 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--cluster", metavar="NAME", help="render for this cluster")
     sub.add_argument("--job", metavar="NAME", help="only services and clients of this name")
     sub.add_argument("--out", type=Path, metavar="DIR", help="one file a job instead of output")
+    sub = add("import", convert, "recipes out of the files of other projects")
+    sub.add_argument("file", metavar="FILE", help="YAML or JSON in one of the forms it knows")
+    sub.add_argument("-o", "--out", type=Path, metavar="DIR", help="one file a recipe, in DIR")
+    _config(sub)
     sub = add("schema", schema, "print a JSON Schema")
     sub.add_argument("kind", choices=("recipe", "config", "result", "kind"), help="of what")
     _config(sub, "the configuration whose own kinds count as well")
@@ -157,6 +161,14 @@ def demo(args: argparse.Namespace) -> int:
     return Demo(
         directory=args.dir, config=args.config, recipe=args.recipe, timeout=args.timeout
     ).run()
+
+
+def convert(args: argparse.Namespace) -> int:
+    """Convert a file of another project, and say what stays behind."""
+    from benchd.cli.imports import import_file
+    from benchd.cli.recipes import catalog_of
+
+    return import_file(args.file, args.out, catalog_of(args.config))
 
 
 def check(args: argparse.Namespace) -> int:
