@@ -11,11 +11,10 @@ from shlex import quote
 
 from benchd.config import RuntimeSettings
 from benchd.core import containers, image_parts, script_parts
-from benchd.core.images import origin_text, source_of
+from benchd.core.images import DOCKER, origin_text, refusal, source_of
 from benchd.core.payload import Payload
 from benchd.core.spec import Container, JobSpec
 
-_DOCKER = "docker://"
 # What the commands of a recipe become inside of an image that is being made.
 _COMMANDS = "/tmp/benchd-build.sh"  # noqa: S108 - of the image, which nobody else writes
 # Functions that a job's script has of its own, and a command on the login node needs.
@@ -24,19 +23,6 @@ ID=login-$$ BENCHD_HOST=$(uname -n)
 benchd_say() { printf 'benchd: %s\\n' "$*" >&2; }
 benchd_stop() { benchd_say "$@"; exit 1; }
 """
-
-
-def refusal(runtime: str, box: Container) -> str | None:
-    """Return why a runtime cannot make this image; None when it can."""
-    if not box.build_commands or runtime == "none":
-        return None
-    if runtime in ("enroot", "pyxis"):
-        return (
-            f"{runtime} cannot run build_commands: make the image elsewhere, name it in image_path"
-        )
-    if not source_of(box).startswith(_DOCKER):
-        return f"build_commands start from docker://..., not from {source_of(box)}"
-    return None
 
 
 def payload(spec: JobSpec, token: str, runtime: RuntimeSettings) -> Payload:
@@ -97,7 +83,7 @@ def _make(box: Container, runtime: RuntimeSettings) -> list[str]:
 
 
 def _definition(name: str, box: Container) -> list[str]:
-    text = f"Bootstrap: docker\nFrom: {source_of(box).removeprefix(_DOCKER)}\n\n%post\n    set -e\n"
+    text = f"Bootstrap: docker\nFrom: {source_of(box).removeprefix(DOCKER)}\n\n%post\n    set -e\n"
     text += "".join(f"    {command}\n" for command in box.build_commands)
     return [
         f'printf %s {quote(text)} >"$benchd_part.def" || return',
@@ -113,7 +99,7 @@ def _definition(name: str, box: Container) -> list[str]:
 
 def _context(box: Container) -> list[str]:
     """Return lines that put what a Dockerfile needs into ``$benchd_context``."""
-    origin = source_of(box).removeprefix(_DOCKER)
+    origin = source_of(box).removeprefix(DOCKER)
     script = "set -e\n" + "".join(f"{command}\n" for command in box.build_commands)
     dockerfile = (
         f"FROM {origin}\nCOPY build.sh {_COMMANDS}\nRUN /bin/sh {_COMMANDS} && rm -f {_COMMANDS}\n"

@@ -16,7 +16,7 @@ import hashlib
 import json
 import posixpath
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Literal
 
@@ -31,6 +31,7 @@ from benchd.errors import UserError
 from benchd.fields import Resources
 
 KIND = "image"
+DOCKER = "docker://"
 # What an image job may take when runtime.build_resources does not say: the largest images of AI
 # services take a quarter of an hour to bring and to pack.
 TIME = "01:00:00"
@@ -94,6 +95,19 @@ def source_of(box: Container) -> str:
     return source if not source or _SCHEME.match(source) else f"docker://{source}"
 
 
+def refusal(runtime: str, box: Container) -> str | None:
+    """Return why a runtime cannot make this image; None when it can."""
+    if not box.build_commands or runtime == "none":
+        return None
+    if runtime in ("enroot", "pyxis"):
+        return (
+            f"{runtime} cannot run build_commands: make the image elsewhere, name it in image_path"
+        )
+    if not source_of(box).startswith(DOCKER):
+        return f"build_commands start from docker://..., not from {source_of(box)}"
+    return None
+
+
 def commands_hash(box: Container) -> str:
     """Return what tells two lists of commands apart; empty without any."""
     if not box.build_commands:
@@ -119,10 +133,11 @@ def folder(runtime: RuntimeSettings, workdir: str) -> str:
 
 def file_name(box: Container, ending: str) -> str:
     """Return a name for the image of a reference, another one for each list of commands."""
-    plain = _SCHEME.sub("", source_of(box))
-    stem = re.sub(r"[^A-Za-z0-9.-]+", "_", plain).strip("._-") or "image"
-    if len(stem) > _STEM:
-        stem = f"{stem[:_STEM]}-{hashlib.sha256(plain.encode()).hexdigest()[:8]}"
+    source = source_of(box)
+    plain = _SCHEME.sub("", source)
+    stem = re.sub(r"[^A-Za-z0-9.-]+", "_", plain).strip("._-")
+    if stem[:_STEM] != plain.replace(":", "_") or not source.startswith(DOCKER):
+        stem = f"{stem[:_STEM] or KIND}-{hashlib.sha256(source.encode()).hexdigest()[:8]}"
     commands = commands_hash(box)
     return f"{stem}-{commands[:8]}{ending}" if commands else f"{stem}{ending}"
 
@@ -161,10 +176,21 @@ def arrange(
             changed.append(spec)
             continue
         box = resolved(spec.container, runtime, directory)
+        if (why := refusal(runtime.name, box)) is not None:
+            raise UserError(f"{spec.name}: {why}")
         apart = box.docker_source is not None and box.build != "inside"
         names = (made.name_of(box, spec),) if apart else ()
         changed.append(spec.model_copy(update={"container": box, "images": names}))
     return list(made.specs.values()), changed
+
+
+def check(parts: Iterable[Part], runtime: RuntimeSettings, workdir: str) -> None:
+    """Raise ``UserError`` when the images of these parts cannot be made on a cluster."""
+    specs = [
+        JobSpec(role=Role.SERVICE, name=part.name, kind=KIND, container=container_of(part))
+        for part in parts
+    ]
+    arrange(specs, runtime, workdir)
 
 
 class _Made:

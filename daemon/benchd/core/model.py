@@ -79,6 +79,7 @@ class Endpoint:
     ports: tuple[int, ...]
     slurm_id: str
     generation: int
+    image: str | None = None  # digest of the image file, where that is known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

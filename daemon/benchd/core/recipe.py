@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import yaml
 
-from benchd.core import paths, secrets, topology
+from benchd.core import images, paths, secrets, topology
 from benchd.core.recipe_words import WORDS
 from benchd.core.seeds import Book, ClientInfo, Files, adapted
 from benchd.core.spec import Client, Monitoring, Part, Recipe, Service
@@ -226,7 +226,7 @@ class _Rules:
         for path, part in parts:
             self.kind(path, part)
             self.restart(path, part)
-            for inner, what in secrets.complaints(part):
+            for inner, what in (*secrets.complaints(part), *images.complaints(part)):
                 self.note((*path, *inner), what)
             if isinstance(part, Client):
                 self.targets(path, part, parts)
