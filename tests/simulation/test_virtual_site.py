@@ -98,7 +98,7 @@ def test_one_seed_is_one_history() -> None:
     histories = []
     for _ in range(2):
         agenda = Agenda()
-        site = Site(agenda, Random(7), faults=Faults(attribute_cache=0.5, slow_shell=0.5))
+        site = Site(agenda, Random(8), faults=Faults(attribute_cache=0.5, slow_shell=0.5))
         play(agenda, whole_life(site, service_job()))
         histories.append((site.accepted, site.starts, site.rpcs, agenda.now))
     assert histories[0] == histories[1]
