@@ -34,6 +34,15 @@ KEPT: Final = {
     "loki-apptainer": ("logs.yaml", "loki", APPTAINER),
     "cadvisor-host": ("cadvisor.yaml", "cadvisor", HOST),
     "triton-apptainer": ("triton.yaml", "triton", APPTAINER),
+    "mysql-apptainer": ("mysql-sysbench.yaml", "mysql", APPTAINER),
+    "sysbench-host": ("mysql-sysbench.yaml", "sysbench", HOST),
+    "postgresql-host": ("postgres.yaml", "postgresql", HOST),
+    "pgbench-apptainer": ("postgres.yaml", "pgbench", APPTAINER),
+    "chroma-apptainer": ("chroma-recall.yaml", "chroma", APPTAINER),
+    "chroma-load": ("chroma-recall.yaml", "chroma-load", APPTAINER),
+    "minio-apptainer": ("minio.yaml", "minio", APPTAINER),
+    "qdrant-apptainer": ("qdrant.yaml", "qdrant", APPTAINER),
+    "http-load": ("qdrant.yaml", "search", APPTAINER),
 }
 
 
