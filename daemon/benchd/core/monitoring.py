@@ -93,7 +93,7 @@ def _beside(
     part: Service, programs: Mapping[str, str]
 ) -> Iterator[tuple[str, int | Literal["auto"], str]]:
     """Yield the exporters of a service: name, port, and for what it stands in."""
-    port = part.cadvisor_port or "auto"
+    port: int | Literal["auto"] = part.cadvisor_port or "auto"
     missing = part.enable_cadvisor and _CADVISOR not in programs
     if part.enable_cadvisor:
         yield (OWN, port, _CADVISOR) if missing else (_CADVISOR, port, "")

@@ -290,7 +290,7 @@ def test_exporters_run_beside_their_service(
     service: str, programs: dict[str, str], expected: str
 ) -> None:
     """Each is started with its own port, from the node's PATH or where the cluster has it."""
-    runtime = RuntimeSettings(exporters=programs)
+    runtime = RuntimeSettings.model_validate({"exporters": programs})
     script = jobs_of("x.yaml", f"service: {service}", runtime)[0].script
     line = next(line for line in script.splitlines() if expected in line)
 
