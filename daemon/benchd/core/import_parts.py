@@ -43,7 +43,7 @@ def kind_in(kinds: Kinds, *texts: object) -> ImportKind | None:
 def service_of(kind: ImportKind, name: str, **more: Any) -> dict[str, Any]:
     """Return a service of a kind."""
     given = {key: value for key, value in more.items() if value is not None}
-    return {"name": default_name(name), "kind": kind.name, **given}
+    return {"name": default_name(name), "kind": kind.name, **_usual_box(kind), **given}
 
 
 def client_of(kind: ImportKind, name: str, target: str) -> dict[str, Any]:
@@ -52,7 +52,13 @@ def client_of(kind: ImportKind, name: str, target: str) -> dict[str, Any]:
         "name": default_name(name),
         "kind": kind.name,
         "target_service": {"name": default_name(target)},
+        **_usual_box(kind),
     }
+
+
+def _usual_box(kind: ImportKind) -> dict[str, Any]:
+    """Return the kind's image: those projects run everything in containers."""
+    return {"container": {"docker_source": kind.image}} if kind.image is not None else {}
 
 
 def box_of(image: object) -> dict[str, str] | None:

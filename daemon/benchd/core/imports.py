@@ -119,6 +119,10 @@ class ImportKind(Protocol):
         """Its name."""
 
     @property
+    def image(self) -> str | None:
+        """Its usual image."""
+
+    @property
     def parameters(self) -> Sequence[Settable]:
         """What it can be told."""
 
