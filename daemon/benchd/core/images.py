@@ -37,6 +37,8 @@ DOCKER = "docker://"
 TIME = "01:00:00"
 # A node may fail under an image job once; what fails by itself fails again.
 ATTEMPTS = 2
+# Seconds before the second one: it goes to another node, and everybody waits for it.
+BACK_OFF = 1.0
 # Characters of the part of a file's name that comes from the reference; a digest alone has 71.
 _STEM = 100
 # What an image job has in common with the first job that needs the image: where it may run.
@@ -232,7 +234,9 @@ class _Made:
             kind=KIND,
             container=box.model_copy(update={"bind_mounts": ()}),
             resources=Resources(**asked),
-            restart=RestartPolicy(max_attempts=ATTEMPTS, on=("node", "preempted")),
+            restart=RestartPolicy(
+                max_attempts=ATTEMPTS, on=("node", "preempted"), back_off=BACK_OFF
+            ),
             companion=user.companion,  # an image that only a companion wants fails as it does
         )
 
