@@ -67,9 +67,7 @@ def _job(home: Path, spec: JobSpec, secrets: Mapping[str, str]) -> tuple[Path, P
     job = home / "runs" / "r" / "jobs" / token
     (job / "try-1").mkdir(parents=True)
     job.chmod(0o700)
-    kinds: Mapping[str, Any] = (
-        CATALOG.services if spec.role is Role.SERVICE else CATALOG.clients
-    )
+    kinds: Mapping[str, Any] = CATALOG.services if spec.role is Role.SERVICE else CATALOG.clients
     payload = dressed(kinds[spec.kind].payload(spec), spec)
     packed = {name: build(name) for name in payload.ship}
     (home / "ship").mkdir(exist_ok=True)

@@ -1,0 +1,140 @@
+"""Databases from a recipe to a report on a real Slurm, with nobody else's help but their own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.daemon import RunningDaemon
+from support.reality import CHROMA
+from support.realslurm import RealSlurm
+
+# Two of each on one node, all at once.
+TWO_OF_EACH = """\
+name: two-of-each
+services:
+  - name: mysql-a
+    kind: mysql
+    secrets: {MYSQL_ROOT_PASSWORD: {generate: 24}}
+    init_script: "CREATE DATABASE shop; CREATE TABLE shop.t (a INT);"
+    resources: {cpus_per_task: 1, time: "00:05:00", nodelist: n1}
+    health_check: {type: mysql, interval: 1}
+  - name: mysql-b
+    kind: mysql
+    secrets: {MYSQL_ROOT_PASSWORD: {generate: 24}}
+    storage: local
+    resources: {cpus_per_task: 1, time: "00:05:00", nodelist: n1}
+    health_check: {type: mysql, interval: 1}
+  - name: redis-a
+    kind: redis
+    parameters: {persistence: both}
+    resources: {cpus_per_task: 1, time: "00:05:00", nodelist: n1}
+    health_check: {type: redis, interval: 1}
+  - name: redis-b
+    kind: redis
+    parameters: {persistence: both}
+    resources: {cpus_per_task: 1, time: "00:05:00", nodelist: n1}
+    health_check: {type: redis, interval: 1}
+clients:
+  - name: sysbench-a
+    kind: sysbench
+    target_service: {name: mysql-a}
+    duration: 2
+    parameters: {tables: 2, table_size: 1000, threads: 2, warmup: 0}
+    resources: {cpus_per_task: 1, time: "00:05:00"}
+  - name: sysbench-b
+    kind: sysbench
+    target_service: {name: mysql-b}
+    duration: 2
+    parameters: {tables: 2, table_size: 1000, threads: 2, warmup: 0, rate: 100}
+    resources: {cpus_per_task: 1, time: "00:05:00"}
+  - name: bench-a
+    kind: redis-benchmark
+    target_service: {name: redis-a}
+    parameters: {requests: 5000}
+    resources: {cpus_per_task: 1, time: "00:05:00"}
+  - name: bench-b
+    kind: redis-benchmark
+    target_service: {name: redis-b}
+    parameters: {requests: 5000}
+    resources: {cpus_per_task: 1, time: "00:05:00"}
+"""
+OTHERS = """\
+name: others
+services:
+  - name: chroma
+    command: "{chroma}"
+    resources: {{cpus_per_task: 1, time: "00:05:00"}}
+    health_check: {{type: http, endpoint: /api/v2/heartbeat, interval: 1}}
+  - name: postgresql
+    storage: local
+    secrets: {{POSTGRES_PASSWORD: {{generate: 24}}}}
+    resources: {{cpus_per_task: 1, time: "00:05:00"}}
+    health_check: {{type: postgres, interval: 1}}
+clients:
+  - name: chroma-load
+    target_service: {{name: chroma}}
+    parameters: {{vectors: 2000, dimension: 32, requests: 100, recall_queries: 20, ef_search: 100}}
+    resources: {{cpus_per_task: 1, time: "00:05:00"}}
+  - name: pgbench
+    target_service: {{name: postgresql}}
+    duration: 2
+    parameters: {{scale: 1, clients: 2, warmup: 0, rate: 100}}
+    resources: {{cpus_per_task: 1, time: "00:05:00"}}
+"""
+
+
+@pytest.fixture
+def daemon(real_config: Callable[..., Path]) -> Iterator[RunningDaemon]:
+    """Start a daemon on the real cluster."""
+    running = RunningDaemon(real_config()).start()
+    yield running
+    running.close()
+
+
+def measured(daemon: RunningDaemon, folder: Path, text: str) -> dict[str, dict[str, Any]]:
+    """Run a recipe; return the metrics of each client, once all of them are valid."""
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(text)
+    daemon.drop(recipe)
+    run = daemon.wait_run()
+    assert run["outcome"] == "PASSED", f"{run}\n{daemon.tail()}"
+    results = daemon.state / "runs" / run["id"] / "results"
+    found = {}
+    for path in results.iterdir():
+        result = json.loads(path.read_text())
+        assert result["validity"]["valid"], result["validity"]
+        found[result["job"].split("-c-")[1].split("-p0r0")[0]] = result["metrics"]
+    assert run["id"] in (daemon.state / "runs" / run["id"] / "report.html").read_text()
+    return found
+
+
+@pytest.mark.real("slurm", "sshd", "mariadb", "sysbench", "redis-server", "redis-benchmark")
+def test_two_of_each_on_one_node_do_not_meet(
+    daemon: RunningDaemon, real_slurm: RealSlurm, tmp_path: Path
+) -> None:
+    """Two MySQLs and two Redis of one user on one node: each is measured, none is disturbed."""
+    found = measured(daemon, tmp_path, TWO_OF_EACH)
+    assert {"sysbench-a", "sysbench-b", "bench-a", "bench-b"} == set(found)
+    assert found["sysbench-a"]["latency_service"]["percentiles"]["99"] > 0
+    assert found["sysbench-b"]["latency_sched"]["percentiles"]["50"] > 0
+    assert found["sysbench-b"]["ops_s"]["value"] == pytest.approx(100, rel=0.5)
+    nodes = {job["name"]: job["nodes"] for job in daemon.jobs() if job["role"] == "service"}
+    assert {"n1"} == set(nodes.values())
+
+
+@pytest.mark.real("slurm", "sshd", "chroma", "postgresql")
+def test_chroma_with_recall_and_postgresql(
+    daemon: RunningDaemon, real_slurm: RealSlurm, tmp_path: Path
+) -> None:
+    """Chroma finds nearly all of the truth; PostgreSQL keeps a rate; both come home in numbers."""
+    found = measured(daemon, tmp_path, OTHERS.format(chroma=CHROMA))
+    assert 0.9 < found["chroma-load"]["recall_at_k"]["value"] <= 1.0
+    assert found["chroma-load"]["latency_service"]["percentiles"]["50"] > 0
+    assert found["chroma-load"]["ops_s.insert"]["value"] > 0
+    assert found["pgbench"]["latency_sched"]["percentiles"]["50"] > 0
+    assert found["pgbench"]["ops_s"]["value"] == pytest.approx(100, rel=0.5)
