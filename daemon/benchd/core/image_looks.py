@@ -63,7 +63,8 @@ def judged(job: Job, found: Found) -> There | Wrong | Busy | Missing:
     box, path = job.spec.container or Container(), path_of(job)
     origin = found.origin or {}
     own_run = job.token.partition(f"-{job.run_id}-")[0] + f"-{job.run_id}-"
-    made_here = str(origin.get("by", "")).startswith(own_run)
+    # Without a source somebody looked at what was there already, and wrote down its digest.
+    made_here = bool(origin.get("source")) and str(origin.get("by", "")).startswith(own_run)
     if found.is_there and (not box.force_rebuild or made_here):
         if (why := difference(box, origin, path)) and not made_here:
             return Wrong(why=why)

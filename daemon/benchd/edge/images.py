@@ -58,7 +58,8 @@ class ImageFiles:
         """Return what is at the place where an image job is to put its image."""
         await self._open()
         found = await self._look(job)
-        if found.is_there and found.origin is None:
+        anew = job.spec.container is not None and job.spec.container.force_rebuild
+        if found.is_there and found.origin is None and not anew:
             await self._sum(job)
             found = await self._look(job)
         return found
