@@ -178,7 +178,10 @@ async def test_wrong_model_is_explained(tmp_path: Path) -> None:
     ("options", "said"),
     [
         ((), "say what to load: llm"),
-        (("redis", "--url", "x"), "redis is not in this version yet; there are llm, chroma, http"),
+        (
+            ("redis", "--url", "x"),
+            "redis is not in this version yet; there are llm, chroma",
+        ),
         (("llm",), "the following arguments are required: --url"),
         (("llm", "--url", "n1:80"), "--url 'n1:80': write it as http://host:port"),
         (("llm", "--url", "http://n1:x"), "--url 'http://n1:x' is no URL"),

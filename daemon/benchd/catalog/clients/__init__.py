@@ -9,6 +9,7 @@ from benchd.catalog.clients import (
     llm_load,
     mysqlslap,
     pgbench,
+    rag_load,
     redis_benchmark,
     script,
     sysbench,
@@ -23,6 +24,7 @@ KINDS: tuple[ClientKind, ...] = (
     llm_load.KIND,
     chroma_load.KIND,
     http_load.KIND,
+    rag_load.KIND,
     generic.KIND,
     script.KIND,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from benchd.catalog.kinds import Complaint, Parameter
@@ -11,6 +12,11 @@ from benchd.core.spec import Client, JobSpec, Part
 RESULT = Sh('"$BENCHD_RESULT_DIR"')
 # Every replica of the service, for a load generator that spreads over them.
 URLS = Sh('"$BENCHD_TARGET_URLS"')
+
+
+def target_url(name: str) -> Sh:
+    """Return the URL of one of several services, by its name in the recipe."""
+    return Sh(f'"$BENCHD_TARGET_{re.sub("[^A-Z0-9]", "_", name.upper())}_URL"')
 
 
 def sharing(spec: JobSpec) -> tuple[str | Sh, ...]:

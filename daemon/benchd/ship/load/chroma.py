@@ -205,13 +205,17 @@ class Workload(work.Workload):
         body = bodies[sample.index % len(bodies)]
         is_search = sample.phase != "insert"
         wanted = min(self.options.k, self.options.vectors) if is_search else None
-        path = "%s/%s/%s" % (_ALL, self._id, "query" if is_search else "add")
+        path = self.path("query" if is_search else "add")
         answer = Answer(asyncio.get_event_loop().create_future(), sample, wanted)
         data = http1.request(self.target, "POST", path, body)
         sample.sent = connection.send(data, answer)
         await http1.answered(connection, answer, sample.sent, self.timeout)
         if sample.phase == "measure" and sample.ok and sample.index < self._judged():
             self.found[sample.index] = answer.ids
+
+    def path(self, what: str) -> str:
+        """Return where the collection is asked for something."""
+        return "%s/%s/%s" % (_ALL, self._id, what)
 
     def _judged(self) -> int:
         return min(self.options.recall_queries, len(self.bodies["measure"]))

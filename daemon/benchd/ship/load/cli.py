@@ -7,7 +7,7 @@ import sys
 import uuid
 from typing import Any, Dict, List, Optional
 
-from . import VERSION, chroma, llm, target, web
+from . import VERSION, chroma, llm, rag, target, web
 from .closed import Stop
 from .nodes import Together
 from .options import add_common
@@ -16,7 +16,7 @@ from .work import Workload
 
 # Requests to measure when neither a number nor a duration is given: enough for p95.
 _REQUESTS = 100
-WORKLOADS: Dict[str, Any] = {"llm": llm, "chroma": chroma, "http": web}
+WORKLOADS: Dict[str, Any] = {"llm": llm, "chroma": chroma, "rag": rag, "http": web}
 _LATER = ("redis",)
 
 

@@ -198,10 +198,14 @@ class Workload(work.Workload):
         need = self.options.prompt_tokens + self.options.output_tokens + 512
         return max(2048, (need + 1023) // 1024 * 1024)
 
+    def prompt(self, phase: str, index: int) -> str:
+        """Return the prompt of one request."""
+        return self.prompts.prompt(phase, index)
+
     def request(self, phase: str, index: int, tokens: int, where: Target) -> bytes:
         """Return the bytes of one request."""
         options = self.options
-        prompt = self.prompts.prompt(phase, index)
+        prompt = self.prompt(phase, index)
         body = self.api.body(
             options.model, prompt, tokens, options.ignore_eos, self._window(), options.num_gpu
         )
