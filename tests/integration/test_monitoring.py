@@ -146,6 +146,43 @@ async def test_prometheus_follows_the_services(inside: Inside) -> None:
     assert began == await watch.ask("process_start_time_seconds{job='prometheus'}")
 
 
+EXPORTED = """\
+name: exported
+service:
+  name: mysql
+  exporters: [mysql, node, process]
+  secrets: {MYSQL_ROOT_PASSWORD: {generate: 24}}
+  health_check: {type: mysql, interval: 0.2, timeout: 2, retries: 200}
+"""
+# What each says when it has found what it is for; none before it has.
+SAID = ("mysql_up 1\n", "node_load1 ", 'namedprocess_namegroup_num_procs{groupname="mariadbd"} ')
+
+
+@pytest.mark.asyncio
+@pytest.mark.real("mariadb", "mysqld-exporter", "node-exporter", "process-exporter")
+async def test_exporters_find_what_they_are_for(inside: Inside) -> None:
+    """Those of MariaDB (with a password), of the node and of processes tell of the job."""
+    inside.drop(EXPORTED)
+    endpoint = (await Scraping(inside).job("mysql")).endpoint
+    assert endpoint is not None
+    places = [f"http://{endpoint.host}:{port}/metrics" for port in endpoint.ports[1:]]
+    said: list[bool] = []
+    async with asyncio.timeout(PATIENCE):
+        while said != [True] * len(SAID):
+            pages = [await asyncio.to_thread(read, place) for place in places]
+            said = [words in page for words, page in zip(SAID, pages, strict=True)]
+
+
+def read(url: str) -> str:
+    """Return a page; nothing while nobody answers there."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            text: str = answer.read().decode()
+            return text
+    except OSError:
+        return ""
+
+
 COMPANION = f"""\
 monitoring:
   parameters: {{scrape_interval: 200ms}}
