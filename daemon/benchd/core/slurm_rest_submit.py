@@ -56,6 +56,8 @@ def request(
             # gres and gpus_per_node have one key in common.
             both = isinstance(said, str) and key in job
             job[key] = f"{job[key]},{said}" if both else said
+    if "nodes" in asked and not {"ntasks", "ntasks-per-node"} & set(asked):
+        job["tasks"] = int(asked["nodes"])  # as sbatch counts: one a node
     environment = _environment(asked)
     if version == VERSIONS[0]:
         job |= {"environment": environment, "open_mode": "append"}
@@ -80,6 +82,19 @@ def _with_arguments(script: str, job_dir: str, k: int) -> str:
     return f"{first}{newline}set -- {quote(job_dir)} {k:d}\n{rest}"
 
 
+# Resources that sbatch tells the job as well, and under which names.
+_TOLD: Final[Mapping[str, tuple[str, ...]]] = {
+    "cpus-per-task": ("SLURM_CPUS_PER_TASK",),
+    "ntasks": ("SLURM_NTASKS", "SLURM_NPROCS"),
+    "ntasks-per-node": ("SLURM_NTASKS_PER_NODE",),
+    "gpus": ("SLURM_GPUS",),
+    "gpus-per-node": ("SLURM_GPUS_PER_NODE",),
+    "gpus-per-task": ("SLURM_GPUS_PER_TASK",),
+    "hint": ("SLURM_HINT",),
+    "threads-per-core": ("SLURM_THREADS_PER_CORE",),
+}
+
+
 def _environment(asked: Mapping[str, str]) -> dict[str, str]:
     """Return what sbatch itself puts into a job's environment, beside the user's own on the node.
 
@@ -93,19 +108,9 @@ def _environment(asked: Mapping[str, str]) -> dict[str, str]:
     for name, variables in _TOLD.items():
         if name in asked:
             environment |= dict.fromkeys(variables, asked[name])
+    if asked.get("hint") == "nomultithread":
+        environment["SLURM_THREADS_PER_CORE"] = "1"
     return environment
-
-
-# Resources that sbatch tells the job as well, and under which names.
-_TOLD: Final[Mapping[str, tuple[str, ...]]] = {
-    "cpus-per-task": ("SLURM_CPUS_PER_TASK",),
-    "ntasks": ("SLURM_NTASKS", "SLURM_NPROCS"),
-    "ntasks-per-node": ("SLURM_NTASKS_PER_NODE",),
-    "gpus": ("SLURM_GPUS",),
-    "gpus-per-node": ("SLURM_GPUS_PER_NODE",),
-    "gpus-per-task": ("SLURM_GPUS_PER_TASK",),
-    "hint": ("SLURM_HINT",),
-}
 
 
 # --- in the words of v0.0.38 ----------------------------------------------------------------------
@@ -132,6 +137,14 @@ def _old_signal(value: str) -> Body:
     return {"signal": value}
 
 
+def _hint(value: str) -> Body:
+    if value != "nomultithread":  # the others change what sbatch itself computes
+        raise ValueError(
+            f"resources.hint: {value} cannot be said to slurmrestd; only nomultithread can"
+        )
+    return {"threads_per_core": 1}
+
+
 _SAME: Final[dict[str, Saying]] = {
     "nodes": _text("nodes"),  # as text in all versions
     "ntasks": _count("tasks"),
@@ -144,6 +157,7 @@ _SAME: Final[dict[str, Saying]] = {
     "constraint": _text("constraints"),
     "reservation": _text("reservation"),
     "licenses": _text("licenses"),
+    "hint": _hint,
     "hold": _exactly({"hold": True}),
     "requeue": _exactly({"requeue": True}),
 }
@@ -159,7 +173,6 @@ _OLD: Final[Mapping[str, Saying]] = _SAME | {
     "nodelist": _text("nodelist"),
     "exclude": _text("exclude_nodes"),
     "signal": _old_signal,
-    "hint": _text("cpu_binding_hint"),
     "no-requeue": _exactly({"no_requeue": True}),
 }
 
