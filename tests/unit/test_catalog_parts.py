@@ -47,7 +47,7 @@ def test_word_leaves_only_known_variables_to_the_shell(text: str, expected: str 
                     ("name",),
                     (
                         "no kind of service is called 'redsi'; did you mean 'redis'?; set `kind` "
-                        "when the name is not a kind; there are: redis, sim-llm, generic"
+                        f"when the name is not a kind; there are: {', '.join(CATALOG.services)}"
                     ),
                 )
             ],
@@ -63,7 +63,7 @@ def test_word_leaves_only_known_variables_to_the_shell(text: str, expected: str 
                     ("kind",),
                     (
                         "no kind of service is called 'redsi'; did you mean 'redis'?; there are: "
-                        "redis, sim-llm, generic"
+                        f"{', '.join(CATALOG.services)}"
                     ),
                 ),
                 (
@@ -153,7 +153,7 @@ def test_word_leaves_only_known_variables_to_the_shell(text: str, expected: str 
         ),
         (Service(name="sim-llm", health_check=HealthCheck(endpoint="/v1/models")), []),
         (
-            Service(name="redis", health_check=HealthCheck(type="http", endpoint="https://a/")),
+            Service(name="sim-llm", health_check=HealthCheck(type="http", endpoint="https://a/")),
             [
                 (
                     ("health_check", "endpoint"),
