@@ -96,6 +96,8 @@ test: setup-dev packages
 
 # The tests on real Slurm once more, on the Slurm 24.11 of Debian 13.
 test-heavy: setup-dev packages
+	@tests/install/apptainer.sh build/apptainer || test $$? = 77
+	@$(BIN)/pytest -m heavy tests/slurm/test_containers_real.py $(PYTEST_ARGS)
 	@tests/slurm/release.sh trixie -- $(BIN)/pytest $(HEAVY) $(PYTEST_ARGS); status=$$?; \
 	if [ $$status = 77 ]; then \
 	  echo 'make test-heavy: not run on this machine; why is said above' >&2; [ "$$BENCHD_REQUIRE_REAL" != 1 ]; \

@@ -17,7 +17,7 @@ SLURM="munge slurmctld slurmd slurmdbd slurm-client slurm-wlm-basic-plugins mari
   slurmrestd slurm-wlm-jwt-plugin openssh-server openssh-client"
 OTHERS="redis-server redis-tools sysbench postgresql prometheus prometheus-redis-exporter
   prometheus-mysqld-exporter prometheus-node-exporter prometheus-process-exporter chromium shellcheck systemd debootstrap zsh fish
-  charliecloud busybox-static"
+  charliecloud busybox-static patchelf squashfs-tools"
 SERVICES="munge slurmctld slurmd slurmdbd slurmrestd mariadb ssh ssh.socket redis-server postgresql prometheus
   prometheus-redis-exporter prometheus-mysqld-exporter prometheus-node-exporter
   prometheus-process-exporter"

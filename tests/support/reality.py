@@ -28,6 +28,10 @@ import pytest
 
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"  # daemons; a plain user's PATH often lacks them
 LONGEST_S = 180.0  # for one test with its fixtures; the longest take 20 s on two busy cores
+# Where `make test-heavy` puts an Apptainer.
+INSTALLED = (
+    Path(__file__).resolve().parents[2] / "build" / "apptainer" / "usr" / "bin" / "apptainer"
+)
 UNOBTAINABLE = Path(__file__).resolve().parent.parent / "unobtainable.toml"
 Probe = Callable[[], str | None]  # None: it is here; otherwise the reason why not
 
@@ -126,7 +130,7 @@ COMPONENTS: dict[str, Probe] = {
     "fish": _binaries("fish"),
     "xllamacpp": _modules("xllamacpp"),
     "ray": lambda: None if where_ray_is() else "ray is not installed (pip install ray)",
-    "apptainer": _binaries("apptainer"),
+    "apptainer": _path(str(INSTALLED), "tests/install/apptainer.sh has not installed it"),
     "charliecloud": _binaries("ch-run"),
     "busybox": _binaries("busybox"),
     "mknod": _mknod,
