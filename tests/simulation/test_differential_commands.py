@@ -9,6 +9,7 @@ import pytest
 
 from benchd.config import Budget, ClusterSettings, SSHSettings
 from benchd.core.model import Accepted, JobState
+from benchd.core.monitoring import TARGETS
 from benchd.edge.cluster import Cluster
 from benchd.errors import BenchdError
 from benchd.metrics import Metrics
@@ -145,6 +146,19 @@ async def test_an_endpoint_is_read_as_in_bash(sides: TwoSided, endpoint: bytes) 
         sides.write(path, endpoint)
     answer = await cluster_on(sides).probe(job)
     assert (endpoint == ENDPOINT) == (answer.endpoint is not None)
+
+
+@pytest.mark.parametrize("prepare", [heaps.done, heaps.nothing, heaps.full, heaps.cut])
+async def test_a_list_of_targets_is_written_as_in_bash(sides: TwoSided, prepare: Prepare) -> None:
+    """A file in a job's directory is replaced whole, or stays as it was, as in bash."""
+    cluster = cluster_on(sides)
+    await cluster.open()
+    prepare(sides, job_dir(sides))
+    answers = [await outcome(cluster.put(LIVE, TARGETS, data)) for data in (b"[1]", b"[]")]
+    written = prepare is heaps.done
+    assert answers == [None if written else "NotYet"] * 2
+    path = Path(place(sides).job_dir(LIVE.run_id, LIVE.token)) / TARGETS
+    assert (path.read_bytes() if path.exists() else None) == (b"[]" if written else None)
 
 
 @pytest.mark.parametrize("status", [0, 1])
