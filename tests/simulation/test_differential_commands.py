@@ -148,17 +148,20 @@ async def test_an_endpoint_is_read_as_in_bash(sides: TwoSided, endpoint: bytes) 
     assert (endpoint == ENDPOINT) == (answer.endpoint is not None)
 
 
-@pytest.mark.parametrize("prepare", [heaps.done, heaps.nothing, heaps.full, heaps.cut])
-async def test_a_list_of_targets_is_written_as_in_bash(sides: TwoSided, prepare: Prepare) -> None:
+@pytest.mark.parametrize("trouble", ["", "no directory", "full", "cut"])
+async def test_a_list_of_targets_is_written_as_in_bash(sides: TwoSided, trouble: str) -> None:
     """A file in a job's directory is replaced whole, or stays as it was, as in bash."""
     cluster = cluster_on(sides)
     await cluster.open()
-    prepare(sides, job_dir(sides))
+    path = job_dir(sides) / TARGETS
+    if trouble != "no directory":
+        sides.write(path, b"[0]")
+    sides.disk.full = "blocks" if trouble == "full" else None
+    sides.cut = 1 if trouble == "cut" else None
     answers = [await outcome(cluster.put(LIVE, TARGETS, data)) for data in (b"[1]", b"[]")]
-    written = prepare is heaps.done
-    assert answers == [None if written else "NotYet"] * 2
-    path = Path(place(sides).job_dir(LIVE.run_id, LIVE.token)) / TARGETS
-    assert (path.read_bytes() if path.exists() else None) == (b"[]" if written else None)
+    assert answers == ["NotYet" if trouble else None] * 2
+    left = b"[0]" if trouble else b"[]"
+    assert path.read_bytes() == left if trouble != "no directory" else not path.parent.exists()
 
 
 @pytest.mark.parametrize("status", [0, 1])
