@@ -7,10 +7,8 @@ import json
 import os
 import stat
 import subprocess
-import threading
 import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ import pytest
 
 from support.daemon import RunningDaemon, until
 from support.realslurm import RealSlurm
+from support.watching import Watch
 
 pytestmark = pytest.mark.real("slurm", "sshd", "redis-server", "redis-benchmark")
 
@@ -43,42 +42,6 @@ client:
 # What people and scripts ask; RUN and JOB stand for what there is.
 QUESTIONS = """status --json; runs --json; jobs --json; services; clients; show RUN --json;
 show JOB --json; why JOB --json; logs JOB; logs JOB --stderr; results RUN --json; report RUN"""
-
-
-@dataclass(slots=True)
-class Watch:
-    """Looks at the command lines of all processes, as every user of a machine can."""
-
-    words: tuple[bytes, ...] = ()
-    seen: set[bytes] = field(default_factory=set)
-    looked_at: set[str] = field(default_factory=set)
-    _over: threading.Event = field(default_factory=threading.Event)
-
-    def run(self) -> None:
-        """Look until told to stop."""
-        while not self._over.wait(0.002):  # seconds; programs live longer than that
-            for entry in os.scandir("/proc"):
-                if entry.name.isdigit():
-                    with contextlib.suppress(OSError):
-                        self._look(Path(entry.path, "cmdline").read_bytes())
-
-    def _look(self, line: bytes) -> None:
-        # A server that gives itself a title (redis-server 127.0.0.1:6379) has words, not arguments.
-        program = line.partition(b"\0")[0].partition(b" ")[0].rpartition(b"/")[2]
-        self.looked_at.add(program.decode(errors="replace"))
-        if any(word in line for word in self.words):
-            self.seen.add(line)
-
-    @contextlib.contextmanager
-    def looking(self) -> Iterator[None]:
-        """Look while the block runs."""
-        thread = threading.Thread(target=self.run, name="watch")
-        thread.start()
-        try:
-            yield
-        finally:
-            self._over.set()
-            thread.join()
 
 
 def holders(words: tuple[bytes, ...], scratch: Path, *places: Path) -> set[Path]:

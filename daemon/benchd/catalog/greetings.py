@@ -27,8 +27,8 @@ _SHOWN = 200  # characters of an answer that are shown to the user
 
 
 def _text(data: bytes) -> str:
-    shown = data[:_SHOWN].decode("utf-8", "replace")
-    return "".join(c if c.isprintable() else "?" for c in shown).strip()
+    shown = data[:_SHOWN].decode("utf-8", "replace").strip()
+    return "".join(c if c.isprintable() else "?" for c in shown)
 
 
 def mysql(data: bytes) -> tuple[Verdict, str]:
