@@ -194,6 +194,9 @@ class Kind:
         if isinstance(part, Service) and part.init_script is not None and not self.init_script:
             what = "only databases have one: write a setup_script, which runs once it answers"
             yield (("init_script",), f"kind {self.name!r} has no use for it: {what}")
+        if isinstance(part, Client) and part.script is not None and not self.free_parameters:
+            what = "leave kind out to have it run, or remove it"
+            yield (("script",), f"kind {self.name!r} runs no script of yours: {what}")
         yield from self.extra_check(part)
 
 
