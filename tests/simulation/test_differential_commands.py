@@ -156,7 +156,7 @@ async def test_a_list_of_targets_is_written_as_in_bash(sides: TwoSided, trouble:
     path = job_dir(sides) / TARGETS
     if trouble != "no directory":
         sides.write(path, b"[0]")
-    sides.disk.full = "blocks" if trouble == "full" else None
+    sides.disk.full = "blocks" if trouble == "full" else ""
     sides.cut = 1 if trouble == "cut" else None
     answers = [await outcome(cluster.put(LIVE, TARGETS, data)) for data in (b"[1]", b"[]")]
     assert answers == ["NotYet" if trouble else None] * 2
