@@ -1,0 +1,86 @@
+"""How images are made from commands: a stand-in records what each runtime's builder is given."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from benchd.config import RuntimeSettings
+from benchd.core.image_builds import login_script
+from benchd.core.spec import Container, JobSpec, Role
+from support.script_cases import NASTY
+
+COMMANDS = ("apk add sysbench", f"echo '{NASTY.replace(chr(39), '')}' # not the last")
+# Keeps what it is called with and the file that says how to build, and makes what it is asked for.
+TOOL = """#!/bin/bash
+printf '%s\\n' "$*" >>"$HOME/calls"
+while [ $# -gt 0 ]; do
+    case $1 in
+    *.def | */Dockerfile) cp "$1" "$HOME/${1##*.}"; cp "${1%/*}/build.sh" "$HOME/" 2>/dev/null ;;
+    *.part-*) echo image >"$1" ;;
+    esac
+    shift
+done
+exit "${TOOL_STATUS:-0}"
+"""
+
+
+def made(home: Path, runtime: str, uid: str = "0", **env: str) -> subprocess.CompletedProcess[str]:
+    """Make an image from commands as on a login node, with stand-ins for the builders."""
+    for name in ("apptainer", "ch-image", "ch-convert", "podman"):
+        (home / name).write_text(TOOL)
+        (home / name).chmod(0o755)
+    (home / "id").write_text(f"#!/bin/sh\necho {uid}\n")
+    (home / "id").chmod(0o755)
+    box = Container(
+        docker_source="alpine:3", image_path="$HOME/i/x.img", build_commands=COMMANDS, build="login"
+    )
+    spec = JobSpec(role=Role.IMAGE, name="x", kind="image", container=box)
+    return subprocess.run(
+        ["bash", "-c", login_script(spec, "t-r-i-x", RuntimeSettings(name=runtime))],
+        env={"HOME": str(home), "PATH": f"{home}:{os.environ['PATH']}", **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_definition_file_runs_the_commands_until_one_fails(tmp_path: Path) -> None:
+    """Every command stands in %post as it is in the recipe, after `set -e`."""
+    assert 0 == made(tmp_path, "apptainer").returncode
+    text = (tmp_path / "def").read_text()
+    post = "".join(f"    {command}\n" for command in ("set -e", *COMMANDS))
+    assert f"Bootstrap: docker\nFrom: alpine:3\n\n%post\n{post}" == text
+    assert "--fakeroot" not in (tmp_path / "calls").read_text()
+    assert ["x.img", "x.img.benchd.json"] == sorted(p.name for p in (tmp_path / "i").iterdir())
+    note = json.loads((tmp_path / "i" / "x.img.benchd.json").read_text())
+    assert ("docker://alpine:3", "apptainer", "t-r-i-x") == tuple(
+        note[key] for key in ("source", "runtime", "by")
+    )
+
+
+def test_a_plain_user_builds_with_fakeroot_and_is_told_when_that_fails(tmp_path: Path) -> None:
+    """What the site has to allow is said beside the builder's own words; nothing is left."""
+    done = made(tmp_path, "apptainer", uid="1000", TOOL_STATUS="255")
+    assert (255, True) == (done.returncode, "--fakeroot, which the site has to" in done.stderr)
+    assert "build --fakeroot" in (tmp_path / "calls").read_text()
+    assert [] == list((tmp_path / "i").iterdir())
+
+
+@pytest.mark.parametrize(("runtime", "calls"), [("charliecloud", 2), ("podman", 2)])
+def test_a_dockerfile_runs_the_commands_until_one_fails(
+    tmp_path: Path, runtime: str, calls: int
+) -> None:
+    """The commands are a script of the image, which is run by /bin/sh and removed."""
+    assert 0 == made(tmp_path, runtime).returncode
+    assert (
+        "".join(f"{line}\n" for line in ("set -e", *COMMANDS))
+        == (tmp_path / "build.sh").read_text()
+    )
+    lines = (tmp_path / "calls").read_text().splitlines()
+    assert calls == len(lines)
+    assert (tmp_path / "i" / "x.img").read_text() == "image\n"
