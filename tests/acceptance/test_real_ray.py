@@ -27,7 +27,7 @@ service:
   # what follows the last word of the command is for vLLM, and nobody reads it here
   command: bash -c 'exec {python} {server} {model} $BENCHD_PORT' in-the-place-of-vllm
   resources: {{time: "00:05:00", nodes: 2, cpus_per_task: 1}}
-  environment: {{PATH: "{path}", BENCHD_HOST: 0.0.0.0}} # where that server listens
+  environment: {{PATH: "{path}"}}
   parameters: {{model: tiny}}
   health_check: {{interval: 1}}
 client:

@@ -201,26 +201,26 @@ def test_what_cannot_work_is_refused_with_what_would(
     assert says(**service) == expected
 
 
+LISTEN = '--host "$BENCHD_BIND" --port "$BENCHD_PORT"'
+
+
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [
         (
             job("ollama", command="ollama", args=("serve",)),
             (
-                'env OLLAMA_HOST=0.0.0.0:"$BENCHD_PORT" OLLAMA_MODELS="$BENCHD_OLLAMA_MODELS" '
-                "ollama serve"
+                'env OLLAMA_HOST="$BENCHD_BIND":"$BENCHD_PORT" OLLAMA_MODELS="$BENCHD_OLLAMA_MODELS"'
+                " ollama serve"
             ),
         ),
         (
             job("vllm", parameters=MODEL, resources=Resources(gpus="a100:2")),
-            'vllm serve m --host 0.0.0.0 --port "$BENCHD_PORT" --tensor-parallel-size 2',
+            f"vllm serve m {LISTEN} --tensor-parallel-size 2",
         ),
         (
             job("vllm", parameters={"model": "$SCRATCH/m", "enable_prefix_caching": False}),
-            (
-                'vllm serve "${SCRATCH}"/m --host 0.0.0.0 --port "$BENCHD_PORT" '
-                "--no-enable-prefix-caching"
-            ),
+            f'vllm serve "${{SCRATCH}}"/m {LISTEN} --no-enable-prefix-caching',
         ),
         (
             job(
@@ -230,16 +230,15 @@ def test_what_cannot_work_is_refused_with_what_would(
                 args=("--swap-space", "4"),
             ),
             (
-                "python3 -m vllm.entrypoints.openai.api_server --model m --host 0.0.0.0 "
-                '--port "$BENCHD_PORT" --dtype half --swap-space 4'
+                f"python3 -m vllm.entrypoints.openai.api_server --model m {LISTEN} --dtype half "
+                "--swap-space 4"
             ),
         ),
         (
             job("vllm", parameters=MODEL, resources=Resources(nodes=2, gres="gpu:4")),
             (
-                'bash "$JOB/ray-head.sh" vllm serve m --host 0.0.0.0 --port "$BENCHD_PORT" '
-                "--tensor-parallel-size 4 --pipeline-parallel-size 2 "
-                "--distributed-executor-backend ray"
+                f'bash "$JOB/ray-head.sh" vllm serve m {LISTEN} --tensor-parallel-size 4 '
+                "--pipeline-parallel-size 2 --distributed-executor-backend ray"
             ),
         ),
         (
@@ -249,16 +248,17 @@ def test_what_cannot_work_is_refused_with_what_would(
                 resources=Resources(nodes=2, gpus_per_node="4"),
             ),
             (
-                'bash "$JOB/ray-head.sh" vllm serve m --host 0.0.0.0 --port "$BENCHD_PORT" '
-                "--tensor-parallel-size 8 --distributed-executor-backend ray"
+                f'bash "$JOB/ray-head.sh" vllm serve m {LISTEN} --tensor-parallel-size 8 '
+                "--distributed-executor-backend ray"
             ),
         ),
         (
             job("triton", parameters={"model_repository": "/m", "models": "a,b"}),
             (
                 'tritonserver --http-port "$BENCHD_PORT_0" --grpc-port "$BENCHD_PORT_1" '
-                '--metrics-port "$BENCHD_PORT_2" --http-address 0.0.0.0 --grpc-address 0.0.0.0 '
-                '--metrics-address 0.0.0.0 --model-repository "$BENCHD_MODEL_REPOSITORY" '
+                '--metrics-port "$BENCHD_PORT_2" --http-address "$BENCHD_BIND" '
+                '--grpc-address "$BENCHD_BIND" --metrics-address "$BENCHD_BIND" '
+                '--model-repository "$BENCHD_MODEL_REPOSITORY" '
                 "--model-control-mode explicit --load-model=a --load-model=b"
             ),
         ),

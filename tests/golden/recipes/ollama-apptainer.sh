@@ -283,11 +283,11 @@ benchd_payload() {
         benchd_await "$BENCHD_PORT"
         (
             benchd_enter
-            exec env APPTAINERENV_OLLAMA_NOPRUNE=1 APPTAINERENV_OLLAMA_NUM_PARALLEL=4 APPTAINERENV_OLLAMA_CONTEXT_LENGTH=4096 APPTAINERENV_OLLAMA_KEEP_ALIVE=-1 apptainer exec --cleanenv --bind "$JOB" --bind "$BENCHD_OLLAMA_MODELS" --pwd "$JOB" --nv "$benchd_image" env OLLAMA_HOST=127.0.0.1:"$BENCHD_PORT" OLLAMA_MODELS="$BENCHD_OLLAMA_MODELS" sh "$JOB/pull-model.sh" llama3.2:1b
+            exec env APPTAINERENV_OLLAMA_NOPRUNE=1 APPTAINERENV_OLLAMA_NUM_PARALLEL=4 APPTAINERENV_OLLAMA_CONTEXT_LENGTH=4096 APPTAINERENV_OLLAMA_KEEP_ALIVE=-1 apptainer exec --cleanenv --bind "$JOB" --bind "$BENCHD_OLLAMA_MODELS" --pwd "$JOB" --nv "$benchd_image" env OLLAMA_HOST="$BENCHD_HOST_IP":"$BENCHD_PORT" OLLAMA_MODELS="$BENCHD_OLLAMA_MODELS" NO_PROXY="$BENCHD_HOST_IP" no_proxy="$BENCHD_HOST_IP" sh "$JOB/pull-model.sh" llama3.2:1b
         ) {benchd_pipe}>&- || benchd_failed "$?" 'once up: env'
         (
             benchd_enter
-            exec env APPTAINERENV_OLLAMA_NOPRUNE=1 APPTAINERENV_OLLAMA_NUM_PARALLEL=4 APPTAINERENV_OLLAMA_CONTEXT_LENGTH=4096 APPTAINERENV_OLLAMA_KEEP_ALIVE=-1 apptainer exec --cleanenv --bind "$JOB" --bind "$BENCHD_OLLAMA_MODELS" --pwd "$JOB" --nv "$benchd_image" env OLLAMA_HOST=127.0.0.1:"$BENCHD_PORT" OLLAMA_MODELS="$BENCHD_OLLAMA_MODELS" ollama run llama3.2:1b ''
+            exec env APPTAINERENV_OLLAMA_NOPRUNE=1 APPTAINERENV_OLLAMA_NUM_PARALLEL=4 APPTAINERENV_OLLAMA_CONTEXT_LENGTH=4096 APPTAINERENV_OLLAMA_KEEP_ALIVE=-1 apptainer exec --cleanenv --bind "$JOB" --bind "$BENCHD_OLLAMA_MODELS" --pwd "$JOB" --nv "$benchd_image" env OLLAMA_HOST="$BENCHD_HOST_IP":"$BENCHD_PORT" OLLAMA_MODELS="$BENCHD_OLLAMA_MODELS" NO_PROXY="$BENCHD_HOST_IP" no_proxy="$BENCHD_HOST_IP" ollama run llama3.2:1b ''
         ) {benchd_pipe}>&- || benchd_failed "$?" 'once up: env'
         benchd_up
         benchd_publish "$BENCHD_PORT_0"
@@ -295,7 +295,7 @@ benchd_payload() {
     (benchd_guard benchd_once_up &)
     exec {benchd_pipe}>&-
     benchd_enter
-    exec env APPTAINERENV_OLLAMA_NOPRUNE=1 APPTAINERENV_OLLAMA_NUM_PARALLEL=4 APPTAINERENV_OLLAMA_CONTEXT_LENGTH=4096 APPTAINERENV_OLLAMA_KEEP_ALIVE=-1 apptainer exec --cleanenv --bind "$JOB" --bind "$BENCHD_OLLAMA_MODELS" --pwd "$JOB" --nv "$benchd_image" env OLLAMA_HOST=0.0.0.0:"$BENCHD_PORT" OLLAMA_MODELS="$BENCHD_OLLAMA_MODELS" ollama serve
+    exec env APPTAINERENV_OLLAMA_NOPRUNE=1 APPTAINERENV_OLLAMA_NUM_PARALLEL=4 APPTAINERENV_OLLAMA_CONTEXT_LENGTH=4096 APPTAINERENV_OLLAMA_KEEP_ALIVE=-1 apptainer exec --cleanenv --bind "$JOB" --bind "$BENCHD_OLLAMA_MODELS" --pwd "$JOB" --nv "$benchd_image" env OLLAMA_HOST="$BENCHD_BIND":"$BENCHD_PORT" OLLAMA_MODELS="$BENCHD_OLLAMA_MODELS" ollama serve
 }
 benchd_run benchd_payload
 benchd_settle

@@ -216,7 +216,7 @@ benchd_payload() {
         "$BENCHD_MODEL_REPOSITORY is not seen from $BENCHD_HOST"
     exec {benchd_pipe}>&-
     benchd_enter
-    exec apptainer exec --cleanenv --bind "$JOB" --bind "$BENCHD_MODEL_REPOSITORY" --pwd "$JOB" --nv "$benchd_image" tritonserver --http-port "$BENCHD_PORT_0" --grpc-port "$BENCHD_PORT_1" --metrics-port "$BENCHD_PORT_2" --http-address 0.0.0.0 --grpc-address 0.0.0.0 --metrics-address 0.0.0.0 --model-repository "$BENCHD_MODEL_REPOSITORY" --model-control-mode explicit --load-model=resnet50
+    exec apptainer exec --cleanenv --bind "$JOB" --bind "$BENCHD_MODEL_REPOSITORY" --pwd "$JOB" --nv "$benchd_image" tritonserver --http-port "$BENCHD_PORT_0" --grpc-port "$BENCHD_PORT_1" --metrics-port "$BENCHD_PORT_2" --http-address "$BENCHD_BIND" --grpc-address "$BENCHD_BIND" --metrics-address "$BENCHD_BIND" --model-repository "$BENCHD_MODEL_REPOSITORY" --model-control-mode explicit --load-model=resnet50
 }
 benchd_run benchd_payload
 exit "$benchd_status"

@@ -431,7 +431,7 @@ benchd_payload() {
         benchd_await "$BENCHD_PORT"
         (
             benchd_enter
-            exec env APPTAINERENV_HF_HOME="$BENCHD_HF_HOME" APPTAINERENV_VLLM_NO_USAGE_STATS=1 APPTAINERENV_HF_HUB_DISABLE_TELEMETRY=1 APPTAINERENV_VLLM_CACHE_ROOT="$BENCHD_DATA/vllm" APPTAINERENV_TRITON_CACHE_DIR="$BENCHD_DATA/triton" APPTAINERENV_OUTLINES_CACHE_DIR="$BENCHD_DATA/outlines" APPTAINERENV_TORCHINDUCTOR_CACHE_DIR="$BENCHD_DATA/inductor" apptainer exec --cleanenv --bind "$JOB" --bind "$BENCHD_DATA" --bind "$BENCHD_HF_HOME" --pwd "$JOB" --nv "$benchd_image" python3 "$JOB/listed.py" "http://127.0.0.1:$BENCHD_PORT/v1/models" meta-llama/Llama-3.1-70B-Instruct
+            exec env APPTAINERENV_HF_HOME="$BENCHD_HF_HOME" APPTAINERENV_VLLM_NO_USAGE_STATS=1 APPTAINERENV_HF_HUB_DISABLE_TELEMETRY=1 APPTAINERENV_VLLM_CACHE_ROOT="$BENCHD_DATA/vllm" APPTAINERENV_TRITON_CACHE_DIR="$BENCHD_DATA/triton" APPTAINERENV_OUTLINES_CACHE_DIR="$BENCHD_DATA/outlines" APPTAINERENV_TORCHINDUCTOR_CACHE_DIR="$BENCHD_DATA/inductor" apptainer exec --cleanenv --bind "$JOB" --bind "$BENCHD_DATA" --bind "$BENCHD_HF_HOME" --pwd "$JOB" --nv "$benchd_image" python3 "$JOB/listed.py" "http://$BENCHD_HOST_IP:$BENCHD_PORT/v1/models" meta-llama/Llama-3.1-70B-Instruct
         ) {benchd_pipe}>&- || benchd_failed "$?" 'once up: python3'
         benchd_up
         benchd_publish "$BENCHD_PORT_0"
@@ -439,7 +439,7 @@ benchd_payload() {
     (benchd_guard benchd_once_up &)
     exec {benchd_pipe}>&-
     benchd_enter
-    exec env APPTAINERENV_HF_HOME="$BENCHD_HF_HOME" APPTAINERENV_VLLM_NO_USAGE_STATS=1 APPTAINERENV_HF_HUB_DISABLE_TELEMETRY=1 APPTAINERENV_VLLM_CACHE_ROOT="$BENCHD_DATA/vllm" APPTAINERENV_TRITON_CACHE_DIR="$BENCHD_DATA/triton" APPTAINERENV_OUTLINES_CACHE_DIR="$BENCHD_DATA/outlines" APPTAINERENV_TORCHINDUCTOR_CACHE_DIR="$BENCHD_DATA/inductor" apptainer exec --cleanenv --bind "$JOB" --bind "$BENCHD_DATA" --bind "$BENCHD_HF_HOME" --pwd "$JOB" --nv "$benchd_image" bash "$JOB/ray-head.sh" vllm serve meta-llama/Llama-3.1-70B-Instruct --host 0.0.0.0 --port "$BENCHD_PORT" --tensor-parallel-size 4 --pipeline-parallel-size 2 --distributed-executor-backend ray --max-model-len 8192
+    exec env APPTAINERENV_HF_HOME="$BENCHD_HF_HOME" APPTAINERENV_VLLM_NO_USAGE_STATS=1 APPTAINERENV_HF_HUB_DISABLE_TELEMETRY=1 APPTAINERENV_VLLM_CACHE_ROOT="$BENCHD_DATA/vllm" APPTAINERENV_TRITON_CACHE_DIR="$BENCHD_DATA/triton" APPTAINERENV_OUTLINES_CACHE_DIR="$BENCHD_DATA/outlines" APPTAINERENV_TORCHINDUCTOR_CACHE_DIR="$BENCHD_DATA/inductor" apptainer exec --cleanenv --bind "$JOB" --bind "$BENCHD_DATA" --bind "$BENCHD_HF_HOME" --pwd "$JOB" --nv "$benchd_image" bash "$JOB/ray-head.sh" vllm serve meta-llama/Llama-3.1-70B-Instruct --host "$BENCHD_BIND" --port "$BENCHD_PORT" --tensor-parallel-size 4 --pipeline-parallel-size 2 --distributed-executor-backend ray --max-model-len 8192
 }
 benchd_run benchd_payload
 benchd_settle

@@ -425,7 +425,7 @@ benchd_payload() {
         benchd_await "$BENCHD_PORT"
         (
             benchd_enter
-            exec srun --overlap --export=ALL --cpu-bind=none --nodes=1 --ntasks=1 --nodelist="$SLURMD_NODENAME" --container-image="$benchd_image" --container-mounts="$JOB":"$JOB","$BENCHD_DATA":"$BENCHD_DATA","$BENCHD_HF_HOME":"$BENCHD_HF_HOME" --container-workdir="$JOB" --container-readonly --container-env="$benchd_listed" --no-container-mount-home --no-container-entrypoint env HF_HOME="$BENCHD_HF_HOME" VLLM_NO_USAGE_STATS=1 HF_HUB_DISABLE_TELEMETRY=1 VLLM_CACHE_ROOT="$BENCHD_DATA/vllm" TRITON_CACHE_DIR="$BENCHD_DATA/triton" OUTLINES_CACHE_DIR="$BENCHD_DATA/outlines" TORCHINDUCTOR_CACHE_DIR="$BENCHD_DATA/inductor" python3 "$JOB/listed.py" "http://127.0.0.1:$BENCHD_PORT/v1/models" meta-llama/Llama-3.1-70B-Instruct
+            exec srun --overlap --export=ALL --cpu-bind=none --nodes=1 --ntasks=1 --nodelist="$SLURMD_NODENAME" --container-image="$benchd_image" --container-mounts="$JOB":"$JOB","$BENCHD_DATA":"$BENCHD_DATA","$BENCHD_HF_HOME":"$BENCHD_HF_HOME" --container-workdir="$JOB" --container-readonly --container-env="$benchd_listed" --no-container-mount-home --no-container-entrypoint env HF_HOME="$BENCHD_HF_HOME" VLLM_NO_USAGE_STATS=1 HF_HUB_DISABLE_TELEMETRY=1 VLLM_CACHE_ROOT="$BENCHD_DATA/vllm" TRITON_CACHE_DIR="$BENCHD_DATA/triton" OUTLINES_CACHE_DIR="$BENCHD_DATA/outlines" TORCHINDUCTOR_CACHE_DIR="$BENCHD_DATA/inductor" python3 "$JOB/listed.py" "http://$BENCHD_HOST_IP:$BENCHD_PORT/v1/models" meta-llama/Llama-3.1-70B-Instruct
         ) {benchd_pipe}>&- || benchd_failed "$?" 'once up: python3'
         benchd_up
         benchd_publish "$BENCHD_PORT_0"
@@ -433,7 +433,7 @@ benchd_payload() {
     (benchd_guard benchd_once_up &)
     exec {benchd_pipe}>&-
     benchd_enter
-    exec srun --overlap --export=ALL --cpu-bind=none --nodes=1 --ntasks=1 --nodelist="$SLURMD_NODENAME" --container-image="$benchd_image" --container-mounts="$JOB":"$JOB","$BENCHD_DATA":"$BENCHD_DATA","$BENCHD_HF_HOME":"$BENCHD_HF_HOME" --container-workdir="$JOB" --container-readonly --container-env="$benchd_listed" --no-container-mount-home --no-container-entrypoint env HF_HOME="$BENCHD_HF_HOME" VLLM_NO_USAGE_STATS=1 HF_HUB_DISABLE_TELEMETRY=1 VLLM_CACHE_ROOT="$BENCHD_DATA/vllm" TRITON_CACHE_DIR="$BENCHD_DATA/triton" OUTLINES_CACHE_DIR="$BENCHD_DATA/outlines" TORCHINDUCTOR_CACHE_DIR="$BENCHD_DATA/inductor" bash "$JOB/ray-head.sh" vllm serve meta-llama/Llama-3.1-70B-Instruct --host 0.0.0.0 --port "$BENCHD_PORT" --tensor-parallel-size 4 --pipeline-parallel-size 2 --distributed-executor-backend ray --max-model-len 8192
+    exec srun --overlap --export=ALL --cpu-bind=none --nodes=1 --ntasks=1 --nodelist="$SLURMD_NODENAME" --container-image="$benchd_image" --container-mounts="$JOB":"$JOB","$BENCHD_DATA":"$BENCHD_DATA","$BENCHD_HF_HOME":"$BENCHD_HF_HOME" --container-workdir="$JOB" --container-readonly --container-env="$benchd_listed" --no-container-mount-home --no-container-entrypoint env HF_HOME="$BENCHD_HF_HOME" VLLM_NO_USAGE_STATS=1 HF_HUB_DISABLE_TELEMETRY=1 VLLM_CACHE_ROOT="$BENCHD_DATA/vllm" TRITON_CACHE_DIR="$BENCHD_DATA/triton" OUTLINES_CACHE_DIR="$BENCHD_DATA/outlines" TORCHINDUCTOR_CACHE_DIR="$BENCHD_DATA/inductor" bash "$JOB/ray-head.sh" vllm serve meta-llama/Llama-3.1-70B-Instruct --host "$BENCHD_BIND" --port "$BENCHD_PORT" --tensor-parallel-size 4 --pipeline-parallel-size 2 --distributed-executor-backend ray --max-model-len 8192
 }
 benchd_run benchd_payload
 benchd_settle

@@ -31,7 +31,9 @@ def unshared(part: Part, parameters: Sequence[Parameter]) -> Iterator[Complaint]
     usual = {parameter.name: parameter.default for parameter in parameters}
     for name in ("concurrency", "requests"):
         value = part.parameters.get(name, usual.get(name))
-        if isinstance(part, Client) and isinstance(value, int) and value < part.nodes:
+        if not isinstance(part, Client) or part.nodes == 1:
+            continue
+        if isinstance(value, int) and value < part.nodes:
             at = ("parameters", name) if name in part.parameters else ("nodes",)
             yield at, f"{part.nodes} nodes cannot share {name}: {value}"
 

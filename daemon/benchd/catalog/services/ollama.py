@@ -20,7 +20,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from benchd.catalog.kinds import Complaint, Parameter, ServiceKind, arguments, program, setting
-from benchd.catalog.services.common import ANYWHERE
+from benchd.catalog.services.common import BIND
 from benchd.catalog.services.llm_common import (
     MODEL,
     bound,
@@ -165,11 +165,11 @@ def _words(spec: JobSpec) -> tuple[str | Sh, ...]:
     return (*program(spec, "ollama"), *serve, *said)
 
 
-def _ours(host: str) -> tuple[str | Sh, ...]:
+def _ours(host: Sh) -> tuple[str | Sh, ...]:
     """Return what holds whatever the recipe's environment says: the port clients are told."""
     return (
         "env",
-        Sh(f'OLLAMA_HOST={host}:"$BENCHD_PORT"'),
+        Sh(f'OLLAMA_HOST={host.text}:"$BENCHD_PORT"'),
         Sh('OLLAMA_MODELS="$BENCHD_OLLAMA_MODELS"'),
     )
 
@@ -187,7 +187,9 @@ def _once_up(spec: JobSpec) -> tuple[Step, ...]:
     model = spec.parameters.get("model")
     if model is None:
         return ()
-    there = _ours("127.0.0.1")
+    here = Sh('"$BENCHD_HOST_IP"')
+    # A proxy is for what the server fetches, not for us who speak to it.
+    there = (*_ours(here), Sh(f"NO_PROXY={here.text}"), Sh(f"no_proxy={here.text}"))
     pull = Step(argv=(*there, "sh", Sh('"$JOB/pull-model.sh"'), str(model)))
     if not setting(_OLLAMA, spec, "preload") or "gpu_layers" in spec.parameters:
         return (pull,)
@@ -198,7 +200,7 @@ def _once_up(spec: JobSpec) -> tuple[Step, ...]:
 def _payload(spec: JobSpec) -> Payload:
     directory = spec.parameters.get("models_dir") or spec.environment.get("OLLAMA_MODELS")
     return Payload(
-        argv=(*_ours(ANYWHERE), *_words(spec)),
+        argv=(*_ours(BIND), *_words(spec)),
         environment=_environment(spec),
         files={"pull-model.sh": PULL} if "model" in spec.parameters else {},
         preamble=shared_directory("BENCHD_OLLAMA_MODELS", directory, "models/ollama"),

@@ -22,7 +22,7 @@ from benchd.catalog.kinds import (
     program,
     setting,
 )
-from benchd.catalog.services.common import ANYWHERE
+from benchd.catalog.services.common import BIND
 from benchd.catalog.services.llm_common import PLACE, bound
 from benchd.core.containers import shell_path
 from benchd.core.payload import Payload, Sh
@@ -62,7 +62,7 @@ def _payload(spec: JobSpec) -> Payload:
     for index, option in enumerate(_PORTS):
         options += [option, Sh(f'"$BENCHD_PORT_{index}"')]
     for option in ("--http-address", "--grpc-address", "--metrics-address"):
-        options += [option, ANYWHERE]
+        options += [option, BIND]
     if repository is not None:
         options += ["--model-repository", bound("BENCHD_MODEL_REPOSITORY")]
     if chosen is not None:

@@ -29,7 +29,7 @@ from benchd.catalog.kinds import (
     word,
 )
 from benchd.catalog.services import vllm_ray
-from benchd.catalog.services.common import ANYWHERE, PORT
+from benchd.catalog.services.common import BIND, PORT
 from benchd.catalog.services.gpus import gpus_asked
 from benchd.catalog.services.llm_common import (
     MODEL,
@@ -234,7 +234,7 @@ def _words(spec: JobSpec) -> tuple[str | Sh, ...]:
     named: tuple[str | Sh, ...] = ()
     if model is not None:
         named = (word(str(model)),) if own[-1] == "serve" else ("--model", word(str(model)))
-    return (*own, *named, "--host", ANYWHERE, "--port", PORT, *_options(spec), *said)
+    return (*own, *named, "--host", BIND, "--port", PORT, *_options(spec), *said)
 
 
 def _environment(spec: JobSpec) -> dict[str, str | Sh]:
@@ -271,7 +271,7 @@ def _payload(spec: JobSpec) -> Payload:
 
 
 def _is_listed(name: str) -> Step:
-    url = Sh('"http://127.0.0.1:$BENCHD_PORT/v1/models"')
+    url = Sh('"http://$BENCHD_HOST_IP:$BENCHD_PORT/v1/models"')
     return Step(argv=("python3", Sh('"$JOB/listed.py"'), url, word(name)))
 
 
