@@ -17,6 +17,7 @@ from benchd.core.readiness import TABLE as HEALTH
 from benchd.edge.login import pace_of
 from benchd.edge.store import rows
 from simulation.machine import CLUSTER, Machine
+from simulation.scenario import REPLICAS_MAX
 
 TERMINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 # (trigger, from, to): every move there is.
@@ -81,6 +82,7 @@ class Judge:
             *self._runs_kept(),
             *self._histories(),
             *self._rows(),
+            *self._replicas(),
             *self._tries(),
             *self._payloads(),
             *self._own_faults(),
@@ -169,6 +171,16 @@ class Judge:
             wrong = [c for c in _COMPARED if row[c] != told.values[c]]
             if wrong:
                 yield f"{token}: {', '.join(wrong)} are not what the history says"
+
+    def _replicas(self) -> Iterator[str]:
+        """Find services with more replicas than they may have."""
+        for row in self.machine.disk.execute(
+            "SELECT run_id, name, point, count(DISTINCT replica) AS number FROM jobs "
+            "WHERE role = 'service' AND state NOT IN ('COMPLETED', 'FAILED', 'CANCELLED') "
+            "GROUP BY run_id, name, point HAVING number > ?",
+            (REPLICAS_MAX,),
+        ):
+            yield f"{row['run_id']} has {row['number']} replicas of {row['name']}"
 
     # --- the books and the truth ------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 from simulation.bash import BOOK, WORD, Bash, Found, complaint, unquote
 from simulation.process import Exit, then
@@ -220,6 +221,7 @@ def _stop_write(sh: Bash, said: bytes) -> None:
     r"unset (?P<unset>[A-Z_ ]+); timeout -k 5 (?P<limit>\d+) "
     rf"sbatch --parsable --job-name=(?P<token>{WORD}) "
     r'--output="\$J/%j\.out" --error="\$J/%j\.err" --open-mode=append --chdir="\$J" --export=NONE '
+    rf"(?P<nodes>(?:--(?:nodelist|exclude)={WORD} )*)"
     r'"\$T/script\.sh" "\$J" (?P<k>\d+) </dev/null >"\$T/out" 2>"\$T/err"; rc=\$\?; '
 )
 def sbatch(sh: Bash, m: Found) -> None:
@@ -235,6 +237,7 @@ def sbatch(sh: Bash, m: Found) -> None:
     argv = (
         *("--parsable", f"--job-name={unquote(m['token'])}", f"--output={job}/%j.out"),
         *(f"--error={job}/%j.err", "--open-mode=append", f"--chdir={job}", "--export=NONE"),
+        *shlex.split(m["nodes"]),
         *(f"{attempt}/script.sh", job, m["k"]),
     )
     sh.deadline, sh.timed_out = sh.now() + float(m["limit"]), False

@@ -17,7 +17,7 @@ service:
   resources: {{cpus_per_task: 1, time: "{time}"}}
   health_check: {{type: tcp, interval: {interval}, retries: 40}}
   restart: {{policy: {policy}, max_attempts: {attempts}, requeue: {requeue}}}
-"""
+{service}"""
 _CLIENT = """\
 client:
   name: load
@@ -25,8 +25,17 @@ client:
   command: measure
   resources: {{cpus_per_task: 1, time: "00:20:00"}}
   restart: {{policy: {policy}, max_attempts: {attempts}, requeue: {requeue}}}
-{target}"""
+{target}{client}"""
 _TARGET = "  target_service: {name: server}\n"
+
+
+# More that a recipe may say of its service and of its client.
+REPLICAS_MAX = 3
+_SCALED = (
+    f"  replicas: {{min: 1, max: {REPLICAS_MAX}, scale_up_after: 5, scale_down_after: 20}}\n",
+    "repeat: 3\n",
+)
+_PLACED = ("", "  placement: other-node\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +68,7 @@ def draw(seed: str) -> Scenario:
     """Return the story of a seed."""
     rng = Random(f"{seed} scenario")
     calm_at = rng.uniform(*rng.choice(_TROUBLED))
-    recipes = _recipes(rng)
+    recipes = _recipes(rng, Random(f"{seed} topology"))
     names = [name for _, name, _ in recipes]
     cancels = [(rng.uniform(5, 400), name) for name in names if rng.random() < 0.2]
     steps = [(rng.uniform(1, calm_at), rng.choice((-_STEP, _STEP)))] if rng.random() < 0.15 else []
@@ -78,22 +87,26 @@ def draw(seed: str) -> Scenario:
     )
 
 
-def _recipes(rng: Random) -> list[tuple[float, str, str]]:
+def _recipes(rng: Random, topology: Random) -> list[tuple[float, str, str]]:
     shape = rng.choice(("client", "client", "client", "both", "both", "service", "two"))
     shapes = {"two": ("client", "client")}.get(shape, (shape,))
     return [
-        (rng.uniform(0.5, 30.0), f"r{i}-{each}.yaml", _recipe(rng, each))
+        (rng.uniform(0.5, 30.0), f"r{i}-{each}.yaml", _recipe(rng, each, topology))
         for i, each in enumerate(shapes)
     ]
 
 
-def _recipe(rng: Random, shape: str) -> str:
+def _recipe(rng: Random, shape: str, topology: Random) -> str:
+    plain = ("", "")
+    service, client = topology.choice((_SCALED, _PLACED, plain)) if shape == "both" else plain
     words = {
         "policy": rng.choice(("never", "on-failure")),
         "attempts": rng.randint(1, 3),
         "requeue": rng.choice(("true", "false")),
         "time": rng.choice(("00:02:00", "00:10:00")) if shape == "service" else "01:00:00",
         "interval": rng.choice((10, 20)),
+        "service": service,
+        "client": client,
     }
     parts = [f"name: {shape}\n"]
     if shape != "client":
