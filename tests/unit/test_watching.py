@@ -12,12 +12,13 @@ import pytest
 
 from benchd.catalog.services import prometheus as prometheus_kind
 from benchd.config import RuntimeSettings
-from benchd.core.effects import Cancel, ClusterView, Finish, Publish, World
+from benchd.core.effects import Cancel, ClusterView, Finish, Publish, Submit, World
 from benchd.core.model import CancelWhy, Endpoint, Job, JobState, Readiness, RunOutcome
 from benchd.core.notices import JobRow, notices
 from benchd.core.plan import decide
 from benchd.core.scraping import MonitoringTarget, Scrape, Watch
 from benchd.core.spec import Role, Secret
+from benchd.core.waiting import waiting_for
 from benchd.errors import RecipeError
 from support.builders import CREATED_AT as T0
 from support.builders import client, job, run, service
@@ -59,7 +60,7 @@ def world(*jobs: Job, **over: Any) -> World:
     """Return a world in which no poll is due."""
     views = {"alpha": ClusterView(name="alpha", last_poll_at=NOW, next_poll_at=NOW + 60)}
     runs = tuple(run(id=name) for name in dict.fromkeys(job.run_id for job in jobs))
-    return World(runs=runs, jobs=jobs, valid={}, clusters=views, **over)
+    return World(**{"runs": runs, "jobs": jobs, "valid": {}, "clusters": views, **over})
 
 
 def told(*jobs: Job, **over: Any) -> dict[str, str] | None:
@@ -218,6 +219,38 @@ def test_a_companion_ends_with_what_it_watches(others: list[Job], ends: bool) ->
     cancelled = {e.token: e.why for e in effects if isinstance(e, Cancel)}
 
     assert (CancelWhy.DONE if ends else None) == cancelled.get(WATCHING.token)
+
+
+def test_a_companion_takes_no_place_that_its_run_needs() -> None:
+    """With two places they are the service's and the client's, whatever it is called."""
+    view = ClusterView(name="alpha", last_poll_at=NOW, next_poll_at=NOW + 60, max_jobs=2)
+    new = job(name="prometheus", companion=True, watch=Watch.METRICS)
+    first = decide(world(new, service(), client(), clusters={"alpha": view}), NOW)
+    then = decide(world(new, REDIS, client(), clusters={"alpha": view}), NOW)
+
+    assert [[service().token], [client().token]] == [
+        [effect.token for effect in effects if isinstance(effect, Submit)]
+        for effects in (first, then)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("watcher", "expected"),
+    [
+        (
+            prometheus(MonitoringTarget(service="redis"), MonitoringTarget(service_id="old_1")),
+            "it answers; no service called old_1 does on alpha yet",
+        ),
+        (
+            prometheus(MonitoringTarget(service="redis"), companion=True),
+            "it answers; it watches the run and ends with its measurements",
+        ),
+    ],
+)
+def test_why_tells_what_a_watcher_has_not_found(watcher: Job, expected: str) -> None:
+    """A name that nothing answers to is told, and what a companion stays for."""
+    ready = replace(watcher, readiness=Readiness.READY)
+    assert expected == waiting_for(ready, world(ready, REDIS), NOW)
 
 
 @pytest.mark.parametrize("measured", [True, False])

@@ -159,6 +159,12 @@ def _sources(watcher: Job, index: Index) -> Iterator[Group]:
             yield from _group(service, Scrape(port=0))
 
 
+def unfound(watcher: Job, index: Index) -> list[str]:
+    """Return the services that a watcher is to see and of which none has answered."""
+    names = [target.wanted for target in watcher.spec.watched if target.wanted is not None]
+    return [name for name in names if not any(_found(_meant(watcher, name, index)))]
+
+
 def _found(jobs: Iterable[Job]) -> Iterator[_Found]:
     for job in jobs:
         is_up = job.role is Role.SERVICE and job.state is JobState.RUNNING

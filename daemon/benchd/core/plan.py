@@ -273,9 +273,12 @@ def _places(job: Job, measured: set[str]) -> int:
 _RANK = {Role.IMAGE: 0, Role.SERVICE: 1, Role.CLIENT: 2}
 
 
-def _order(job: Job) -> tuple[int, int, int, str, int]:
-    """Services before clients, and these repeat by repeat, so that repeats take turns: A B A B."""
-    return (_RANK[job.role], job.repeat, job.point, job.name, job.replica)
+def _order(job: Job) -> tuple[int, bool, int, int, str, int]:
+    """Services before clients, and these repeat by repeat, so that repeats take turns: A B A B.
+
+    A companion comes after what it watches: where places are few, it must not take the last one.
+    """
+    return (_RANK[job.role], job.spec.companion, job.repeat, job.point, job.name, job.replica)
 
 
 # --- results, the end, and looking ----------------------------------------------------------------

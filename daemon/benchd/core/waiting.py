@@ -12,6 +12,7 @@ from benchd.core.matching import (
     services_for,
 )
 from benchd.core.model import Job, JobState, Readiness, SubState
+from benchd.core.monitoring import unfound
 from benchd.core.placement import home_of
 from benchd.core.policy import is_followed, quota_reached, quotas, span
 from benchd.core.restart import why_not_again
@@ -45,7 +46,7 @@ def waiting_for(job: Job, world: World, now: float) -> str:
         return "Slurm has accepted it; the next poll shows whether it waits or runs"
     if job.state is JobState.PENDING:
         return _pending(job)
-    return _running(job)
+    return _running(job, arranged)
 
 
 def _changed(job: Job, follower: Job) -> str:
@@ -186,13 +187,17 @@ def _where(job: Job) -> str:
     return ""
 
 
-def _running(job: Job) -> str:
+def _running(job: Job, index: Index) -> str:
     if job.role is Role.IMAGE:
         return f"making {path_of(job)}"
     if job.role is Role.CLIENT:
         return "measuring; its result is fetched when Slurm shows its end"
     if job.substate is SubState.SUSPENDED:
         return "Slurm has suspended it; it is looked at again when Slurm lets it go on"
+    if job.readiness is Readiness.READY and (missing := unfound(job, index)):
+        return f"it answers; no service called {', '.join(missing)} does on {job.cluster} yet"
+    if job.readiness is Readiness.READY and job.spec.companion:
+        return "it answers; it watches the run and ends with its measurements"
     if job.readiness is Readiness.READY:
         return "it answers; it stays up while a client needs it"
     if job.readiness is Readiness.UNREADY:
