@@ -20,7 +20,7 @@ from benchd.errors import Unreachable, UserError
 
 # instance, run, role, name, point and repeat, replica, attempt; see ``core.expand.token``
 _TOKEN = re.compile(
-    r"[a-z2-7]{6}-(?P<run>[a-z2-7]{10})-[sc]-[a-z0-9-]{1,32}-p\d{1,6}r\d{1,6}-\d{1,6}-a\d{1,6}",
+    r"[a-z2-7]{6}-(?P<run>[a-z2-7]{10})-[sci]-[a-z0-9-]{1,32}-p\d{1,6}r\d{1,6}-\d{1,6}-a\d{1,6}",
     re.ASCII,
 )
 _RUN = re.compile(r"[a-z2-7]{10}", re.ASCII)
