@@ -103,6 +103,9 @@ class OwnKind(Model):
         (), description="clients: kinds of services it is the usual client of"
     )
     needs_target: bool = Field(True, description="clients: whether it measures a service")
+    spreads: bool = Field(
+        False, description="clients: whether its command uses all replicas of a service"
+    )
 
 
 def read_kind(data: bytes, file: str) -> Kind:
@@ -208,6 +211,7 @@ def _client(own: OwnKind) -> ClientKind:
         parse=readings.command,
         default_for=own.default_for,
         needs_target=own.needs_target,
+        spreads=own.spreads,
     )
 
 
