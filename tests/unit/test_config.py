@@ -51,7 +51,7 @@ def test_every_mistake_is_told_at_once() -> None:
             ssh: {hostname: login.example.org, port: 0}
             workdir: benchd
             poll: {interval: 5s, floor: 20}
-            runtime: {name: podman}
+            runtime: {name: docker}
           other: {}
         hpc: {}
         """
@@ -72,7 +72,7 @@ def test_every_mistake_is_told_at_once() -> None:
         ),
         (
             "benchd.yaml:7:21: clusters.meluxina.runtime.name: must be one of none, apptainer, "
-            "singularity, not 'podman'"
+            "singularity, charliecloud, podman, enroot, pyxis, not 'docker'"
         ),
         (
             "benchd.yaml:8:10: clusters.other: how to reach it is missing; "
