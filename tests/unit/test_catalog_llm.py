@@ -185,6 +185,20 @@ REDIS = HealthCheck(type="redis")
         ),
         (
             {
+                "name": "vllm",
+                "parameters": MODEL,
+                "secrets": {"VLLM_API_KEY": Secret(generate=32)},
+                "health_check": HealthCheck(endpoint="/v1/models"),
+            },
+            [
+                (
+                    "health_check.endpoint: can never pass: vLLM answers 401 there to whoever "
+                    "brings no key, and checks bring none; leave it out, or write /health"
+                )
+            ],
+        ),
+        (
+            {
                 "name": "x",
                 "kind": "generic",
                 "command": "y",
@@ -210,7 +224,8 @@ LISTEN = '--host "$BENCHD_BIND" --port "$BENCHD_PORT"'
         (
             job("ollama", command="ollama", args=("serve",)),
             (
-                'env OLLAMA_HOST="$BENCHD_BIND":"$BENCHD_PORT" OLLAMA_MODELS="$BENCHD_OLLAMA_MODELS"'
+                'env OLLAMA_HOST="$BENCHD_BIND":"$BENCHD_PORT" '
+                'OLLAMA_MODELS="$BENCHD_OLLAMA_MODELS"'
                 " ollama serve"
             ),
         ),

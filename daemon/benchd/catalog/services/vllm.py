@@ -17,6 +17,7 @@ Traps that are taken care of here:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from urllib.parse import urlsplit
 
 from benchd.catalog.kinds import (
     Complaint,
@@ -39,7 +40,7 @@ from benchd.catalog.services.llm_common import (
     shared_directory,
 )
 from benchd.core.payload import Payload, Sh, Step
-from benchd.core.spec import HealthCheck, JobSpec, Part
+from benchd.core.spec import HealthCheck, JobSpec, Part, Service
 
 _VLLM = (
     Parameter(
@@ -287,6 +288,7 @@ def _complaints(part: Part) -> Sequence[Complaint]:
         *_model_complaints(part),
         *_size_complaints(part),
         *_argument_complaints(part),
+        *_check_complaints(part),
         *said_twice(part, variables),
     )
 
@@ -322,6 +324,14 @@ def _argument_complaints(part: Part) -> Iterator[Complaint]:
             yield ("args", index), f"{what} secrets: {{{_OPEN[option]}: {{generate: 32}}}}"
         elif option in _DECIDED:
             yield ("args", index), f"{option} is decided by {_DECIDED[option]}: leave it out here"
+
+
+def _check_complaints(part: Part) -> Iterator[Complaint]:
+    locked = "VLLM_API_KEY" in part.secrets or "VLLM_API_KEY" in part.environment
+    check = part.health_check if isinstance(part, Service) else None
+    if locked and check is not None and urlsplit(check.endpoint or "").path.startswith("/v1"):
+        what = "can never pass: vLLM answers 401 there to whoever brings no key, and checks bring"
+        yield ("health_check", "endpoint"), f"{what} none; leave it out, or write /health"
 
 
 KIND = ServiceKind(
