@@ -146,7 +146,7 @@ def expand(
 ) -> tuple[Job, ...]:
     """Return every job of a recipe, in the order in which they should be run."""
     write = renderer(catalog=catalog, runtime=runtime, ship=ship)
-    wanted = list(slots(recipe, catalog, defaults, runtime.exporters))
+    wanted = list(slots(recipe, catalog, defaults, dict[str, str](runtime.exporters.items())))
     made, specs = images.arrange([slot.spec for slot in wanted], runtime, workdir)
     rows = [Slot(spec=spec) for spec in made]
     rows += [replace(slot, spec=spec) for slot, spec in zip(wanted, specs, strict=True)]
