@@ -56,11 +56,11 @@ def translated(document: Document) -> tuple[Document, tuple[Mistake, ...]]:
     if isinstance(cache, dict) and isinstance(cache.get("base_path"), str):
         cluster["runtime"]["cache"] = cache["base_path"]
     gone = {link, "slurm", *_ANSWERS}
-    ours = {key: value for key, value in data.items() if key not in gone}
-    ours["clusters"] = {CLUSTER: cluster}
+    kept: dict[str, Any] = {key: value for key, value in data.items() if key not in gone}
+    kept["clusters"] = {CLUSTER: cluster}
     changed = replace(
         document,
-        data=ours,
+        data=kept,
         keys=_moved(document.keys, moved),
         values=_moved(document.values, moved),
         broken=frozenset(_place(path, moved) for path in document.broken),

@@ -204,8 +204,8 @@ def _doubts(
     """Yield why the numbers may be no measurement."""
     for what in found.troubles[:3]:
         yield flag("reported_failure", Severity.ERROR, detail=f"the script says that {what}")
-    wanted = spec.output.file if spec.output is not None else None
-    wanted = wanted or spec.parameters.get("output_file")
+    output = spec.output.file if spec.output is not None else None
+    wanted = output or spec.parameters.get("output_file")
     if wanted and not documents:
         detail = f"no metrics: the script left no JSON, but {wanted!s} was to be written"
         yield flag("no_output", Severity.ERROR, detail=detail)
