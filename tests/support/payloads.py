@@ -82,7 +82,8 @@ def _job(home: Path, spec: JobSpec, secrets: Mapping[str, str]) -> tuple[Path, P
 
 
 def _start(job: Path, script: Path) -> subprocess.Popen[bytes]:
-    env = {"PATH": os.environ["PATH"], "HOME": str(job), "SLURM_JOB_ID": job.name[-6:]}
+    env = {"PATH": os.environ["PATH"], "HOME": str(job), "TMPDIR": str(job.parents[3])}
+    env["SLURM_JOB_ID"] = job.name[-6:]
     with (job / "log").open("wb") as log:
         return subprocess.Popen(
             ["bash", script, job, "1"],
@@ -108,18 +109,32 @@ def look(there: Endpoint, check: HealthCheck) -> tuple[Verdict, str]:
     return verdict(asked, Answer(data=data))
 
 
+def _spec(kind: str, told: Mapping[str, str], over: Mapping[str, Any]) -> JobSpec:
+    usual = {"ports": CATALOG.services[kind].ports, "secrets": dict.fromkeys(told)}
+    return JobSpec(role=Role.SERVICE, name=kind, kind=kind, **{**usual, **over})
+
+
+def ended(
+    home: Path, kind: str, *, secrets: Mapping[str, str], **over: Any
+) -> tuple[int, str, bool]:
+    """Run a service that ends by itself: its status, what it said, and whether it ever was up."""
+    job, script = _job(home, _spec(kind, secrets, over), secrets)
+    process = _start(job, script)
+    try:
+        status = process.wait(PATIENCE)
+    finally:
+        process.kill()
+    said = (job / "log").read_text(errors="replace")
+    return status, said, (job / "endpoint.json").exists()
+
+
 @contextmanager
 def service(
     home: Path, kind: str, *, secrets: Mapping[str, str] | None = None, **over: Any
 ) -> Iterator[Up]:
     """Run a service until the block ends; it answers, and has ended well when it is over."""
     told = dict(secrets or {})
-    spec = JobSpec(
-        role=Role.SERVICE,
-        name=kind,
-        kind=kind,
-        **{"ports": CATALOG.services[kind].ports, "secrets": dict.fromkeys(told), **over},
-    )
+    spec = _spec(kind, told, over)
     job, script = _job(home, spec, told)
     process = _start(job, script)
     try:

@@ -125,6 +125,13 @@ SECRET = {"MYSQL_ROOT_PASSWORD": {"generate": 24}}
             },
             [("environment", "POSTGRES_USER")],
         ),
+        (
+            {
+                "name": "postgresql",
+                "environment": {"POSTGRES_PASSWORD": "p", "POSTGRES_USER": 'a"b'},
+            },
+            [("environment", "POSTGRES_USER")],
+        ),
         ({"name": "minio"}, [("secrets",)]),
         ({"name": "minio", "environment": {"MINIO_ROOT_PASSWORD": "12345678"}}, []),
     ],

@@ -6,6 +6,7 @@ runs as ``postgres`` or ``nobody``, as its own image does.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from benchd.catalog.kinds import Complaint, Parameter, ServiceKind, arguments, program, setting
@@ -121,7 +122,7 @@ case $act in
     status=$?
     rm -f "$BENCHD_DATA/first-password"
     if [ "$status" -ne 0 ]; then
-      cat "$BENCHD_DATA/initdb.log" >&2
+      grep -v STATEMENT "$BENCHD_DATA/initdb.log" >&2 # which would show the password
       stop 'initdb failed; its words are above'
     fi
     printf 'host all all all %s\n' "$method" >>"$data/pg_hba.conf"
@@ -213,9 +214,10 @@ def _complaints(part: Part) -> Iterator[Complaint]:
                 "{POSTGRES_HOST_AUTH_METHOD: trust} for one that is open to all"
             ),
         )
-    if part.environment.get("POSTGRES_USER") == POSTGRES_USER:
-        what = f"{POSTGRES_USER} is the user of the load generators: take another name"
-        yield ("environment", "POSTGRES_USER"), what
+    user = part.environment.get("POSTGRES_USER", "postgres")
+    if user == POSTGRES_USER or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,62}", user):
+        what = f"{user!r} cannot be its first user: letters, digits and _, and not {POSTGRES_USER}"
+        yield ("environment", "POSTGRES_USER"), f"{what}, which the load generators are"
 
 
 KIND = ServiceKind(
