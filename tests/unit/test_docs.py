@@ -133,7 +133,7 @@ def test_commands_show_what_their_parsers_know(generate: ModuleType) -> None:
     commands, workloads = generate.benchd_commands(), generate.load_workloads()
 
     assert "benchd load WORKLOAD --url URL ...\n" in commands
-    assert ["llm", "chroma", "http"] == re.findall(r"### `benchd load (\w+)`", workloads)
+    assert ["llm", "chroma", "rag", "http"] == re.findall(r"### `benchd load (\w+)`", workloads)
     assert "--rate" not in workloads
 
 

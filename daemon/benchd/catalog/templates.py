@@ -28,6 +28,8 @@ _CLIENT = {
     "target_host": "BENCHD_TARGET_HOST",
     "target_port": "BENCHD_TARGET_PORT",
     "target_url": "BENCHD_TARGET_URL",
+    "target_urls": "BENCHD_TARGET_URLS",
+    "targets": "BENCHD_TARGETS",
     "result": "BENCHD_RESULT_DIR",
     "job": "JOB",
 }

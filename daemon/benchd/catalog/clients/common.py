@@ -10,6 +10,7 @@ from benchd.core.payload import Sh
 from benchd.core.spec import Client, JobSpec, Part
 
 RESULT = Sh('"$BENCHD_RESULT_DIR"')
+URL = Sh('"$BENCHD_TARGET_URL"')
 # Every replica of the service, for a load generator that spreads over them.
 URLS = Sh('"$BENCHD_TARGET_URLS"')
 

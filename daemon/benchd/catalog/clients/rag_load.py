@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from benchd.catalog import readings
 from benchd.catalog.clients import llm_load
-from benchd.catalog.clients.common import RESULT, target_url
+from benchd.catalog.clients.common import RESULT, URL, target_url
 from benchd.catalog.clients.own_load import options
 from benchd.catalog.kinds import ClientKind, Complaint, Parameter, arguments, program
 from benchd.core.payload import Payload, Sh
@@ -60,7 +60,8 @@ RAG_LOAD = (
 
 
 def _payload(spec: JobSpec) -> Payload:
-    llm, store = (target_url(target.name) for target in spec.targets[:2])
+    urls = [target_url(target.name) for target in spec.targets]
+    llm, store = urls[0] if urls else URL, urls[-1] if urls else URL
     return Payload(
         argv=(
             *program(spec, "python3"),
