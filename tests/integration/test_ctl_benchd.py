@@ -82,13 +82,13 @@ def test_render_prints_scripts_that_bash_reads(capsys: pytest.CaptureFixture[str
 def test_render_writes_each_script_exactly(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One job alone is printed as it is; --out writes one file a job."""
+    """One job alone is printed as it is; --out writes one file a job, also for the image's."""
     recipe = str(RECIPES / "redis.yaml")
     assert daemon.main(["render", recipe, "--job", "redis"]) == 0
     alone = capsys.readouterr().out
     assert daemon.main(["render", recipe, "--out", str(tmp_path)]) == 0
     files = sorted(tmp_path.iterdir())
-    assert (len(files), alone in [file.read_text() for file in files]) == (2, True)
+    assert (len(files), alone in [file.read_text() for file in files]) == (3, True)
 
 
 @pytest.mark.parametrize(
