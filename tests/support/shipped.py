@@ -81,7 +81,7 @@ async def start_load(directory: Path, *options: str) -> Client:
     out = directory / "out"
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-W", "error", str(unpack("load", directory)), *options),
-        *(("--out", str(out)) if options[:1] == ("llm",) else ()),
+        *(("--out", str(out)) if options[:1] in (("llm",), ("chroma",), ("http",)) else ()),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )

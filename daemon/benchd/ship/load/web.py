@@ -155,7 +155,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--method", choices=("GET", "POST", "PUT", "DELETE"), default="GET")
     add("--path", type=_text, default="/", help="with what follows ? in it, if anything")
     add("--body", default="", help="what is sent; @FILE: what is in a file")
-    add("--content-type", type=_text, default="", help="of the body (default: application/json)")
+    add("--content-type", type=_text, help="of the body (default: application/json)")
     add("--expect-status", type=whole(100, 599), help="(default: any from 200 to 399)")
     add("--expect", default="", help="text that a good answer contains")
     add("--bearer-env", metavar="NAME", help="variable with the token to show, if one is wanted")
@@ -180,7 +180,7 @@ def build(args: argparse.Namespace, where: target.Target, run_id: str) -> Worklo
         method=args.method,
         path=args.path if args.path.startswith("/") else "/" + args.path,
         body=body,
-        content_type=args.content_type,
+        content_type=args.content_type or "",
         expect_status=args.expect_status,
         expect=args.expect.encode("utf-8"),
         bearer=bearer,
