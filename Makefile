@@ -15,7 +15,7 @@ SEED0 ?= 0
 K ?=
 
 # All but test_sim_like_real.py: the embedded cluster talks like Slurm 22.05.
-HEAVY := $(addprefix tests/slurm/test_,testbed.py cluster_real.py launch_real.py script_real.py \
+HEAVY := $(addprefix tests/slurm/test_,testbed.py cluster_real.py rest_real.py launch_real.py script_real.py \
 	slurm_24_11.py) tests/acceptance/test_real_slurm.py
 
 BIN := $(VENV)/bin

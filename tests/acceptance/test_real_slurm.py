@@ -16,11 +16,29 @@ REDIS = REPO / "recipes" / "redis.yaml"
 
 pytestmark = pytest.mark.real("slurm", "sshd", "redis-server", "redis-benchmark")
 
+# How the daemon gets at the cluster: over SSH, on the login node itself, or asking slurmrestd. What
+# takes long is told of the others by `make test-heavy`.
+REST = pytest.param("rest", marks=pytest.mark.real("slurmrestd"))
+HEAVY_LOCAL = pytest.param("local", marks=pytest.mark.heavy)
+HEAVY_REST = pytest.param("rest", marks=[pytest.mark.real("slurmrestd"), pytest.mark.heavy])
+
+
+def through(*ways: object) -> pytest.MarkDecorator:
+    """Return the mark that gives a test daemons that get at the cluster in these ways."""
+    return pytest.mark.parametrize("daemon", ways, indirect=True)
+
 
 @pytest.fixture
-def daemon(real_config: Callable[..., Path]) -> Iterator[RunningDaemon]:
+def daemon(
+    request: pytest.FixtureRequest,
+    real_config: Callable[..., Path],
+    real_slurm: RealSlurm,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[RunningDaemon]:
     """Start a daemon on the real cluster."""
-    running = RunningDaemon(real_config()).start()
+    if "local" in request.param:
+        monkeypatch.setenv("SLURM_CONF", str(real_slurm.dir / "slurm.conf"))
+    running = RunningDaemon(real_config(way=request.param)).start()
     yield running
     running.close()
 
@@ -39,10 +57,11 @@ def passed(daemon: RunningDaemon, slurm: RealSlurm) -> dict[str, Any]:
     return results[0]
 
 
+@through("ssh", "local", REST)
 def test_a_redis_recipe_becomes_a_valid_result(
     daemon: RunningDaemon, real_slurm: RealSlurm
 ) -> None:
-    """Redis and its benchmark through sshd and Slurm: a rate, a report, a service we stopped."""
+    """Redis and its benchmark through Slurm: a rate, a report, a service we stopped."""
     daemon.drop(REDIS)
     result = passed(daemon, real_slurm)
     assert result["metrics"]["req_s"]["value"] > 0
@@ -53,6 +72,7 @@ def test_a_redis_recipe_becomes_a_valid_result(
     assert result["run"] in report.read_text()
 
 
+@through("ssh", HEAVY_LOCAL, REST)
 def test_a_killed_daemon_goes_on_where_it_was(daemon: RunningDaemon, real_slurm: RealSlurm) -> None:
     """SIGKILL while the service is starting: same result, one Slurm job per token."""
     daemon.drop(REDIS)
@@ -62,6 +82,7 @@ def test_a_killed_daemon_goes_on_where_it_was(daemon: RunningDaemon, real_slurm:
     assert passed(daemon, real_slurm)["metrics"]["req_s"]["value"] > 0
 
 
+@through("ssh", HEAVY_LOCAL, HEAVY_REST)
 def test_a_daemon_killed_in_the_measurement_keeps_it(
     daemon: RunningDaemon, real_slurm: RealSlurm
 ) -> None:
@@ -73,6 +94,7 @@ def test_a_daemon_killed_in_the_measurement_keeps_it(
     assert passed(daemon, real_slurm)["metrics"]["req_s"]["value"] > 0
 
 
+@through("ssh", HEAVY_REST)
 def test_ten_seconds_without_a_login_node_lose_nothing(
     daemon: RunningDaemon, real_slurm: RealSlurm
 ) -> None:
@@ -89,4 +111,36 @@ def test_ten_seconds_without_a_login_node_lose_nothing(
 
     until(is_down_for_ten_seconds, 20.0, "the link has been down for ten seconds")
     real_slurm.ctl("up", "sshd")
+    assert passed(daemon, real_slurm)["metrics"]["req_s"]["value"] > 0
+
+
+@through("ssh", "local", REST)
+def test_a_cancelled_run_leaves_nothing_in_slurm(
+    daemon: RunningDaemon, real_slurm: RealSlurm
+) -> None:
+    """The service of a run that is cancelled while it works ends in Slurm, and so does the run."""
+    daemon.drop(REDIS)
+    daemon.wait_job("service", "RUNNING")
+    assert daemon.ctl("cancel", "--all").returncode == 0
+    assert daemon.wait_run()["outcome"] == "CANCELLED"
+    assert {"CANCELLED"} == {
+        real_slurm.squeue()[job["token"]] for job in daemon.jobs() if job["slurm_id"]
+    }
+
+
+@through(REST)
+def test_a_slurmrestd_that_goes_away_loses_nothing(
+    daemon: RunningDaemon, real_slurm: RealSlurm
+) -> None:
+    """It is down while the service starts; when it is back the run goes on and passes."""
+    daemon.drop(REDIS)
+    until(lambda: daemon.job("service").get("slurm_id"), 30.0, "the service is in Slurm")
+    real_slurm.ctl("kill", "slurmrestd")
+
+    def is_missed() -> bool:
+        cluster = daemon.ask("cluster", "list")["clusters"][0]
+        return "no connection to slurmrestd" in cluster["detail"]
+
+    until(is_missed, 20.0, "benchd says that slurmrestd does not answer")
+    real_slurm.ctl("up", "slurmrestd")
     assert passed(daemon, real_slurm)["metrics"]["req_s"]["value"] > 0

@@ -11,9 +11,9 @@
 set -euo pipefail
 
 WANTED=slurmctld,slurmd,slurmdbd,slurm-client,slurm-wlm-basic-plugins,slurm-wlm-mysql-plugin
-WANTED+=,munge,python3,procps,redis-server,redis-tools
+WANTED+=,slurmrestd,slurm-wlm-jwt-plugin,munge,python3,procps,redis-server,redis-tools
 PROGRAMS="sacct sacctmgr salloc sbatch scancel scontrol sdiag sinfo sprio squeue srun sstat"
-DAEMONS="slurmctld slurmd slurmdbd"
+DAEMONS="slurmctld slurmd slurmdbd slurmrestd"
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 
@@ -75,7 +75,8 @@ main() {
   [[ $(id -u) == 0 ]] || cannot "only root may make roots and namespaces"
   command -v debootstrap >/dev/null || cannot "debootstrap is not installed"
   unshare --mount --pid --fork true 2>/dev/null || cannot "this machine gives no namespaces"
-  [[ -d $root ]] || fetch "$suite" "$root"
+  # A root that was made before slurmrestd was wanted is made again.
+  [[ -x $root/usr/sbin/slurmrestd ]] || fetch "$suite" "$root"
   mkdir -p "$root.bin"
   for name in $PROGRAMS; do wrap "$root" "$name" /usr/bin; done
   for name in $DAEMONS; do wrap "$root" "$name" /usr/sbin; done

@@ -177,7 +177,7 @@ _OLD: Final[Mapping[str, Saying]] = _SAME | {
 }
 
 
-# --- in the words of v0.0.39 and later, as Slurm's source has them --------------------------------
+# --- in the words of v0.0.39 and later ------------------------------------------------------------
 
 
 def _set(number: int) -> Body:
@@ -207,6 +207,12 @@ def _tres(key: str, prefix: str) -> Saying:
     return lambda value: {key: ",".join(f"gres/{prefix}{item}" for item in value.split(","))}
 
 
+def _gpus_per_task(value: str) -> Body:
+    kind, _, count = value.rpartition(":")
+    gpus = f"gres/gpu:{kind}" if kind else "gres/gpu"
+    return {"tres_per_task": f"{gpus}={count}", "tres_bind": f"gres/gpu:per_task:{count}"}
+
+
 def _new_signal(value: str) -> Body:
     match = _SIGNAL.fullmatch(value)
     if match is None:
@@ -226,7 +232,7 @@ _NEW: Final[Mapping[str, Saying]] = _SAME | {
     "gres": _tres("tres_per_node", ""),
     "gpus": _tres("tres_per_job", "gpu:"),
     "gpus-per-node": _tres("tres_per_node", "gpu:"),
-    "gpus-per-task": _tres("tres_per_task", "gpu:"),
+    "gpus-per-task": _gpus_per_task,
     "exclusive": _exactly({"shared": ["none"]}),
     "nodelist": _text("required_nodes"),
     "exclude": _text("excluded_nodes"),
