@@ -78,7 +78,7 @@ async def test_a_script_of_the_user_measures_the_service(
 
     values = {name: metric.get("value") for name, metric in document["metrics"].items()}
     assert (12.5, 200) == (values["results.requests_per_second"], values["status"])
-    assert {"benchmark_config": {"words": 7}} == document["workload"]["conditions"]
+    assert {"benchmark_config": {"words": 6}} == document["workload"]["conditions"]
     assert (9, 1) == (document["counts"]["ok"], document["counts"]["errors"])
     raw = tmp_path / "shared" / client.token / "my_bench.json"
     left = json.loads(raw.read_text())

@@ -55,7 +55,7 @@ SCRIPTS: Mapping[str, KnownScript] = {
         parameters=_REDIS,
         meaningless=_HOW,
         longest="timeout",
-        options={"native_tests": "tests"},
+        options={"native_tests": "tests", "parametric_mode": ""},
         outside=True,
     ),
     "redis_parametric_benchmark.py": KnownScript(
@@ -67,6 +67,7 @@ SCRIPTS: Mapping[str, KnownScript] = {
             "client_counts": "clients",
             "pipeline_depths": "pipelines",
             "operations_per_test": "operations",
+            "parametric_mode": "",
         },
         outside=True,
     ),

@@ -39,7 +39,9 @@ class KnownScript:
     service: str  # the kind of service it measures
     parameters: Mapping[str, str] = field(default_factory=dict)  # its own -> our client's
     meaningless: frozenset[str] = frozenset()  # parameters that our client has no need of
-    options: Mapping[str, str] = field(default_factory=dict)  # parameter -> option it becomes
+    options: Mapping[str, str] = field(
+        default_factory=dict
+    )  # parameter -> option it becomes, if any
     longest: str = ""  # what our client calls the longest it may take; else it has a duration too
     packages: tuple[str, ...] = ()  # Python packages that it imports
     outside: bool = False  # it starts containers itself, so it cannot run in one
@@ -278,7 +280,11 @@ class _Adapting:
         parameters = dict(self.part.parameters)
         if known is not None:
             update["packages"] = script.packages or known.packages
-            parameters = {known.options.get(k, k): v for k, v in parameters.items()}
+            named = [(known.options.get(name, name), value) for name, value in parameters.items()]
+            parameters = {name: value for name, value in named if name}
+            if self.part.output is None or self.part.output.file is None:
+                # They all know this option, and write to /tmp, or not home, without it.
+                parameters.setdefault("output_file", script.name.replace(".py", ".json"))
         changes = {"kind": "script", "script": script.model_copy(update=update)}
         return self.part.model_copy(update={**changes, "parameters": parameters})
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 
 from benchd.catalog import readings
 from benchd.catalog.clients.common import RESULT, target_environment
-from benchd.catalog.kinds import ClientKind, Complaint, word
+from benchd.catalog.kinds import WAIT, ClientKind, Complaint, word
 from benchd.core import secrets
 from benchd.core.brought import ScriptFile
-from benchd.core.payload import Payload, Sh
 from benchd.core.containers import shell_path
+from benchd.core.payload import Payload, Sh
 from benchd.core.spec import Client, JobSpec, Part
 from benchd.secrecy import is_secret
 
@@ -197,6 +197,8 @@ def _options(spec: JobSpec, script: ScriptFile, said: Sequence[str]) -> Iterator
     if spec.output is not None and spec.output.file is not None and not spec.command:
         options["output_file"] = spec.output.file
     for name, value in spec.parameters.items():
+        if name == WAIT:  # the job itself waits, before the script begins
+            continue
         options[name] = str(value).lower() if isinstance(value, bool) else str(value)
     for name, value in options.items():
         option = f"--{name.replace('_', '-')}"
