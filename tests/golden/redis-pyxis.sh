@@ -189,7 +189,8 @@ benchd_bring() {
 # shellcheck disable=SC2317,SC2329 # a trap calls it
 benchd_tidy() {
     [ -z "$benchd_toucher" ] || kill "$benchd_toucher" 2>/dev/null
-    rm -rf "$benchd_part" "$benchd_part.old" "$benchd_part.json" "$benchd_lock"
+    rm -rf "$benchd_part" "$benchd_part.old" "$benchd_image.benchd.json-$benchd_mark"
+    rm -rf "$benchd_lock"
 }
 benchd_touch() {
     local nothing
@@ -209,7 +210,8 @@ benchd_note() {
     printf '%s"digest": "sha256:%s", %s, "made_at": "%s", "by": "%s"}\n' \
         "$benchd_origin" "$(benchd_sum "$benchd_part")" "$(benchd_stamp "$benchd_part")" \
         "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$benchd_by" \
-        >"$benchd_part.json" && mv -fT "$benchd_part.json" "$benchd_image.benchd.json"
+        >"$benchd_image.benchd.json-$benchd_mark" &&
+        mv -fT "$benchd_image.benchd.json-$benchd_mark" "$benchd_image.benchd.json"
 }
 benchd_inside() {
     exec {benchd_pipe}>&-

@@ -22,8 +22,9 @@ from benchd.api.views import (
     state_counts,
 )
 from benchd.core.model import CancelWhy, Endpoint, Job, JobState, Readiness, RunOutcome
+from benchd.core.spec import Role
 from benchd.core.tally import latest_attempts
-from support.builders import CREATED_AT, INSTANCE, RUN_ID, client, run, service
+from support.builders import CREATED_AT, INSTANCE, RUN_ID, client, job, run, service
 
 
 def test_every_view_is_json() -> None:
@@ -48,6 +49,7 @@ def test_an_id_is_the_token_without_the_instance() -> None:
         ([service(), client()], "created"),
         ([service(state=JobState.PENDING), client()], "queued"),
         ([service(state=JobState.RUNNING, readiness=Readiness.STARTING), client()], "starting"),
+        ([job(role=Role.IMAGE, name="x", kind="image"), service(), client()], "preparing"),
         ([service(state=JobState.RUNNING, readiness=Readiness.READY), client()], "ready"),
         ([service(state=JobState.RUNNING, readiness=Readiness.READY)], "serving"),
         (

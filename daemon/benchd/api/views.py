@@ -185,6 +185,7 @@ def run_phase(run: Run, jobs: Sequence[Job]) -> str:
         "ready": ready and bool(clients),
         "serving": ready,
         "starting": any(j.state is JobState.RUNNING for j in services),
+        "preparing": any(j.role is Role.IMAGE and not j.is_terminal for j in jobs),
         "queued": any(j.state in LIVE for j in jobs),
     }
     return next((phase for phase, holds in signs.items() if holds), "created")

@@ -94,7 +94,7 @@ def _why(row: JobRow) -> str:
     if row.well and job.role is Role.SERVICE and job.state is JobState.CANCELLED:
         return "stopped by benchd when its clients were done"
     if row.well:
-        return ""
+        return (job.detail or "") if job.role is Role.IMAGE else ""
     if job.state is not JobState.FAILED and not job.why:
         return job.detail or ""
     return "; ".join(part for part in (row.cause, row.last_words) if part)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from shlex import quote
 
@@ -60,7 +61,8 @@ class ImageFiles:
         found = await self._look(job)
         anew = job.spec.container is not None and job.spec.container.force_rebuild
         if found.is_there and found.origin is None and not anew:
-            await self._sum(job)
+            with suppress(Unreachable):  # it takes too long; or the next look says so
+                await self._sum(job)
             found = await self._look(job)
         return found
 
@@ -92,7 +94,7 @@ class ImageFiles:
         said = json.dumps({"schema": "benchd.image/1", "source": ""})[:-1] + ", "
         lines = (
             f"benchd_image={shell_path(path_of(job))} benchd_by={quote(job.token)}",
-            f"benchd_part=$benchd_image benchd_origin={quote(said)}",
+            f"benchd_part=$benchd_image benchd_mark=look-$$ benchd_origin={quote(said)}",
             *(image_parts.STAMP, image_parts.NOTE, "benchd_note"),
         )
         await self._script("\n".join(lines), op="image", timeout=SUMMING)
