@@ -145,3 +145,32 @@ async def test_nothing_is_measured_before_the_endpoint_answers(
 
     assert 69 == client.exit_code
     assert "/nowhere did not answer well within 1 s (it said: HTTP/1.1 404" in said
+
+
+LACKING = """\
+client:
+  name: lacking
+  kind: script
+  resources: {cpus_per_task: 1, time: "00:05:00"}
+  environment: {PIP_NO_INDEX: "1"}
+  script:
+    name: lacking.py
+    packages: [benchd-has-no-such-package]
+    text: "print('never reached')"
+"""
+
+
+async def test_a_package_that_cannot_be_had_ends_the_job_with_advice(
+    slurm: EmbeddedCluster, tmp_path: Path
+) -> None:
+    """The script is not begun without what it imports."""
+    async with working(Daemon(settings_for(slurm, tmp_path)), slurm) as inside:
+        inside.drop(LACKING)
+        run = await inside.wait_run()
+        (job,) = await inside.daemon.store.jobs()
+        logs = inside.daemon.state_dir / "runs" / run.id / "logs"
+        out, err = ((logs / f"{job.token}.{each}").read_text() for each in ("out", "err"))
+
+    assert (1, "") == (job.exit_code, out)
+    assert "benchd: pip could not install benchd-has-no-such-package\n" in err
+    assert "better have them in the image: container.build_commands" in err
