@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from benchd.catalog.greetings import POSTGRES_HELLO
 from benchd.core.model import Endpoint, Job, JobState, Verdict
 from benchd.core.spec import HealthCheck
 from benchd.sim import EmbeddedCluster
@@ -128,6 +129,48 @@ async def test_a_page_must_have_what_is_expected(  # noqa: PLR0917 - the fixture
         answer = await at.cluster.probe(running(check))
     assert verdict == answer.verdict, answer.detail
     assert detail in answer.detail
+
+
+# Packets have line ends and NUL bytes in them.
+GREETING = b"\x10\0\0\0\n8.4.2\0\x07\0\0\0abcd\n"
+STARTING = b"E\0\0\0\x20SFATAL\0C57P03\0Mstarting\nup\0\0"
+
+
+@pytest.mark.parametrize(
+    ("kind", "reply", "verdict"),
+    [("mysql", GREETING, Verdict.GOOD), ("postgres", STARTING, Verdict.BAD)],
+)
+@pytest.mark.parametrize("forbidden", [False, True])
+async def test_a_database_is_judged_by_its_first_packet(  # noqa: PLR0917 - the fixtures and the case
+    slurm: EmbeddedCluster,
+    now: Now,
+    opened: Opened,
+    kind: Any,
+    reply: bytes,
+    verdict: Verdict,
+    forbidden: bool,
+) -> None:
+    """Bytes of a protocol come whole through the link and from the login node, without a login."""
+    heard: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if kind == "postgres":
+            heard.append(await reader.read(4096))
+        writer.write(reply)
+        await writer.drain()
+        heard.append(await reader.read())
+        writer.close()
+
+    if forbidden:
+        slurm.inject("no-forwarding")
+    job = running(HealthCheck(type=kind, timeout=5.0))
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server, opened() as at:
+        report(slurm, job, server.sockets[0].getsockname()[1])
+        found = await at.cluster.probe(job)
+    assert verdict == found.verdict, found.detail
+    assert ("8.4.2" if kind == "mysql" else "starting?up (57P03)") in found.detail
+    assert b"".join(heard) == (b"" if kind == "mysql" else POSTGRES_HELLO)
 
 
 @pytest.mark.parametrize("forbidden", [False, True])
