@@ -81,7 +81,8 @@ async def _made_here(job: Job, images: ImagesPort) -> There | Wrong | Busy:
     if made.status != 0:
         said = last_lines(made.said) or f"exit status {made.status}"
         why = f"{path} could not be made on the login node: {said}"
-        return Wrong(why=why, said=made.said, status=made.status)
+        # Killed: somebody tidied the login node, or it went down.
+        return Wrong(why=why, may_pass=made.status > 128, said=made.said, status=made.status)
     answer = judged(job, await images.look(job))
     if isinstance(answer, There):
         return replace(answer, detail=f"made on the login node: {path}, {answer.digest}")
@@ -102,7 +103,9 @@ async def _refused(engine: Engine, job: Job, wrong: Wrong) -> None:
     evidence = Evidence(
         source="look", exit_status=wrong.status, raw=wrong.said or wrong.why, at=engine.clock()
     )
-    event = Event(trigger=Trigger.SUBMIT_REFUSED, why=wrong.why, final=True, evidence=evidence)
+    event = Event(
+        trigger=Trigger.SUBMIT_REFUSED, why=wrong.why, final=not wrong.may_pass, evidence=evidence
+    )
     await engine.learn(job.token, event, Rules())
 
 

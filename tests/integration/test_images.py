@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
+import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,6 +125,40 @@ async def test_a_link_that_is_lost_while_an_image_is_made_on_the_login_node(
     ground.crate.release()
     assert [RunOutcome.PASSED] == await ground.over()
     assert ([SOURCE], 0) == (ground.crate.pulls, ground.inside.accepted(job.token))
+
+
+async def test_a_process_that_is_killed_while_it_makes_an_image_on_the_login_node(
+    ground: Ground,
+) -> None:
+    """It is tried again after a pause: nobody said that the image cannot be made."""
+    ground.crate.hold()
+    ground.inside.drop(recipe("a", more=", build: login"))
+    await ground.pulling()
+    owner = ground.image.with_suffix(".sif.lock") / "owner"
+    os.kill(int(owner.read_text().split()[1]), signal.SIGKILL)
+    ground.crate.release()
+    row = await ground.inside.wait_job(Role.IMAGE, submit_failures=1)
+    assert (JobState.CREATED, False) == (row.state, row.is_attempted)
+    assert "could not be made on the login node" in str(row.detail)
+
+
+async def test_a_daemon_that_ends_while_an_image_is_made_on_the_login_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one finds the image, a lock or nothing, and goes on; no lock stays behind."""
+    crate, images = Crate(tmp_path / "crate"), tmp_path / "images"
+    monkeypatch.setenv("PATH", crate.path)
+    runtime = {"name": "apptainer", "cache": str(images), "build": "login"}
+    async with EmbeddedCluster(tmp_path / "sim") as slurm:
+        crate.hold()
+        async with daemon_on(slurm, tmp_path, runtime=runtime) as inside:
+            inside.drop(recipe("a"))
+            await until(lambda: len(crate.pulls) == 1)
+        crate.release()
+        async with daemon_on(slurm, tmp_path, runtime=runtime) as inside:
+            assert RunOutcome.PASSED is (await inside.wait_run()).outcome
+    found = sorted(path.name for path in images.iterdir())
+    assert ["shelf_1.sif", "shelf_1.sif.benchd.json"] == found
 
 
 async def test_a_job_that_is_killed_while_it_holds_the_lock(ground: Ground) -> None:

@@ -37,10 +37,11 @@ class There:
 class Wrong:
     """The image cannot be had as the recipe says: a human must say what is meant.
 
-    ``said`` and ``status``: of what was tried.
+    ``said`` and ``status``: of what was tried. ``may_pass``: another try may go better.
     """
 
     why: str
+    may_pass: bool = False
     said: str = ""
     status: int | None = None
 

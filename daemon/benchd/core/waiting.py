@@ -109,7 +109,8 @@ def _created(job: Job, index: Index, now: float) -> str:
         return f"attempt {job.attempt} begins in {begins}{_elsewhere(job)}{ended}"
     if job.not_before > now:
         why = f": {job.detail}" if job.detail else ""
-        return f"Slurm refused it for now; next try in {job.not_before - now:.0f} s{why}"
+        who = "it did not work" if job.role is Role.IMAGE else "Slurm refused it"
+        return f"{who} for now; next try in {job.not_before - now:.0f} s{why}"
     if job.role is Role.IMAGE:
         return _image_created(job, index)
     if (image := awaited(job, index)) is not None:
