@@ -23,6 +23,9 @@ log = structlog.get_logger()
 
 # Seconds before an image that somebody else makes is looked for again: making one takes minutes.
 BUSY_PAUSE = 10.0
+# What a shell says of a program that HUP, INT, KILL or TERM ended: somebody tidied the login node,
+# or it went down. That says nothing about the image; a runtime's own 255 does.
+KILLED = frozenset({129, 130, 137, 143})
 
 
 class Means(Protocol):
@@ -81,8 +84,8 @@ async def _made_here(job: Job, images: ImagesPort) -> There | Wrong | Busy:
     if made.status != 0:
         said = last_lines(made.said) or f"exit status {made.status}"
         why = f"{path} could not be made on the login node: {said}"
-        # Killed: somebody tidied the login node, or it went down.
-        return Wrong(why=why, may_pass=made.status > 128, said=made.said, status=made.status)
+        killed = made.status in KILLED
+        return Wrong(why=why, may_pass=killed, said=made.said, status=made.status)
     answer = judged(job, await images.look(job))
     if isinstance(answer, There):
         return replace(answer, detail=f"made on the login node: {path}, {answer.digest}")
