@@ -218,6 +218,13 @@ def test_a_secret_in_an_argument_does_not_reach_the_command_line() -> None:
             "client.parameters.api_key: every user of the node would read it",
         ),
         (
+            "client: {name: x, script: {name: a.py, text: '"
+            + "x" * 60000
+            + "'}}\nrepeat: 600\n"
+            + "sweep: {client.parameters.a: [1, 2]}",
+            "scripts in all jobs together; at most 64: keep data out of the script",
+        ),
+        (
             "client: {name: x, kind: script}",
             "client.script: missing: kind 'script' runs the file you name here",
         ),

@@ -29,6 +29,8 @@ from benchd.yamldoc import Document, Path, plain, read, show
 
 MAX_JOBS = 10_000  # jobs of one recipe; more would be months of queueing, or a slip in a sweep
 
+MAX_TEXT = 64 * 1024 * 1024  # characters of users' scripts in all jobs, each of which has a copy
+
 
 class HasName(Protocol):
     """Something with a name: a parameter of a kind."""
@@ -370,3 +372,9 @@ class _Rules:
             what = f"points x repeats x clients = {points} x {recipe.repeat} x {clients} = {jobs}"
             what += f" jobs; at most {MAX_JOBS}"
             self.note(("sweep",) if recipe.sweep else ("repeat",), what, at_key=True)
+        for path, part in paths.parts(recipe):
+            script = part.script if isinstance(part, Client) else None
+            text = len(script.text or "") * points * recipe.repeat if script is not None else 0
+            if text > MAX_TEXT:
+                what = f"{text >> 20} MiB of scripts in all jobs together; at most {MAX_TEXT >> 20}"
+                self.note((*path, "script"), f"{what}: keep data out of the script", at_key=True)
