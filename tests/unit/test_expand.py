@@ -8,7 +8,15 @@ import pytest
 
 from benchd.catalog import CATALOG
 from benchd.config import RuntimeSettings
-from benchd.core.expand import Slot, cells, expand, next_attempt, overlaid, token
+from benchd.core.expand import (
+    Slot,
+    cells,
+    expand,
+    next_attempt,
+    next_replica,
+    overlaid,
+    token,
+)
 from benchd.core.model import Endpoint, Job, JobState, Readiness
 from benchd.core.recipe import parse
 from benchd.core.spec import JobSpec, Recipe, Role
@@ -99,10 +107,22 @@ def test_a_cell_is_named_by_the_last_words_of_its_keys() -> None:
 
 def test_replicas_are_jobs_of_their_own() -> None:
     """A service with replicas is that many rows, told apart by the replica's number."""
-    found = jobs(recipe("sweep: {service.replicas: [1, 2]}"))
+    text = b"service: {name: redis}\nsweep: {service.replicas: [1, 2]}\n"
+    found = jobs(parse(text, "web.yaml", CATALOG))
 
     expected = ["s-redis-p0r0-0-a1", "s-redis-p1r0-0-a1", "s-redis-p1r0-1-a1"]
-    assert expected == slots(found)[:3]
+    assert expected == slots(found)
+
+
+def test_one_more_replica_is_like_the_first_and_has_its_number() -> None:
+    """A service between two numbers begins with the smaller one; what is added is a row like it."""
+    text = b"service: {name: redis, replicas: {min: 1, max: 3}}\n"
+    (first,) = jobs(parse(text, "web.yaml", CATALOG))
+    later = replace(first, state=JobState.RUNNING, rev=4, slurm_id="42", tries=1, attempt=2)
+    name = first.token.replace("r0-0-a1", "r0-1-a1")
+
+    expected = replace(first, token=name, replica=1, created_at=NOW + 5, script=f"echo {name}\n")
+    assert expected == next_replica(later, 1, NOW + 5, lambda _, token: f"echo {token}\n")
 
 
 def test_a_target_that_the_recipe_does_not_start_has_no_point() -> None:
