@@ -78,6 +78,15 @@ async def test_a_run_goes_where_its_recipe_says(tmp_path: Path, said: bytes, exp
     assert [expected] == [run.cluster for run in store.runs]
 
 
+async def test_whoever_submits_learns_how_it_was_understood(tmp_path: Path) -> None:
+    """What is called otherwise in job names is told with the run, where it stands."""
+    text = b"service: {name: my_store, kind: redis}\n"
+    runs, remarks = await intake(tmp_path, Shelf()).submit("web.yaml", text, 0, {})
+
+    expected = "web.yaml:1:17: service.name: is called my-store in job names and files"
+    assert (1, [expected]) == (len(runs), remarks)
+
+
 def holders(folder: Path, word: bytes) -> set[str]:
     """Return the files in which a word stands."""
     files = [path for path in folder.rglob("*") if path.is_file()]
