@@ -7,11 +7,13 @@ from dataclasses import replace
 import pytest
 
 from benchd.catalog import CATALOG
-from benchd.core.model import Binding
+from benchd.core.effects import ClusterView, World
+from benchd.core.model import Binding, JobState
 from benchd.core.placement import Placed, placed
 from benchd.core.recipe import parse
+from benchd.core.waiting import waiting_for
 from benchd.errors import RecipeError
-from support.builders import client
+from support.builders import CREATED_AT, client, run
 
 _RECIPE = """\
 service: {{name: redis{service}}}
@@ -144,3 +146,19 @@ HERE = Binding(name="redis", token="t", generation=0, host="10.0.0.1", ports=(1,
 def test_the_nodes_of_a_try_follow_from_its_bindings(job: object, expected: Placed) -> None:
     """The first target's node, or none of theirs, beside what was excluded before."""
     assert expected == placed(job)  # type: ignore[arg-type] # a Job, by any of its fields
+
+
+@pytest.mark.parametrize(
+    ("placement", "said"),
+    [
+        ("same-node", "it is to run beside its service on n2, which must have room for both"),
+        ("other-node", "it is not to run where its services do, so another node must have room"),
+    ],
+)
+def test_a_placed_client_that_waits_says_what_for(placement: str, said: str) -> None:
+    """Whoever asks why it waits in the queue learns what its placement asks of the cluster."""
+    facts = {"state": JobState.PENDING, "reason": "Resources", "slurm_id": "8", "tries": 1}
+    waits = client(bindings=(HERE,), placement=placement, **facts)
+    clusters = {"alpha": ClusterView(name="alpha")}
+    world = World(runs=(run(),), jobs=(waits,), valid={}, clusters=clusters)
+    assert waiting_for(waits, world, CREATED_AT).endswith(f"; {said}")
