@@ -213,7 +213,7 @@ case $act in
     status=$?
     rm -f "$BENCHD_DATA/first-password"
     if [ "$status" -ne 0 ]; then
-      cat "$BENCHD_DATA/initdb.log" >&2
+      grep -v STATEMENT "$BENCHD_DATA/initdb.log" >&2 # which would show the password
       stop '"'"'initdb failed; its words are above'"'"'
     fi
     printf '"'"'host all all all %s\n'"'"' "$method" >>"$data/pg_hba.conf"
