@@ -307,7 +307,7 @@ benchd_payload() {
     benchd_main() {
         benchd_open "$benchd_image" "$JOB" "${JOB%/*/*/*/*}"/ship
         benchd_enter
-        exec podman run --rm --label "benchd=$ID" --network host --ipc host --cgroups "$benchd_cgroups" --userns "$benchd_userns" --log-driver none --read-only --pull never --entrypoint '' --workdir "$JOB" --volume "$JOB":"$JOB" --volume "${JOB%/*/*/*/*}"/ship:"${JOB%/*/*/*/*}"/ship:ro "${benchd_flags[@]}" --env 'MOTTO=$(touch pwned) `id` ; rm -rf ~ | & > < \ '"'"' " * ? # ! {a,b} [x] é 日本' --device /dev/kfd --device /dev/dri --group-add keep-groups --shm-size 1g "${benchd_box[@]}" python3 "$BENCHD_SHIP_LOAD"
+        exec podman run --rm --label "benchd=$ID" --network host --ipc host --pid host --cgroups "$benchd_cgroups" --userns "$benchd_userns" --log-driver none --read-only --pull never --entrypoint '' --workdir "$JOB" --volume "$JOB":"$JOB" --volume "${JOB%/*/*/*/*}"/ship:"${JOB%/*/*/*/*}"/ship:ro "${benchd_flags[@]}" --env 'MOTTO=$(touch pwned) `id` ; rm -rf ~ | & > < \ '"'"' " * ? # ! {a,b} [x] é 日本' --device /dev/kfd --device /dev/dri --group-add keep-groups --shm-size 1g "${benchd_box[@]}" python3 "$BENCHD_SHIP_LOAD"
     }
     exec {benchd_pipe}>&-
     if [ "$BENCHD_NODES" -gt 1 ]; then

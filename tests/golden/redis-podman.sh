@@ -301,7 +301,7 @@ benchd_payload() {
     benchd_open "$benchd_image" "$JOB" "$BENCHD_DATA" /data /etc/hosts "${HOME:?is not set on this node}"/models
     exec {benchd_pipe}>&-
     benchd_enter
-    exec podman run --rm --label "benchd=$ID" --network host --ipc host --cgroups "$benchd_cgroups" --userns "$benchd_userns" --log-driver none --read-only --pull never --entrypoint '' --workdir "$JOB" --volume "$JOB":"$JOB" --volume "$BENCHD_DATA":"$BENCHD_DATA" --volume "${SCRATCH:?is not set on this node}"/redis:/data --volume /etc/hosts:/etc/hosts:ro --volume "${HOME:?is not set on this node}"/models:"${HOME:?is not set on this node}"/models "${benchd_flags[@]}" --env REDIS_PERSISTENCE=none --shm-size 1g "${benchd_box[@]}" redis-server --port "$BENCHD_PORT" --bind "$BENCHD_HOST_IP"
+    exec podman run --rm --label "benchd=$ID" --network host --ipc host --pid host --cgroups "$benchd_cgroups" --userns "$benchd_userns" --log-driver none --read-only --pull never --entrypoint '' --workdir "$JOB" --volume "$JOB":"$JOB" --volume "$BENCHD_DATA":"$BENCHD_DATA" --volume "${SCRATCH:?is not set on this node}"/redis:/data --volume /etc/hosts:/etc/hosts:ro --volume "${HOME:?is not set on this node}"/models:"${HOME:?is not set on this node}"/models "${benchd_flags[@]}" --env REDIS_PERSISTENCE=none --shm-size 1g "${benchd_box[@]}" redis-server --port "$BENCHD_PORT" --bind "$BENCHD_HOST_IP"
 }
 benchd_run benchd_payload
 exit "$benchd_status"

@@ -103,7 +103,14 @@ def test_a_container_sees_what_it_is_given(
         assert ("hello $HOME", "/bin") == (env["IMAGE_SAYS"], env["PATH"])
     assert {"CUDA_VISIBLE_DEVICES", "BENCHD_HOST", "BENCHD_BIND", "BENCHD_RESULT_DIR"} <= set(env)
     ours = ("BENCHD_", "SLURM_", "CH_", "APPTAINER_", "SINGULARITY_", "A_PASSWORD", "MOTTO")
-    ours += ("QUOTED", "BARE", "IMAGE_SAYS", "PROMPT_COMMAND", "PS1", "LD_LIBRARY_PATH")
+    ours += (
+        "QUOTED",
+        "BARE",
+        "IMAGE_SAYS",
+        "PROMPT_COMMAND",
+        "PS1",
+        "LD_LIBRARY_PATH",
+    )
     usual = {"PATH", "PORT", "HOME", "USER", "LOGNAME", "LANG", "PWD", "SHLVL", "OLDPWD", "TERM"}
     left = {name for name in env if not name.startswith(ours)} - usual
     assert {"CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL", "ROCR_VISIBLE_DEVICES"} >= left

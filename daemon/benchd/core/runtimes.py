@@ -16,7 +16,8 @@ charliecloud
 podman
     ``--env X`` without a value hands on its own (podman-run(1)). Its store belongs to one node, so
     images are archives, loaded where they are used, or directories (``--rootfs``).
-    ``--entrypoint ''`` runs our command and not the image's.
+    ``--entrypoint ''`` runs our command and not the image's. ``--pid host``, as with the others:
+    the first process of a PID namespace of its own does not die of SIGTERM unless it handles it.
 enroot
     wants ``REGISTRY#IMAGE``, runs the image's /etc/rc unless ``--rc`` names another script, and
     takes one pair of quotes off values (its doc/cmd/import.md, start.md and src/runtime.sh).
@@ -216,6 +217,7 @@ def _podman(box: Box, image: str) -> list[str]:
     given = _given(box)
     return [
         *("podman", "run", "--rm", "--label", '"benchd=$ID"', "--network", "host", "--ipc", "host"),
+        *("--pid", "host"),
         *("--cgroups", '"$benchd_cgroups"', "--userns", '"$benchd_userns"', "--log-driver", "none"),
         *("--read-only", "--pull", "never", "--entrypoint", "''", "--workdir", '"$JOB"'),
         *_flags("--volume", _joined(box.mounts)),
