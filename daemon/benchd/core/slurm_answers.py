@@ -45,6 +45,10 @@ class SbatchVerdict:
 # What Slurm itself calls a limit that it does not name.
 _SOME_LIMIT: Final = "AccountingPolicy"
 _LIMIT_LINE = re.compile(r"(?:sbatch: )?error: (?P<word>[A-Za-z]+)", re.ASCII)
+# A complaint of the program that was asked, and not of a shell or a wire around it.
+_OWN_WORDS = re.compile(r"sbatch: (error|fatal):|slurmrestd: error:")
+# What stands before a complaint.
+_AHEAD = re.compile(r"^((sbatch|slurmrestd): )?((error|fatal): )?(Batch job submission failed: )?")
 # timeout's own statuses (time over, could not run, killed) and death by a signal: no answer.
 _NO_ANSWER: Final = frozenset({124, 125, 137})
 
@@ -69,7 +73,7 @@ def classify_sbatch(rc: int | None, out: str, err: str) -> SbatchVerdict:
         return _ambiguous(f"sbatch said: {said}")
     if rows:
         return _judged(rows[0], said, err)
-    if "sbatch: error:" in err or "sbatch: fatal:" in err:
+    if _OWN_WORDS.search(err):
         # A complaint that we do not know, perhaps of the site's own filter: an answer all the same.
         return _refused(said, "ask the site if the message does not say enough")
     return _ambiguous(f"sbatch ended with status {rc} and said: {said}")
@@ -119,7 +123,7 @@ def _complaint(err: str) -> str:
     lines = [line for line in (printable(line) for line in err.split("\n")) if line]
     errors = [line for line in lines if "error:" in line or "failed" in line]
     last = (errors or lines or [""])[-1]
-    return re.sub(r"^(sbatch: )?((error|fatal): )?(Batch job submission failed: )?", "", last)
+    return _AHEAD.sub("", last)
 
 
 # --- what a cluster says about itself ---------------------------------------------------------

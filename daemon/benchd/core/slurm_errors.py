@@ -104,6 +104,11 @@ ERRORS: Final = (
              "the reservation has not begun"),
     ErrorRow(r"invalid user id|invalid group id|unable to resolve (user|group)", _RETRY,
              "the Slurm controller does not know your user now; tell the site if it stays so"),
+    # What only slurmrestd says.
+    ErrorRow(r"slurmrestd: error: http (401|403|404|405|413|429)", _RETRY,
+             "slurmrestd takes no such request now: does `benchd check` find its version?"),
+    ErrorRow(r"(unable to process|unknown|disabled) key|unable to convert data", _PERM,
+             "this slurmrestd does not understand one of the resources"),
     # Never, as it is.
     ErrorRow(r"invalid partition|no partition specified|multiple partition", _PERM, _PARTITION),
     ErrorRow(r"group not permitted to use this partition", _PERM, _PARTITION),
@@ -143,5 +148,7 @@ ERRORS: Final = (
     ErrorRow(r"unrecogni[sz]ed|invalid --|invalid [\w-]+ specification|specification invalid|"
              r"invalid \S+ (argument|value)|invalid number of", _PERM,
              "one of the resources has a value that this Slurm does not know"),
+    ErrorRow(r"failure during parsing", _PERM,
+             "slurmrestd cannot read one of the resources, often gres: see `sinfo -o '%P %G'`"),
     ErrorRow(r"not supported on this system|only batch jobs|not avail", _PERM, _SITE),
 )  # fmt: skip

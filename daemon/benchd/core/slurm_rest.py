@@ -234,7 +234,9 @@ def sent(answer: Answer) -> Sent:
         return Sent(0, str(slurm_id), "; ".join(trouble.text for trouble in answer.troubles))
     reasons = [t.text for t in answer.troubles if t.text not in ("", _NO_REASON)]
     is_client = HTTPStatus.BAD_REQUEST <= answer.status < HTTPStatus.INTERNAL_SERVER_ERROR
-    if is_client or (answer.body and reasons):
+    if answer.body and reasons:
+        return Sent(1, "", f"slurmrestd: error: {'; '.join(reasons)}")
+    if is_client:
         return Sent(1, "", f"slurmrestd: error: {answer.said()}")
     return Sent(1, "", f"slurmrestd answered HTTP {answer.status} and gave no reason of Slurm's")
 
