@@ -148,10 +148,11 @@ benchd_anew='' benchd_by=bq7x2m-k5wz3tqa2f-s-redis-p0r0-0-a1 benchd_mark=$ID
 benchd_origin='{"schema": "benchd.image/1", "source": "docker://docker.example/redis:7-alpine", "commands": "", "runtime": "charliecloud", '
 benchd_make() {
     benchd_store=$(mktemp -d "${TMPDIR:-/tmp}/benchd-store.XXXXXXXX") &&
-        ch-image --storage "$benchd_store" pull docker.example/redis:7-alpine &&
+        ch-image --no-cache --storage "$benchd_store" pull docker.example/redis:7-alpine &&
         case $benchd_image in *.sqfs | *.sqsh | *.squashfs) set -- squash ;; *) set -- dir ;;
         esac &&
-        ch-convert -s "$benchd_store" -i ch-image -o "$1" docker.example/redis:7-alpine "$benchd_part"
+        CH_IMAGE_STORAGE=$benchd_store \
+            ch-convert -i ch-image -o "$1" docker.example/redis:7-alpine "$benchd_part"
     set -- $?
     rm -rf "${benchd_store:-}"
     [ "$1" = 0 ]

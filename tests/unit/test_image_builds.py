@@ -12,6 +12,7 @@ import pytest
 from benchd.config import RuntimeSettings
 from benchd.core.image_builds import login_script
 from benchd.core.spec import Container, JobSpec, Role
+from support.rootfs import busybox_image
 from support.script_cases import NASTY
 
 COMMANDS = ("apk add sysbench", f"echo '{NASTY.replace(chr(39), '')}' # not the last")
@@ -84,3 +85,39 @@ def test_a_dockerfile_runs_the_commands_until_one_fails(
     lines = (tmp_path / "calls").read_text().splitlines()
     assert calls == len(lines)
     assert (tmp_path / "i" / "x.img").read_text() == "image\n"
+
+
+@pytest.mark.real("charliecloud", "busybox")
+@pytest.mark.parametrize(
+    ("path", "last", "status", "found"),
+    [
+        ("x", "true", 0, ["x", "x.benchd.json"]),
+        ("x.sqfs", "true", 0, ["x.sqfs", "x.sqfs.benchd.json"]),
+        ("x", "false", 1, []),
+    ],
+    ids=["directory", "squashfs", "a command that fails"],
+)
+def test_charliecloud_builds_an_image(
+    tmp_path: Path, path: str, last: str, status: int, found: list[str]
+) -> None:
+    """The real ch-image runs the commands in order, and one that fails leaves nothing.
+
+    What it builds from comes from a store on this machine: no registry is asked.
+    """
+    root, store = busybox_image(tmp_path / "root"), tmp_path / "store"
+    (root / "bin" / "rm").symlink_to("busybox")
+    env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "USER": "me", "TMPDIR": str(tmp_path)}
+    image = ["ch-image", "--no-cache", "--storage", str(store), "import", str(root), "base"]
+    subprocess.run(image, env=env, check=True, capture_output=True)
+    commands = ("echo one >/made", last, "echo two >>/made")
+    box = Container(
+        docker_source="base", image_path=f"{tmp_path}/i/{path}", build_commands=commands
+    )
+    spec = JobSpec(role=Role.IMAGE, name="x", kind="image", container=box)
+    script = login_script(spec, "t-r-i-x", RuntimeSettings(name="charliecloud"))
+    script = script.replace('"$benchd_context/store"', str(store))
+    done = subprocess.run(["bash", "-c", script], env=env, check=False, capture_output=True)
+    assert (status, found) == (done.returncode, sorted(p.name for p in (tmp_path / "i").iterdir()))
+    if (tmp_path / "i" / "x").is_dir():
+        assert (tmp_path / "i" / "x" / "made").read_text() == "one\ntwo\n"
+        assert not (tmp_path / "i" / "x" / "benchd-build.sh").exists()

@@ -15,8 +15,9 @@ from benchd.core.images import DOCKER, origin_text, refusal, source_of
 from benchd.core.payload import Payload
 from benchd.core.spec import Container, JobSpec
 
-# What the commands of a recipe become inside of an image that is being made.
-_COMMANDS = "/tmp/benchd-build.sh"  # noqa: S108 - of the image, which nobody else writes
+# What the commands of a recipe become inside of an image that is being made. Not below /tmp, where
+# charliecloud shows the directory of this machine.
+_COMMANDS = "/benchd-build.sh"
 # Functions that a job's script has of its own, and a command on the login node needs.
 _LOGIN = """set -u
 ID=login-$$ BENCHD_HOST=$(uname -n)
@@ -117,11 +118,11 @@ _FROM = '--file "$benchd_context/Dockerfile" "$benchd_context"'
 def _charliecloud(box: Container) -> list[str]:
     return [
         *_context(box),
-        'set -- --storage "$benchd_context/store"',
-        f'ch-image "$@" build --force --tag benchd {_FROM} &&',
+        'set -- "$benchd_context/store"',
+        f'ch-image --no-cache --storage "$1" build --force --tag benchd {_FROM} &&',
         "    case $benchd_image in *.sqfs | *.sqsh | *.squashfs) benchd_form=squash ;;",
         "    *) benchd_form=dir ;; esac &&",
-        '    ch-convert "$@" -i ch-image -o "$benchd_form" benchd "$benchd_part"',
+        '    CH_IMAGE_STORAGE=$1 ch-convert -i ch-image -o "$benchd_form" benchd "$benchd_part"',
         *_AFTER,
     ]
 

@@ -167,13 +167,17 @@ def _apptainer(name: str) -> Kind:
 
 
 def _charliecloud_make(origin: str) -> list[str]:
+    # Its cache is a git repository, which a user without a name for git cannot have; and of a store
+    # that is removed nothing is found again.
     reference = quote(origin.removeprefix("docker://"))
     return [
         'benchd_store=$(mktemp -d "${TMPDIR:-/tmp}/benchd-store.XXXXXXXX") &&',
-        f'    ch-image --storage "$benchd_store" pull {reference} &&',
+        f'    ch-image --no-cache --storage "$benchd_store" pull {reference} &&',
         "    case $benchd_image in *.sqfs | *.sqsh | *.squashfs) set -- squash ;; *) set -- dir ;;",
         "    esac &&",
-        f'    ch-convert -s "$benchd_store" -i ch-image -o "$1" {reference} "$benchd_part"',
+        # Not every ch-convert has an option for the store: 0.31 has none.
+        "    CH_IMAGE_STORAGE=$benchd_store \\",
+        f'        ch-convert -i ch-image -o "$1" {reference} "$benchd_part"',
         "set -- $?",
         'rm -rf "${benchd_store:-}"',
         '[ "$1" = 0 ]',
