@@ -60,7 +60,7 @@ def test_five_mistakes_of_the_models_are_five_messages() -> None:
         ),
         (
             "web.yaml:7:11: service.health_check.type: must be one of tcp, http, command, log, "
-            "redis, not 'htp'; did you mean http?"
+            "redis, mysql, postgres, not 'htp'; did you mean http?"
         ),
         "web.yaml:9:3: client.name: missing key; it is required",
         "web.yaml:11:9: repeat: must be a whole number, not 'many'",
