@@ -15,6 +15,7 @@ from benchd.config import (
     ClusterSettings,
     HttpSettings,
     PollSettings,
+    RestSettings,
     RuntimeSettings,
     Settings,
     SSHSettings,
@@ -26,6 +27,7 @@ MODELS = (
     Settings,
     ClusterSettings,
     SSHSettings,
+    RestSettings,
     RuntimeSettings,
     PollSettings,
     Budget,
@@ -224,3 +226,53 @@ def test_the_schema_knows_every_key() -> None:
 
     assert list(Settings.model_fields) == list(described["properties"])  # type: ignore[arg-type]  # an object
     assert described["additionalProperties"] is False
+
+
+REST = """\
+clusters:
+  a:
+    {rest}
+    {files}
+"""
+
+
+@pytest.mark.parametrize(
+    ("rest", "files", "expected"),
+    [
+        ("rest: {url: 'http://h:6820', token_file: /t}", "local: true", []),
+        ("rest: {url: 'unix:/run/s.sock'}", "ssh: {host: h}", []),
+        (
+            "rest: {url: 'unix:/run/s.sock'}",
+            "workdir: /w",
+            [
+                "clusters.a.rest: slurmrestd starts jobs but brings no file home: no results",
+            ],
+        ),
+        (
+            "rest: {url: 'http://h:6820'}",
+            "local: true",
+            ["clusters.a.rest: slurmrestd wants a token over TCP; add token_file or token_command"],
+        ),
+        (
+            "rest: {url: 'http://h:6820', token_file: /t, version: v0.0.37}",
+            "local: true",
+            ["clusters.a.rest.version: must be one of auto, v0.0.38, v0.0.39"],
+        ),
+        (
+            "rest: {url: 'h:6820', token_file: /t, token_command: x}",
+            "local: true",
+            [
+                "clusters.a.rest.url: must be like http://host:6820 or unix:/run/slurmrestd.sock",
+                "clusters.a.rest.token_command: write either token_file or token_command",
+            ],
+        ),
+    ],
+)
+def test_slurmrestd_needs_a_way_for_files_and_a_token(
+    rest: str, files: str, expected: list[str]
+) -> None:
+    """What rest: lacks is said at its place, with what to add."""
+    told = [] if not expected else mistakes(REST.format(rest=rest, files=files))
+    if not expected:
+        config.parse(REST.format(rest=rest, files=files).encode(), "benchd.yaml")
+    assert [True] * len(expected) == [e in t for e, t in zip(expected, told, strict=True)]

@@ -76,7 +76,7 @@ def test_a_resource_in_the_words_of_a_version(
 
 
 def test_generic_resources_of_two_keys_are_both_said() -> None:
-    """The keys gres and gpus_per_node share one in later versions, and neither replaces the other."""
+    """Later versions have one key for gres and gpus_per_node; neither replaces the other."""
     told = job("v0.0.42", gres="nvme:1", gpus_per_node="2")
     assert "gres/nvme:1,gres/gpu:2" == told["tres_per_node"]
 
