@@ -15,7 +15,7 @@ from benchd.core.significance import knee
 CURVES = 6  # numbers that are drawn over what is varied; every number is in the result files
 SERIES = 8  # curves in one chart that can be told apart
 HEAT_MOST = 24  # rows or columns of a heat map that can be read
-_SPEEDS = ("goodput", "req_s", "ops_s", "out_tok_s")
+_SPEEDS = ("goodput", "docs_s", "req_s", "ops_s", "out_tok_s")
 _LATENCIES = ("e2e_sched", "latency_sched", "ttft_sched", "e2e_service", "latency_service")
 
 Cell = Mapping[str, Any]

@@ -7,7 +7,7 @@ import sys
 import uuid
 from typing import Any, Dict, List, Optional
 
-from . import VERSION, chroma, llm, rag, target, web
+from . import VERSION, chroma, ingest, llm, rag, target, web
 from .closed import Stop
 from .nodes import Together
 from .options import add_common
@@ -16,7 +16,13 @@ from .work import Workload
 
 # Requests to measure when neither a number nor a duration is given: enough for p95.
 _REQUESTS = 100
-WORKLOADS: Dict[str, Any] = {"llm": llm, "chroma": chroma, "rag": rag, "http": web}
+WORKLOADS: Dict[str, Any] = {
+    "llm": llm,
+    "chroma": chroma,
+    "rag": rag,
+    "http": web,
+    "ingest": ingest,
+}
 _LATER = ("redis",)
 
 
@@ -52,7 +58,7 @@ def _plan(args: argparse.Namespace, argv: List[str]) -> Plan:
     _refuse_later(args)
     requests = args.requests
     if requests is None and args.duration is None:
-        requests = _REQUESTS
+        requests = getattr(args, "batches", _REQUESTS)
     warmup = args.warmup if args.warmup is not None else max(2 * args.concurrency, 10)
     try:
         os.makedirs(args.out, exist_ok=True)

@@ -142,7 +142,7 @@ class Users:
         """
         await self._try(sample, user)
         unanswered = sample.status == "conn_lost" and sample.first_byte is None
-        if not unanswered or sample.conn_new:
+        if not unanswered or sample.conn_new or not self.workload.repeatable:
             return
         first_sent = sample.sent
         sample.status, sample.error, sample.end = "cancelled", "", None

@@ -99,6 +99,7 @@ class Workload:
     amount = ""  # what the timeline counts besides requests; empty: nothing
     shared = False  # whether several nodes may send parts of it
     spreads = False  # whether any of several targets may get any request
+    repeatable = True  # whether a request may be sent again when no byte of an answer came
 
     def __init__(self, target: Target, timeout: float, run_id: str) -> None:
         self.target = target
