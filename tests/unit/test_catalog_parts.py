@@ -304,3 +304,10 @@ def test_redis_benchmark_is_wrapped() -> None:
     start = 'sh "$JOB/redis-benchmark.sh" "$BENCHD_TARGET_HOST" "$BENCHD_TARGET_PORT" '
     assert made.startswith(f'{start}"$BENCHD_RESULT_DIR" 60 redis-benchmark -h')
     assert "-P 16 -r 1000000 -t set,get" in made
+
+
+@pytest.mark.parametrize("name", ["ollama", "vllm", "triton", "mysql", "postgresql"])
+def test_a_kind_that_prepares_first_is_given_time(name: str) -> None:
+    """While a model comes or data is made, unanswered probes do not use up the retries."""
+    check = CATALOG.services[name].check
+    assert check.start_period >= check.retries * check.interval

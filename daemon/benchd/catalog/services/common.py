@@ -12,3 +12,8 @@ BIND = Sh('"$BENCHD_BIND"')
 ANYWHERE = "0.0.0.0"  # noqa: S104 - compute nodes are reached from other compute nodes only
 
 PORT = Sh('"$BENCHD_PORT"')
+
+# Seconds in which silence is no failure (the health check's start_period): a model of 40 GB comes
+# with 100 MB/s in seven minutes, and is then loaded; a database makes its files on a busy disk.
+SLOW_START = 1800.0
+MAKING_DATA = 300.0

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from benchd.catalog.kinds import Complaint, Parameter, ServiceKind, arguments, setting, word
 from benchd.catalog.kinds import program as program_of
-from benchd.catalog.services.common import BIND, PORT
+from benchd.catalog.services.common import BIND, MAKING_DATA, PORT
 from benchd.core.payload import Payload, Sh, Step
 from benchd.core.secrets import TICKET
 from benchd.core.spec import HealthCheck, JobSpec, Part
@@ -279,6 +279,6 @@ KIND = ServiceKind(
     parameters=_MYSQL,
     version=("sh", "-c", "mariadbd --version || mysqld --version"),
     extra_check=_check,
-    check=HealthCheck(type="mysql"),
+    check=HealthCheck(type="mysql", start_period=MAKING_DATA),
     init_script=True,
 )

@@ -20,7 +20,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from benchd.catalog.kinds import Complaint, Parameter, ServiceKind, arguments, program, setting
-from benchd.catalog.services.common import BIND
+from benchd.catalog.services.common import BIND, SLOW_START
 from benchd.catalog.services.llm_common import (
     MODEL,
     bound,
@@ -253,6 +253,6 @@ KIND = ServiceKind(
         "ollama --version 2>/dev/null | grep -oE '[0-9]+[.][0-9.]+.*' | tail -n 1",
     ),
     extra_check=_complaints,
-    check=HealthCheck(type="http", endpoint="/api/tags"),
+    check=HealthCheck(type="http", endpoint="/api/tags", start_period=SLOW_START),
     expects=_expects,
 )

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from benchd.catalog.kinds import Complaint, Parameter, ServiceKind, arguments, program, setting
-from benchd.catalog.services.common import PORT
+from benchd.catalog.services.common import MAKING_DATA, PORT
 from benchd.core.payload import Payload, Sh, Step
 from benchd.core.secrets import TICKET
 from benchd.core.spec import HealthCheck, JobSpec, Part
@@ -229,6 +229,6 @@ KIND = ServiceKind(
     parameters=_POSTGRESQL,
     version=("postgres", "--version"),
     extra_check=_check,
-    check=HealthCheck(type="postgres"),
+    check=HealthCheck(type="postgres", start_period=MAKING_DATA),
     init_script=True,
 )

@@ -22,7 +22,7 @@ from benchd.catalog.kinds import (
     program,
     setting,
 )
-from benchd.catalog.services.common import BIND
+from benchd.catalog.services.common import BIND, SLOW_START
 from benchd.catalog.services.llm_common import PLACE, bound
 from benchd.core.containers import shell_path
 from benchd.core.payload import Payload, Sh
@@ -106,7 +106,7 @@ KIND = ServiceKind(
     payload=_payload,
     parameters=_TRITON,
     ports=("auto", "auto", "auto"),
-    check=HealthCheck(type="http", endpoint="/v2/health/ready"),
+    check=HealthCheck(type="http", endpoint="/v2/health/ready", start_period=SLOW_START),
     extra_check=_complaints,
     metrics=Metrics(port=2),
 )

@@ -30,7 +30,7 @@ from benchd.catalog.kinds import (
     word,
 )
 from benchd.catalog.services import vllm_ray
-from benchd.catalog.services.common import BIND, PORT
+from benchd.catalog.services.common import BIND, PORT, SLOW_START
 from benchd.catalog.services.gpus import gpus_asked
 from benchd.catalog.services.llm_common import (
     MODEL,
@@ -343,7 +343,7 @@ KIND = ServiceKind(
     parameters=_VLLM,
     version=("python3", "-c", "import vllm; print(vllm.__version__)"),
     extra_check=_complaints,
-    check=HealthCheck(type="http", endpoint="/health"),
+    check=HealthCheck(type="http", endpoint="/health", start_period=SLOW_START),
     metrics=Metrics(),
     storage="local",
 )
