@@ -161,7 +161,7 @@ benchd_is_dead() { local host pid user _ limit=300; if [ -e "$1/owner" ]; then r
 benchd_stamp() { if [ -d "$1" ]; then echo '"size": 0, "mtime": 0'; else stat -Lc '"size": %s, "mtime": %Y' "$1"; fi; }
 benchd_bring() {
     benchd_lock=$benchd_image.lock benchd_part=$benchd_image.part-$benchd_mark
-    benchd_missed=0 benchd_toucher=''
+    benchd_missed=0 benchd_toucher='' benchd_maker=$BASHPID
     mkdir -p "$(dirname "$benchd_image")" || return 1
     until mkdir "$benchd_lock" 2>/dev/null; do
         if [ -z "$benchd_anew" ] && [ -e "$benchd_image" ]; then return 0; fi
@@ -181,8 +181,8 @@ benchd_bring() {
     done
     trap 'benchd_tidy' EXIT
     trap 'exit 143' TERM
-    printf '%s %s %s %s\n' "$(uname -n)" "$BASHPID" "$UID" "$benchd_by" >"$benchd_lock/owner"
-    benchd_touch "$BASHPID" </dev/null >/dev/null 2>&1 &
+    printf '%s %s %s %s\n' "$(uname -n)" "$benchd_maker" "$UID" "$benchd_by" >"$benchd_lock/owner"
+    benchd_touch </dev/null >/dev/null 2>&1 &
     benchd_toucher=$!
     if [ -z "$benchd_anew" ] && [ -e "$benchd_image" ]; then return 0; fi
     benchd_make || return "$?"
@@ -203,7 +203,7 @@ benchd_tidy() {
 benchd_touch() {
     local nothing
     exec {nothing}<> <(:)
-    until read -r -t 30 -u "$nothing" || [ ! -d "/proc/$1" ]; do
+    until read -r -t 30 -u "$nothing" || [ ! -d "/proc/$benchd_maker" ]; do
         touch -c "$benchd_lock/owner" || return
     done
 }

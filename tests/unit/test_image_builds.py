@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from benchd.config import RuntimeSettings
 from benchd.core.image_builds import login_script
 from benchd.core.spec import Container, JobSpec, Role
+from support.node import DEADLINE, until
 from support.rootfs import busybox_image
 from support.script_cases import NASTY
 
@@ -85,6 +87,34 @@ def test_a_dockerfile_runs_the_commands_until_one_fails(
     lines = (tmp_path / "calls").read_text().splitlines()
     assert calls == len(lines)
     assert (tmp_path / "i" / "x.img").read_text() == "image\n"
+
+
+def test_nobody_touches_the_lock_of_a_maker_that_was_killed(tmp_path: Path) -> None:
+    """What keeps a lock alive ends with the process that holds it, however that ends."""
+    (tmp_path / "apptainer").write_text("#!/bin/bash\nexec sleep 60\n")
+    (tmp_path / "apptainer").chmod(0o755)
+    box = Container(docker_source="alpine:3", image_path=f"{tmp_path}/x.sif")
+    spec = JobSpec(role=Role.IMAGE, name="x", kind="image", container=box)
+    script = login_script(spec, "t-r-i-x", RuntimeSettings(name="apptainer"))
+    script = script.replace("read -r -t 30 ", "read -r -t 0.05 ")
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    maker = subprocess.Popen(["bash", "-c", script], env=env, start_new_session=True)
+    owner = tmp_path / "x.sif.lock" / "owner"
+    until(lambda: owner.exists() and owner.read_text().endswith("t-r-i-x\n"))
+    before = owner.stat().st_mtime
+    until(lambda: owner.stat().st_mtime > before)  # it is touched while the maker lives
+    os.kill(int(owner.read_text().split()[1]), signal.SIGKILL)
+    maker.wait(DEADLINE)
+    until(lambda: "bash" not in _programs(maker.pid))
+    os.killpg(maker.pid, signal.SIGKILL)  # the stand-in, which sleeps
+
+
+def _programs(session: int) -> list[str]:
+    """Return the names of the programs that run in a session."""
+    lines = subprocess.run(
+        ["ps", "-o", "comm=", "--sid", str(session)], capture_output=True, text=True, check=False
+    )
+    return lines.stdout.splitlines()
 
 
 @pytest.mark.real("charliecloud", "busybox")
