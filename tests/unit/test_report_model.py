@@ -167,7 +167,9 @@ def test_percentiles_are_medians_over_repeats() -> None:
     results = [
         result(j, metrics={"latency_service": m}) for j, m in zip(jobs, metrics, strict=True)
     ]
-    assert made(jobs, results).percentiles[0].rows == (("redis-bench", (("50", 2.0),)),)
+    assert made(jobs, results).distributions.percentiles[0].rows == (
+        ("redis-bench", (("50", 2.0),)),
+    )
 
 
 def test_facts_that_differ_are_listed_together() -> None:

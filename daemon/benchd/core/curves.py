@@ -12,11 +12,14 @@ from typing import Any
 from benchd.core.headline import Column, cell_text, family
 from benchd.core.significance import knee
 
-CURVES = 6  # numbers that are drawn over what is varied; every number is in the result files
+CURVES = 10  # numbers that are drawn over what is varied; every number is in the result files
 SERIES = 8  # curves in one chart that can be told apart
 HEAT_MOST = 24  # rows or columns of a heat map that can be read
 _SPEEDS = ("goodput", "docs_s", "req_s", "ops_s", "out_tok_s")
 _LATENCIES = ("e2e_sched", "latency_sched", "ttft_sched", "e2e_service", "latency_service")
+
+# What an axis is called where the name of the key says too little.
+_AXES = {"rate": "offered rate [1/s]"}
 
 Cell = Mapping[str, Any]
 
@@ -85,6 +88,21 @@ class Sweep:
     heat: HeatMap | None = None
 
 
+def charted(columns: Sequence[Column]) -> list[Column]:
+    """Return the numbers worth a curve: of a latency that is told twice, the one from schedule."""
+    known = {column.metric for column in columns}
+    kept = [
+        column
+        for column in columns
+        if (
+            "_service" not in column.metric
+            or column.metric.replace("_service", "_sched") not in known
+        )
+        and not (family(column.metric) == "icl" and "tpot" in known)
+    ]
+    return kept[:CURVES]
+
+
 def sweep(
     columns: Sequence[Column],
     spots: Sequence[Sequence[Spot | None]],
@@ -124,7 +142,7 @@ def _curves(
     columns: Sequence[Column], by_column: Sequence[Sequence[Spot | None]], keys: Sequence[str]
 ) -> Iterator[Curves]:
     key = keys[0]
-    for column, spots in list(zip(columns, by_column, strict=True))[:CURVES]:
+    for column, spots in zip(columns, by_column, strict=True):
         groups: dict[str, list[tuple[float, float, float, float]]] = {}
         for spot in filter(None, spots):
             rest = {name: value for name, value in spot.cell.items() if name != key}
@@ -137,11 +155,16 @@ def _curves(
         yield Curves(
             title=column.title,
             unit=column.unit,
-            key=key.rpartition(".")[2],
+            key=_axis(key),
             curves=tuple(drawn[:SERIES]),
             left_out=max(len(drawn) - SERIES, 0),
             knee=knee([(x, y) for x, y, _, _ in alone]),
         )
+
+
+def _axis(key: str) -> str:
+    word = key.rpartition(".")[2]
+    return _AXES.get(word, word)
 
 
 def _series(spot: Spot, rest: Cell) -> str:
@@ -156,14 +179,14 @@ def _tradeoff(
 ) -> Tradeoff | None:
     speed = next((i for i, c in enumerate(columns) if family(c.metric) in _SPEEDS), None)
     tails = [
-        (_LATENCIES.index(family(c.metric)), -i, i)
+        (c.metric not in limits, _LATENCIES.index(family(c.metric)), i)
         for i, c in enumerate(columns)
         if family(c.metric) in _LATENCIES and c.statistic != "value"
     ]
     if speed is None or not tails:
         return None
-    first = min(tails)[0]
-    latency = max(i for rank, _, i in tails if rank == first)  # the farthest tail of it
+    first = min(tails)[:2]  # one with a limit, if there is any
+    latency = max(i for *rank, i in tails if tuple(rank) == first)  # the farthest tail of it
     found = [
         (fast.name, fast.value, slow.value)
         for row in spots
@@ -204,8 +227,8 @@ def _heat(
         title=columns[0].title,
         unit=columns[0].unit,
         better=columns[0].better,
-        across=across.rpartition(".")[2],
-        down=down.rpartition(".")[2],
+        across=_axis(across),
+        down=_axis(down),
         columns=columns_of,
         rows=rows,
         values=places,

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from benchd.core.curves import Sweep
 from benchd.core.headline import Column, figure, label, rough, span
+from benchd.core.html_charts import chart_sections
 from benchd.core.html_story import jobs_section, origin_section, timeline_section
 from benchd.core.markup import Child, Markup, join, tag
 from benchd.core.notices import Notice
-from benchd.core.page import badge, key, moment, table, th
-from benchd.core.report import Percentiles, Point, Report, Row, Spread
+from benchd.core.page import badge, moment, table, th
+from benchd.core.report import Point, Report, Row, Spread
 from benchd.core.sheet import STYLE
-from benchd.core.svg import bars, percentiles
-from benchd.core.svg_plots import curves, heat, tradeoff
-
-POINTS_SHOWN = 40  # points in a chart
 
 _OUTCOMES = {"PASSED": "good", "FAILED": "bad", "INVALID": "bad", "CANCELLED": "warn"}
 
@@ -47,11 +43,10 @@ def render_html(report: Report) -> str:
     return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
 
 
-def _sections(report: Report) -> Iterable[Markup]:
+def _sections(report: Report) -> Iterable[Markup | None]:
     if report.points:
         yield _summary(report)
-        yield from _across(report.sweep)
-        yield _charts(report)
+        yield from chart_sections(report)
     if report.lanes:
         yield timeline_section(report)
     yield jobs_section(report.jobs)
@@ -123,33 +118,58 @@ def _notices(notices: Sequence[Notice]) -> Markup:
 def _summary(report: Report) -> Markup:
     several = report.repeats > 1
     note = _below(report) if several else "One measurement of each point."
+    is_offered = any(point.offered for point in report.points)
     heads = [th("Point"), th("Valid", number=True), *map(_column_head, report.columns)]
-    rows = [_point_row(point) for point in report.points]
+    if is_offered:
+        heads.insert(2, tag("th", "Offered", tag("span", "1/s", class_="unit"), class_="n"))
+    rows = [_point_row(point, is_offered=is_offered) for point in report.points]
     parts: list[Child] = [
         tag("h2", "Results"),
         tag("p", note, class_="muted small"),
         table(heads, rows),
+        *_per_gpu(report),
     ]
     if several or any(not row.valid for row in report.rows):
         parts.append(_repeats(report))
     return tag("section", *parts)
 
 
-def _column_head(column: Column) -> Markup:
-    name = label(column.metric)
+def _column_head(column: Column, of_what: str = "") -> Markup:
+    name = f"{label(column.metric)}{of_what}"
     statistic = "" if column.statistic == "value" else f" {column.statistic}"
     better = {"lower": " ↓", "higher": " ↑"}.get(column.better, "")
     unit = tag("span", f"{column.unit or ' '}{better}", class_="unit")
     return tag("th", f"{name}{statistic}", unit, class_="n", title=f"{column.better} is better")
 
 
-def _point_row(point: Point) -> Markup:
+def _per_gpu(report: Report) -> Iterable[Markup]:
+    """Yield rates by GPU, where it is known how many there were: other sizes can be compared."""
+    rates = [i for i, c in enumerate(report.columns) if c.unit.endswith("/s")]
+    points = [point for point in report.points if point.gpus]
+    if not points or not rates:
+        return
+    heads = [th("Point"), th("GPUs", number=True)]
+    heads += [_column_head(report.columns[i], " per GPU") for i in rates]
+    rows = []
+    for point in points:
+        shares = [
+            None if (whole := point.spreads[i].median) is None else whole / (point.gpus or 1)
+            for i in rates
+        ]
+        cells = [tag("td", figure(share), class_="n") for share in shares]
+        rows.append(tag("tr", tag("td", point.name), tag("td", point.gpus, class_="n"), *cells))
+    yield tag("h3", "Per GPU")
+    yield table(heads, rows)
+
+
+def _point_row(point: Point, *, is_offered: bool) -> Markup:
     kind = "good" if point.valid == point.total else "bad"
     share = badge(f"{point.valid} of {point.total}", kind)
     return tag(
         "tr",
         tag("td", point.name, class_="nowrap" if len(point.name) < 40 else None),
         tag("td", share, class_="n"),
+        tag("td", figure(point.offered), class_="n") if is_offered else None,
         *(_spread_cell(spread) for spread in point.spreads),
     )
 
@@ -205,67 +225,3 @@ def _repeat_row(row: Row) -> Markup:
 
 def _count(number: int | None) -> str:
     return figure(None if number is None else float(number))
-
-
-def _charts(report: Report) -> Markup:
-    bar_charts: list[Markup] = []
-    for i, column in enumerate(report.columns):
-        rows = [(point.name, point.spreads[i]) for point in report.points[:POINTS_SHOWN]]
-        if column.statistic == "value" and any(spread.median for _, spread in rows):
-            note = ", ".join(part for part in (column.unit, _direction(column)) if part)
-            chart = bars(rows, title=column.title, unit=column.unit)
-            bar_charts.append(_figure(column.title, note, chart))
-    spreads = [
-        _figure(chart.title, f"{chart.unit}; {_written(chart)} in numbers", percentiles(chart))
-        for chart in report.percentiles
-    ]
-    dots = (("p50", "median"), ("p90", "p90, p95"), ("p99", "p99 and beyond"))
-    legend = tag("div", *(key(kind, words) for kind, words in dots), class_="key")
-    cut = None
-    if len(report.points) > POINTS_SHOWN:
-        words = f"The first {POINTS_SHOWN} of {len(report.points)} points."
-        cut = tag("p", words, class_="muted small")
-    if report.repeats > 1:
-        words = "Of each percentile, the median over the valid repeats."
-        legend = join(tag("p", words, class_="muted small"), legend)
-    return join(
-        _gallery("Point by point", cut, bar_charts), _gallery("Distributions", legend, spreads)
-    )
-
-
-def _across(sweep: Sweep) -> Iterable[Markup]:
-    """Yield what the sweep says as a whole."""
-    figures: list[Markup] = []
-    if sweep.tradeoff is not None:
-        chart = sweep.tradeoff
-        note = f"{chart.latency.unit}; the line joins what no other point beats in both"
-        title = f"{chart.latency.title} against speed"
-        figures.append(_figure(title, note, tradeoff(chart)))
-    for each in sweep.curves:
-        more = f"; {each.left_out} more in the result files" if each.left_out else ""
-        figures.append(_figure(each.title, f"{each.unit}, over {each.key}{more}", curves(each)))
-    if sweep.heat is not None:
-        figures.append(_figure(sweep.heat.title, sweep.heat.unit, heat(sweep.heat)))
-    gallery = _gallery("Across the sweep", None, figures)
-    if gallery is not None:
-        yield gallery
-
-
-def _gallery(title: str, above: Markup | None, figures: Sequence[Markup]) -> Markup | None:
-    if not figures:
-        return None
-    return tag("section", tag("h2", title), above, tag("div", *figures, class_="charts"))
-
-
-def _written(chart: Percentiles) -> str:
-    names = {"50": "median"}
-    return ", ".join(names.get(q, f"p{q}") for q in chart.written)
-
-
-def _direction(column: Column) -> str:
-    return f"{column.better} is better" if column.better else ""
-
-
-def _figure(title: str, note: str, chart: Markup) -> Markup:
-    caption = tag("figcaption", title, tag("span", note) if note else None)
-    return tag("figure", caption, tag("div", chart, class_="scroll"))

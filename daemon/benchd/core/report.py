@@ -13,8 +13,11 @@ from statistics import median
 from typing import Any
 
 from benchd import __version__
-from benchd.core.curves import Spot, Sweep, sweep
-from benchd.core.headline import PERCENTILES, Column, cell_text, columns, label, number, rank
+from benchd.core.conditions import gpus, offered_rate
+from benchd.core.courses import Courses, courses
+from benchd.core.curves import Spot, Sweep, charted, sweep
+from benchd.core.distributions import Distributions, distributions
+from benchd.core.headline import Column, cell_text, columns, number
 from benchd.core.intervals import Interval, mean_interval
 from benchd.core.model import Job, Run, Transition
 from benchd.core.notices import JobRow, Notice, job_name, notices
@@ -25,7 +28,6 @@ from benchd.core.tally import cause, latest_attempts, progress
 from benchd.core.view import ended_well
 
 COLUMNS_SHOWN = 8  # numbers beside each other in the summary; every number is in the result files
-PERCENTILE_CHARTS = 6  # distributions that are drawn; more are in the result files
 # Repeats from which an interval says more than the range: of two, it is wider than any finding.
 FEWEST_FOR_INTERVAL = 3
 VARIES = 4  # different values of one fact that are listed
@@ -71,21 +73,8 @@ class Point:
     valid: int
     total: int
     spreads: tuple[Spread, ...]  # one for each column
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Percentiles:
-    """The distribution of one metric, point by point."""
-
-    title: str
-    unit: str
-    rows: tuple[tuple[str, tuple[tuple[str, float], ...]], ...]  # point -> (percentile, value) ...
-
-    @property
-    def written(self) -> tuple[str, ...]:
-        """The percentiles to write as numbers: the lowest and the farthest that all points have."""
-        common = [q for q in PERCENTILES if all(q in dict(marks) for _, marks in self.rows)]
-        return tuple(dict.fromkeys((common[0], common[-1]))) if common else ()
+    offered: float | None = None  # requests a second
+    gpus: int | None = None  # of the services
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +103,8 @@ class Report:
     columns: tuple[Column, ...]
     points: tuple[Point, ...]
     rows: tuple[Row, ...]
-    percentiles: tuple[Percentiles, ...]
+    distributions: Distributions
+    courses: tuple[Courses, ...]
     sweep: Sweep
     lanes: tuple[Lane, ...]
     jobs: tuple[JobRow, ...]
@@ -148,13 +138,15 @@ def build(
     clients = {job.token: job for job in jobs}
     documents.sort(key=lambda d: _place(d, clients.get(str(d["job"]))))
     several = len({job.name for job in jobs if job.role is Role.CLIENT}) > 1
-    chosen = tuple(columns(documents, COLUMNS_SHOWN))
+    every = columns(documents)
+    chosen, drawn = tuple(every[:COLUMNS_SHOWN]), charted(every)
+    by_point = _by_point(documents, clients, several=several)
     rows = [_row(d, clients.get(str(d["job"])), chosen, several=several) for d in documents]
     end = run.finished_at if run.finished_at is not None else now
     words = last_words or {}
     job_rows = [_job_row(j, histories.get(j.token, ()), words.get(j.token, "")) for j in jobs]
     done, wanted = progress(latest_attempts(jobs))
-    points = tuple(_points(rows, chosen))
+    points = tuple(_points(rows, chosen, by_point))
     return Report(
         run=run,
         outcome=str(run.outcome) if run.outcome else "in progress",
@@ -167,8 +159,9 @@ def build(
         columns=chosen,
         points=points,
         rows=tuple(rows),
-        percentiles=tuple(_percentiles(documents, clients, several=several)),
-        sweep=sweep(chosen, [_spots(p) for p in points], limits=_limits(documents)),
+        distributions=distributions(by_point),
+        courses=tuple(courses(by_point)),
+        sweep=sweep(drawn, list(_spots(by_point, drawn)), limits=_limits(documents)),
         lanes=tuple(_lane(row, documents, end) for row in job_rows),
         jobs=tuple(job_rows),
         provenance=tuple(_provenance(run, documents)),
@@ -216,7 +209,21 @@ def _row(document: Document, job: Job | None, chosen: Sequence[Column], *, sever
     )
 
 
-def _points(rows: Sequence[Row], chosen: Sequence[Column]) -> Iterable[Point]:
+def _by_point(
+    documents: Sequence[Document], jobs: Mapping[str, Job], *, several: bool
+) -> dict[str, list[Document]]:
+    """Return the valid results of each point."""
+    found: dict[str, list[Document]] = {}
+    for document in documents:
+        if (document.get("validity") or {}).get("valid"):
+            point = _point_name(document, jobs.get(str(document["job"])), several=several)
+            found.setdefault(point, []).append(document)
+    return found
+
+
+def _points(
+    rows: Sequence[Row], chosen: Sequence[Column], by_point: Mapping[str, Sequence[Document]]
+) -> Iterable[Point]:
     for name in dict.fromkeys(row.point for row in rows):
         of_point = [row for row in rows if row.point == name]
         usable = [row for row in of_point if row.valid]
@@ -226,6 +233,8 @@ def _points(rows: Sequence[Row], chosen: Sequence[Column]) -> Iterable[Point]:
             valid=len(usable),
             total=len({row.repeat for row in of_point}),
             spreads=tuple(_spread([row.values[i] for row in usable]) for i in range(len(chosen))),
+            offered=offered_rate(by_point.get(name, ())),
+            gpus=gpus(by_point.get(name, ())),
         )
 
 
@@ -242,20 +251,27 @@ def _spread(values: Sequence[float | None]) -> Spread:
     )
 
 
-def _spots(point: Point) -> list[Spot | None]:
-    """Return what is drawn of a point, one number for each column."""
-    return [
-        None
-        if spread.median is None
-        else Spot(
-            cell=point.cell,
-            name=point.name,
-            value=spread.median,
-            low=spread.samples[0],
-            high=spread.samples[-1],
+def _spots(
+    by_point: Mapping[str, Sequence[Document]], drawn: Sequence[Column]
+) -> Iterable[list[Spot | None]]:
+    """Yield what is drawn of each point, one number for each column."""
+    for name, documents in by_point.items():
+        metrics = [document.get("metrics") or {} for document in documents]
+        spreads = (
+            _spread([number(m.get(c.metric) or {}, c.statistic) for m in metrics]) for c in drawn
         )
-        for spread in point.spreads
-    ]
+        yield [
+            None
+            if spread.median is None
+            else Spot(
+                cell=documents[0].get("cell") or {},
+                name=name,
+                value=spread.median,
+                low=spread.samples[0],
+                high=spread.samples[-1],
+            )
+            for spread in spreads
+        ]
 
 
 def _limits(documents: Sequence[Document]) -> dict[str, float]:
@@ -266,34 +282,6 @@ def _limits(documents: Sequence[Document]) -> dict[str, float]:
             if isinstance(value, int | float) and str(key).endswith("_ms"):
                 limits[str(key).removesuffix("_ms")] = float(value)
     return limits
-
-
-def _percentiles(
-    documents: Sequence[Document], jobs: Mapping[str, Job], *, several: bool
-) -> Iterable[Percentiles]:
-    """Yield the distributions of valid results; of each percentile, the median over repeats."""
-    found: dict[str, dict[str, list[Document]]] = {}
-    for document in documents:
-        if not (document.get("validity") or {}).get("valid"):
-            continue
-        point = _point_name(document, jobs.get(str(document["job"])), several=several)
-        for name, metric in (document.get("metrics") or {}).items():
-            if any(number(metric, f"p{q}") is not None for q in PERCENTILES):
-                found.setdefault(name, {}).setdefault(point, []).append(metric)
-    for name in sorted(found, key=rank)[:PERCENTILE_CHARTS]:
-        rows = tuple((point, _marks(metrics)) for point, metrics in found[name].items())
-        unit = str(next(iter(found[name].values()))[0].get("unit") or "")
-        yield Percentiles(title=label(name), unit=unit, rows=rows)
-
-
-def _marks(metrics: Sequence[Document]) -> tuple[tuple[str, float], ...]:
-    """Return each percentile that every repeat knows, as the median over them."""
-    marks: list[tuple[str, float]] = []
-    for q in PERCENTILES:
-        values = [value for m in metrics if (value := number(m, f"p{q}")) is not None]
-        if len(values) == len(metrics):
-            marks.append((q, median(values)))
-    return tuple(marks)
 
 
 # --- time and origin ----------------------------------------------------------------------------

@@ -95,11 +95,13 @@ tr.invalid td.n { color: var(--soft); text-decoration: line-through; }
   display: grid; gap: 1.8rem 2.5rem;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 25rem), 1fr));
 }
+.charts.many { grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)); }
 figure { margin: 0; min-width: 0; }
 figure .scroll { margin-top: 0.2rem; }
 figcaption { font-size: 0.9rem; font-weight: 600; }
 figcaption span { font-weight: 400; color: var(--soft); margin-left: 0.6em; font-size: 0.92em; }
 svg.chart { display: block; width: 100%; min-width: 23rem; max-width: 38rem; height: auto; }
+svg.chart.small { min-width: 17rem; max-width: 30rem; }
 svg.chart.long { min-width: 46rem; max-width: none; }
 svg text { font-size: 12px; fill: var(--ink); font-variant-numeric: tabular-nums; }
 svg .tick { fill: var(--soft); font-size: 11px; }
@@ -113,6 +115,10 @@ svg .mark { stroke: var(--bar); stroke-width: 1.6; fill: var(--paper); }
 svg .mark.p50 { fill: var(--bar); stroke: var(--paper); }
 svg .mark.p99, svg .mark.p999 { fill: var(--dot); stroke: var(--paper); }
 svg .curve { fill: none; stroke-width: 2; stroke: var(--c0); }
+svg .curve.thinner { stroke-width: 1.4; stroke-linejoin: round; }
+svg .curve.after { stroke-dasharray: 2 3; }
+svg .curve.thin { opacity: 0.35; }
+svg .trouble { fill: var(--bad); }
 svg .curve.front { stroke-dasharray: 4 3; stroke-width: 1.4; }
 svg .whisker { stroke-width: 1.2; stroke: var(--c0); opacity: 0.6; }
 svg .spot { fill: var(--c0); stroke: var(--paper); stroke-width: 1; }
@@ -150,6 +156,11 @@ svg .measuring { fill: var(--measuring); }
 .key .p50 { background: var(--bar); border-radius: 50%; }
 .key .p90 { border: 2px solid var(--bar); border-radius: 50%; }
 .key .p99 { background: var(--dot); border-radius: 50%; }
+.key .whole, .key .broken { height: 0; border-radius: 0; vertical-align: 0.25em; width: 1.6em; }
+.key .whole { border-top: 2px solid var(--c0); }
+.key .broken { border-top: 2px dotted var(--c0); }
+.key .trouble { background: var(--bad); }
+section h3 { margin: 1.6rem 0 0.35rem; }
 details { border-top: 1px solid var(--rule); padding: 0.55rem 0; }
 details:last-of-type { border-bottom: 1px solid var(--rule); }
 summary { cursor: pointer; font-weight: 600; font-size: 0.93rem; }
@@ -173,7 +184,8 @@ footer { margin-top: 3rem; font-size: 0.82rem; color: var(--soft); }
   body { max-width: none; padding: 0; font-size: 10.5pt; }
   .scroll { overflow: visible; background: none; }
   table { font-size: 8.5pt; }
-  svg.chart, svg.chart.long { min-width: 0; }
+  svg.chart, svg.chart.small { min-width: 17rem; max-width: 30rem; }
+svg.chart.long { min-width: 0; }
   figure, tr, li, h2 { break-inside: avoid; }
   h2 { break-after: avoid; }
   pre { white-space: pre-wrap; }

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from benchd.core.distributions import Percentiles
 from benchd.core.headline import figure, span
 from benchd.core.markup import Markup, join, tag
-from benchd.core.report import Lane, Percentiles, Spread
+from benchd.core.report import Lane, Spread
 from benchd.core.spans import Phase, Span
 
 # All lengths in user units, which are CSS pixels at full width.

@@ -1,0 +1,62 @@
+"""Under which conditions a point was measured: what was offered to it, and on how many GPUs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+_GPUS = re.compile(r"(?:^|,)gres/gpu(:[^=,]+)?=(\d+)")
+
+Document = Mapping[str, Any]
+
+
+def offered_rate(documents: Sequence[Document]) -> float | None:
+    """Return how many requests a second were offered, where all results say the same."""
+    rates = {_rate(document) for document in documents}
+    return rates.pop() if len(rates) == 1 else None
+
+
+def _rate(document: Document) -> float | None:
+    load = (document.get("workload") or {}).get("load")
+    rate = load.get("rate") if isinstance(load, Mapping) else None
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or rate <= 0:
+        return None
+    return float(rate)
+
+
+def gpus(documents: Sequence[Document]) -> int | None:
+    """Return how many GPUs the services had, where all results say the same."""
+    counts = {_gpus(document.get("provenance") or {}) for document in documents}
+    return counts.pop() if len(counts) == 1 else None
+
+
+def _gpus(origin: Document) -> int | None:
+    """Return what was seen on the nodes of the services; else what Slurm gave their jobs."""
+    seen = list(_seen(origin.get("hardware") or ()))
+    if seen:
+        return sum(seen)
+    cluster = origin.get("cluster") or {}
+    services = origin.get("services") or [origin.get("service") or {}]
+    given = [_given(part) for part in [*services, cluster.get("service_job") or {}]]
+    return sum(given) or None
+
+
+def _seen(hardware: Sequence[Document]) -> Iterator[int]:
+    for node in hardware:
+        if node.get("role") == "client":
+            continue
+        for gpu in node.get("gpus") or ():
+            count = gpu.get("count", 1) if isinstance(gpu, Mapping) else None
+            if isinstance(count, int) and count > 0:
+                yield count
+
+
+def _given(part: object) -> int:
+    """Return the GPUs among trackable resources such as ``cpu=8,gres/gpu=4,gres/gpu:a100=4``."""
+    tres = part.get("tres") if isinstance(part, Mapping) else None
+    if isinstance(tres, Mapping):
+        tres = ",".join(f"{name}={count}" for name, count in tres.items())
+    found = _GPUS.findall(tres) if isinstance(tres, str) else []
+    whole = [int(count) for kind, count in found if not kind]
+    return whole[0] if whole else sum(int(count) for _, count in found)

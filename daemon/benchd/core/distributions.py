@@ -1,0 +1,206 @@
+"""What a report says of latencies as distributions: percentiles, tails, and repeats put together.
+
+The repeats of a point are separate measurements. Their percentiles are never averaged: the median
+of them is shown and called so, and the percentiles of all samples together come from histograms,
+which lose nothing when they are merged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from benchd.core.headline import PERCENTILES, label, number, rank
+from benchd.core.numbers import bucket_counts, merged, percentile_of
+
+CHARTS = 6  # distributions that are drawn; more are in the result files
+SERIES = 8  # points in one chart whose curves can be told apart
+POINTS = 40  # points whose repeats are put together in the table
+# Samples below which a tail is anecdote: an interval for a percentile needs about 3.7 samples
+# beyond it, so beyond the fourth-largest none is estimable.
+FEWEST_BEHIND = 4
+_SIDES = ("_sched", "_service")
+
+Document = Mapping[str, Any]
+ByPoint = Mapping[str, Sequence[Document]]  # the valid results of each point
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Percentiles:
+    """The distribution of one metric, point by point."""
+
+    title: str
+    unit: str
+    rows: tuple[tuple[str, tuple[tuple[str, float], ...]], ...]  # point -> (percentile, value) ...
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """The percentiles to write as numbers: the lowest and the farthest that all points have."""
+        common = [q for q in PERCENTILES if all(q in dict(marks) for _, marks in self.rows)]
+        return tuple(dict.fromkeys((common[0], common[-1]))) if common else ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tail:
+    """How long all requests of a point took: which share of them took so long, or longer."""
+
+    point: str
+    series: int  # points have the same number, hence colour, in all charts
+    is_after: bool  # from the actual sending, where there is one from the schedule too
+    steps: tuple[tuple[float, float], ...]  # latency in ms, share of samples; shares fall
+    samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tails:
+    """One latency: curves of all points, from the scheduled and from the actual sending."""
+
+    title: str
+    tails: tuple[Tail, ...]
+    left_out: int = 0  # points that are not drawn
+
+    @property
+    def is_twofold(self) -> bool:
+        """Whether there are curves of both kinds."""
+        return any(tail.is_after for tail in self.tails)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pooled:
+    """All samples of a point's repeats as one, and what single repeats say of the tail."""
+
+    metric: str
+    point: str
+    repeats: int
+    samples: int
+    values: tuple[float | None, ...]  # for each of PERCENTILES; None: insufficient samples
+    singles: tuple[float, ...]  # the p99 of each repeat that has one, ascending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distributions:
+    """Everything that is said of distributions."""
+
+    percentiles: tuple[Percentiles, ...] = ()
+    tails: tuple[Tails, ...] = ()
+    pooled: tuple[Pooled, ...] = ()
+
+
+def distributions(by_point: ByPoint) -> Distributions:
+    """Return what the valid results of each point say."""
+    hists = _hists(by_point)
+    return Distributions(
+        percentiles=tuple(_percentiles(by_point)),
+        tails=tuple(_tails(hists, list(by_point))),
+        pooled=tuple(_pooled(by_point, hists)),
+    )
+
+
+# --- the median over repeats --------------------------------------------------------------------
+
+
+def _percentiles(by_point: ByPoint) -> Iterator[Percentiles]:
+    """Yield the distributions of valid results; of each percentile, the median over repeats."""
+    found: dict[str, dict[str, list[Document]]] = {}
+    for point, documents in by_point.items():
+        for document in documents:
+            for name, metric in (document.get("metrics") or {}).items():
+                if any(number(metric, f"p{q}") is not None for q in PERCENTILES):
+                    found.setdefault(name, {}).setdefault(point, []).append(metric)
+    for name in sorted(found, key=rank)[:CHARTS]:
+        rows = tuple((point, _marks(metrics)) for point, metrics in found[name].items())
+        unit = str(next(iter(found[name].values()))[0].get("unit") or "")
+        yield Percentiles(title=label(name), unit=unit, rows=rows)
+
+
+def _marks(metrics: Sequence[Document]) -> tuple[tuple[str, float], ...]:
+    """Return each percentile that every repeat knows, as the median over them."""
+    marks: list[tuple[str, float]] = []
+    for q in PERCENTILES:
+        values = [value for m in metrics if (value := number(m, f"p{q}")) is not None]
+        if len(values) == len(metrics):
+            marks.append((q, median(values)))
+    return tuple(marks)
+
+
+# --- all samples together -----------------------------------------------------------------------
+
+Hists = Mapping[str, Mapping[str, Document]]  # metric -> point -> histogram of all its repeats
+
+
+def _hists(by_point: ByPoint) -> Hists:
+    """Return the merged histograms of latencies, the most telling metric first."""
+    found: dict[str, dict[str, Document]] = {}
+    for point, documents in list(by_point.items())[:POINTS]:
+        metrics = [document.get("metrics") or {} for document in documents]
+        for name in metrics[0] if metrics else ():
+            of_all = [metric.get(name) or {} for metric in metrics]
+            if all(each.get("unit") == "ms" for each in of_all):
+                whole = merged([each.get("hist") for each in of_all])
+                if whole is not None:
+                    found.setdefault(name, {})[point] = whole
+    return {name: found[name] for name in sorted(found, key=rank)}
+
+
+def _pooled(by_point: ByPoint, hists: Hists) -> Iterator[Pooled]:
+    """Yield the percentiles over all repeats, of points that have several."""
+    for name, points in hists.items():
+        for point, hist in points.items():
+            metrics = [document["metrics"][name] for document in by_point[point]]
+            if len(metrics) < 2:
+                continue
+            singles = (number(metric, "p99") for metric in metrics)
+            yield Pooled(
+                metric=name,
+                point=point,
+                repeats=len(metrics),
+                samples=sum(count for _, count in bucket_counts(hist)),
+                values=tuple(percentile_of(hist, float(q)) for q in PERCENTILES),
+                singles=tuple(sorted(value for value in singles if value is not None)),
+            )
+
+
+def _stem(metric: str) -> str:
+    """Return the metric's name without the moment from which it is counted."""
+    for side in _SIDES:
+        metric = metric.replace(side, "", 1)
+    return metric
+
+
+def _tails(hists: Hists, points: Sequence[str]) -> Iterator[Tails]:
+    """Yield one chart for each latency; from the schedule and from the sending in the same."""
+    charts: dict[str, list[str]] = {}
+    for name in hists:
+        charts.setdefault(_stem(name), []).append(name)  # the scheduled one ranks first
+    for names in list(charts.values())[:CHARTS]:
+        drawn = [
+            _tail(point, series, hists[name][point], is_after=name != names[0])
+            for series, point in enumerate(points[:SERIES])
+            for name in names
+            if point in hists[name]
+        ]
+        if drawn:
+            title = label(names[0])
+            if len(names) > 1:
+                title = title.replace(", scheduled", "").replace(", service", "")
+            left_out = max(len(points) - SERIES, 0)
+            yield Tails(title=title, tails=tuple(drawn), left_out=left_out)
+
+
+def _tail(point: str, series: int, hist: Document, *, is_after: bool) -> Tail:
+    counts = bucket_counts(hist)
+    total = left = sum(count for _, count in counts)
+    steps: list[tuple[float, float]] = []
+    for bound, count in counts:
+        # No sample below the bound is in this bucket or a later one: the share is exact.
+        steps.append((max(bound, 1) / 1000, left / total))
+        left -= count
+    return Tail(
+        point=point,
+        series=series,
+        is_after=is_after,
+        steps=tuple(steps),
+        samples=total,
+    )
