@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from benchd.config import Budget, ClusterSettings, RestSettings, SSHSettings
+from benchd.cli.check import check_all
+from benchd.config import Budget, ClusterSettings, RestSettings, SSHSettings, load
 from benchd.core.model import Accepted, Job, JobState, Refused, Trigger, Unknown
 from benchd.core.script import sbatch_lines
 from benchd.core.slurm_rest import VERSIONS, offered
@@ -374,3 +375,26 @@ async def test_a_token_that_stays_refused_needs_a_human(rest: RealSlurm, tmp_pat
         with pytest.raises(LoginRefused, match="slurmrestd refuses the token of") as caught:
             await cluster.slurm.everything()
     assert forged not in str(caught.value)
+
+
+async def test_benchd_check_proves_it(
+    rest: RealSlurm,
+    real_config: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Token, version and a tiny job through slurmrestd are fine; a wrong token is said to be."""
+    good = real_config(way="rest")
+    assert await check_all(load(good), only=None, with_job=True, patience=60.0) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"token of \w+, until \d{4}-.* UTC", told)
+    assert re.search(r"slurmrestd v0\.0\.\d+, slurmctld answers", told)
+    assert "runs only once there" in told
+
+    file = tmp_path / "token"
+    file.touch(mode=0o600)
+    file.write_text(rest.token()[:-6] + "AAAAAA")
+    text = re.sub(r"token_command: .*", f"token_file: {file}", good.read_text())
+    good.write_text(text)
+    assert await check_all(load(good), only=None, with_job=False, patience=60.0) == 1
+    assert "does it accept the token?" in " ".join(capsys.readouterr().out.split())

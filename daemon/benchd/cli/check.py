@@ -10,10 +10,11 @@ import asyncio
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from shlex import quote
 
+from benchd.cli.check_rest import RestLook
+from benchd.cli.findings import Finding, summary
 from benchd.cli.tables import show
 from benchd.config import ClusterSettings, RuntimeSettings, Settings
 from benchd.core import containers
@@ -70,15 +71,6 @@ mv answer.tmp answer
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the table: ``ok``, ``warn`` or ``fail``; the detail says how to mend it."""
-
-    verdict: str
-    what: str
-    detail: str
-
-
 async def check_all(
     settings: Settings, *, only: str | None, with_job: bool, patience: float
 ) -> int:
@@ -105,19 +97,6 @@ async def check_all(
     )
     print(f"\n{summary(findings)}")
     return NO if any(finding.verdict == "fail" for _, finding in findings) else OK
-
-
-def summary(findings: Sequence[tuple[str, Finding]]) -> str:
-    """Return the last line: how many failed, and every warning once more in a word."""
-    failed = sum(finding.verdict == "fail" for _, finding in findings)
-    warned = [f"{name} {f.what}".strip() for name, f in findings if f.verdict == "warn"]
-    if not failed and not warned:
-        return f"all is well: {len(findings)} looks, no failures, no warnings"
-    said = f"{failed} of {len(findings)} failed" if failed else "no failures"
-    if not warned:
-        return said
-    count = "1 warning" if len(warned) == 1 else f"{len(warned)} warnings"
-    return f"{said}, {count}: {', '.join(warned)}"
 
 
 def _state(settings: Settings) -> list[Finding]:
@@ -153,17 +132,21 @@ class Checks:
             if settings.ssh is None
             else Link(name, settings, metrics=metrics, once=True)
         )
+        rest = settings.rest is not None
+        self.rest = RestLook(name, settings, self.shell, metrics) if rest else None
 
     async def run(self) -> AsyncIterator[Finding]:
         """Yield finding after finding; stop where the rest would only repeat the same trouble."""
-        looks = [self.key, self.login, self.slurm, self.site, self.partition, self.place]
+        needed = [self.key, self.login]
+        needed += [self.slurm] if self.rest is None else [self.rest.token, self.rest.slurmrestd]
+        looks = [*needed, *([self.site, self.partition] if self.rest is None else []), self.place]
         looks += [self.job] if self.with_job else [self.runtime]
         try:
             for look in looks:
                 finding = await look()
                 if finding is not None:
                     yield finding
-                    if finding.verdict == "fail" and look in {self.key, self.login, self.slurm}:
+                    if finding.verdict == "fail" and look in needed:
                         return
         except Unreachable as error:
             yield Finding("fail", "connection", f"lost while looking: {error}")
@@ -286,19 +269,15 @@ class Checks:
             return await self._job(directory, name)
         finally:
             ours = f'scancel --user="$(id -u)" --name={name} 2>/dev/null'  # --me came with 22.05
+            if self.rest is not None:
+                await self.rest.end(name)
+                ours = ":"
             await self._ask(f"{ours}; rm -rf -- {quote(directory)}")
 
     async def _job(self, directory: str, name: str) -> Finding:
-        place = quote(directory)
-        command = (
-            f"mkdir -- {place} && cat > {place}/script.sh && timeout -k 5 120 sbatch --parsable "
-            f"--job-name={name} --chdir={place} --output={place}/out --export=NONE "
-            f"{place}/script.sh {place}"
-        )
         started = time.monotonic()
-        done = await self._ask(command, stdin=self._script().encode(), seconds=SBATCH)
-        if done.status != 0:
-            return Finding("fail", "job", f"sbatch refused it: {done.said()}")
+        if (refused := await self._refused(directory, name)) is not None:
+            return Finding("fail", "job", refused)
         while True:
             seen = await self._ask(f"cat -- {quote(directory)}/answer 2>/dev/null")
             waited = time.monotonic() - started
@@ -310,10 +289,31 @@ class Checks:
                 return await self._late(directory, name)
             await asyncio.sleep(LOOK)
 
+    async def _refused(self, directory: str, name: str) -> str | None:
+        """Submit the tiny job; return why it was refused."""
+        place = quote(directory)
+        write = f"mkdir -- {place} && cat > {place}/script.sh"
+        submit = (
+            f"timeout -k 5 120 sbatch --parsable --job-name={name} --chdir={place} "
+            f"--output={place}/out --export=NONE {place}/script.sh {place}"
+        )
+        command = write if self.rest is not None else f"{write} && {submit}"
+        done = await self._ask(command, stdin=self._script().encode(), seconds=SBATCH)
+        if done.status != 0:
+            return f"sbatch refused it: {done.said()}"
+        if self.rest is not None:
+            return await self.rest.submit(directory, name, self._script()) or None
+        return None
+
+    async def _queued(self, name: str) -> str:
+        """Return state and reason of the tiny job."""
+        if self.rest is not None:
+            return await self.rest.seen(name)
+        return printable((await self._ask(f"squeue --me -h --name={name} -o '%T %r'")).stdout)
+
     async def _stuck(self, name: str) -> Finding | None:
         """Say at once when Slurm's reason cannot go away by waiting."""
-        done = await self._ask(f"squeue --me -h --name={name} -o '%T %r'")
-        state, _, reason = printable(done.stdout).partition(" ")
+        state, _, reason = (await self._queued(name)).partition(" ")
         judged = reason_class(reason)
         if state != "PENDING" or judged.cls not in {ReasonClass.NEVER, ReasonClass.HELD}:
             return None
@@ -358,8 +358,7 @@ class Checks:
 
     async def _late(self, directory: str, name: str) -> Finding:
         """Say what Slurm thinks of a job that has not answered."""
-        done = await self._ask(f"squeue --me -h --name={name} -o '%T %r'")
-        said = printable(done.stdout)
+        said = await self._queued(name)
         if said.startswith("PENDING"):
             reason = said.removeprefix("PENDING").strip()
             text = (
@@ -367,7 +366,7 @@ class Checks:
                 f"{reason_class(reason).advice}); --patience 600 waits longer"
             )
             return Finding("warn", "job", text)
-        out = await self._ask(f"tail -c 300 -- {quote(directory)}/out 2>/dev/null")
+        out = await self._ask(f"tail -c 300 -- {quote(directory)}/*out 2>/dev/null")
         fix = (
             f"it left nothing in {directory} ({said or 'ended'}"
             f"{': ' + printable(out.stdout) if out.stdout else ''}): compute nodes may not see "

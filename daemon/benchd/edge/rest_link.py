@@ -71,7 +71,7 @@ class RestLink:
         self._remote = remote
         self._settings = settings
         self.user = user
-        self._token = token
+        self.token = token
         self._probed: str | None = None
 
     async def version(self) -> str:
@@ -115,7 +115,7 @@ class RestLink:
         answer, token = await self._once(program, op, urgency, request)
         unauthorized = answer.status == 401
         if unauthorized or (method != "POST" and (answer.is_refused or answer.is_doubtful)):
-            if await self._token.other_than(token):
+            if await self.token.other_than(token):
                 answer, token = await self._once(program, op, urgency, request)
             if answer.status == 401 or (method != "POST" and answer.is_refused):
                 await self._refused(answer)
@@ -163,7 +163,7 @@ class RestLink:
         purse = self._remote.purse
         self._remote.gate.check(self.name)
         self.breaker.check(op)
-        token = await self._token.get()
+        token = await self.token.get()
         is_paid = program == "rest:submit"
         paid = None if is_paid else await purse.spend(program, urgency=urgency)
         began = purse.clock()
