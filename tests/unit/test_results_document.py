@@ -70,6 +70,7 @@ def test_document_has_the_fixed_parts() -> None:
     document = json.loads(made().document())
     fixed = {"schema", "id", "run", "job", "cell", "repeat", "status", "partial", "validity"}
     fixed |= {"times", "provenance", "workload", "counts", "metrics", "timeline", "artifacts"}
+    fixed |= {"server_metrics"}
     assert set(document) == fixed
     assert document["schema"] == "benchd.result/1"
 

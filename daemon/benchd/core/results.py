@@ -137,6 +137,9 @@ class Result(Record):
     counts: Counts = Counts()
     metrics: dict[str, Metric] = Field({})
     timeline: dict[str, JsonValue] = Field({})
+    server_metrics: dict[str, JsonValue] = Field(
+        {}, description="the service's own counters: before and after the window, and their delta"
+    )
     artifacts: tuple[Artifact, ...] = ()
 
     @model_validator(mode="after")
@@ -185,6 +188,7 @@ class Measured:
         default_factory=dict
     )  # what the service said of itself
     timeline: Mapping[str, JsonValue] = field(default_factory=dict)
+    server_metrics: Mapping[str, JsonValue] = field(default_factory=dict)  # before, after, delta
     partial: bool = False
 
     @classmethod
@@ -366,6 +370,7 @@ def assemble(
         counts=counts,
         metrics=metrics,
         timeline=plain_object(measured.timeline),
+        server_metrics=plain_object(measured.server_metrics),
         artifacts=tuple(
             Artifact(name=name, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
             for name, data in sorted(files.items())
