@@ -13,7 +13,7 @@ from importlib.resources.abc import Traversable
 from benchd.errors import BenchdError
 
 # Zipapps that kinds may ask for.
-SHIPPED = ("exporter", "llm", "load", "relay")
+SHIPPED = ("exporter", "llm", "load", "relay", "spark")
 # The first moment a zip entry can have: file times of the installation must not change the hash.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _SHEBANG = b"#!/usr/bin/env python3\n"

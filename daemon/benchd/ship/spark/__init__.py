@@ -1,0 +1,1 @@
+"""Apache Spark inside one job: it is started on all nodes, drives load generators, and is ended."""
