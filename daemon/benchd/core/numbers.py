@@ -148,33 +148,46 @@ def summarise(
     )
 
 
-# Significant digits of the bounds of a histogram's buckets: with two, a bucket is at most a tenth
-# of its bound wide, so its middle is at most 5 % off what is in it.
-DIGITS = 2
+# Significant digits of the bounds of a histogram's buckets. With two, a bucket is at most a tenth
+# of its bound wide, so its middle is at most 5 % off what is in it; with three, 0.5 %.
+FINE, COARSE = 3, 2
+# Buckets that a fine histogram may have: 1.5 kB. A wide distribution would have thousands of them
+# in every result, and needs no third digit.
+MOST_FINE = 128
 HISTOGRAM = "loglinear"
 
 
-def histogram(samples_ms: Iterable[float], digits: int = DIGITS) -> dict[str, JsonValue]:
+def histogram(samples_ms: Iterable[float], digits: int | None = None) -> dict[str, JsonValue]:
     """Count samples in milliseconds by buckets: what ``metrics.<name>.hist`` of a result holds.
 
     ``{"kind": "loglinear", "unit": "us", "digits": 2, "buckets": [[lower_bound_us, count], ...]}``,
     in ascending order, empty buckets left out. A sample is rounded to whole microseconds
     (``round(ms * 1000)``), and its bucket's lower bound is that number with everything but its
     first ``digits`` digits set to zero: 41 234 us counts at 41 000, 412 us at 410, 7 us at 7. So a
-    bucket is ``10 ** (len(str(us)) - digits)`` us wide, and never narrower than 1. Histograms of
-    the same digits are merged by adding counts; nothing is lost by merging.
+    bucket is ``10 ** (len(str(us)) - digits)`` us wide, and never narrower than 1. Unless told,
+    there are three digits where that makes no more than 128 buckets, and two otherwise. Histograms
+    are merged by adding counts, at the digits of the coarsest; nothing else is lost by merging.
     """
     return counted(((sample, 1) for sample in samples_ms), digits)
 
 
-def counted(samples_ms: Iterable[tuple[float, int]], digits: int = DIGITS) -> dict[str, JsonValue]:
+def counted(
+    samples_ms: Iterable[tuple[float, int]], digits: int | None = None
+) -> dict[str, JsonValue]:
     """Return the same of samples that are counted already: value in milliseconds, how often."""
-    counts: dict[int, int] = {}
-    for sample, count in samples_ms:
-        us = round(sample * 1000)
+    fine = _coarser(((round(value * 1000), count) for value, count in samples_ms), digits or FINE)
+    if digits is not None or len(fine) <= MOST_FINE:
+        return _histogram(fine, digits or FINE)
+    return _histogram(_coarser(fine.items(), COARSE), COARSE)
+
+
+def _coarser(counts: Iterable[tuple[int, int]], digits: int) -> dict[int, int]:
+    """Count by buckets whose bounds have so many digits."""
+    found: dict[int, int] = {}
+    for us, count in counts:
         bound = us - us % _width(us, digits)
-        counts[bound] = counts.get(bound, 0) + count
-    return _histogram(counts, digits)
+        found[bound] = found.get(bound, 0) + count
+    return found
 
 
 def _width(us: int, digits: int) -> int:
@@ -203,19 +216,14 @@ def bucket_counts(hist: Mapping[str, JsonValue] | None) -> list[tuple[int, int]]
 
 
 def merged(hists: Sequence[Mapping[str, JsonValue] | None]) -> dict[str, JsonValue] | None:
-    """Return the histogram of all samples together; None unless all are alike and none is empty."""
-    counts: dict[int, int] = {}
-    digits = {hist.get("digits") if hist else None for hist in hists}
+    """Return the histogram of all samples together; None unless all of them have samples."""
+    digits, counts = FINE, list[tuple[int, int]]()
     for hist in hists:
-        found = bucket_counts(hist)
-        if not found:
+        found, said = bucket_counts(hist), hist.get("digits") if hist else None
+        if not found or not isinstance(said, int) or said < 1:
             return None
-        for bound, count in found:
-            counts[bound] = counts.get(bound, 0) + count
-    match list(digits):
-        case [int() as one] if one > 0:
-            return _histogram(counts, one)
-    return None
+        digits, counts = min(digits, said), counts + found
+    return _histogram(_coarser(counts, digits), digits) if counts else None
 
 
 def percentile_of(hist: Mapping[str, JsonValue], q: float) -> float | None:

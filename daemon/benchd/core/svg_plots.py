@@ -62,12 +62,28 @@ def tradeoff(chart: Tradeoff) -> Markup:
         words = f"{name}: {figure(x)} {chart.speed.unit}, {figure(y)} {chart.latency.unit}"
         kind = "spot s0" if is_front else "spot behind"
         parts.append(tag("circle", tip(words), class_=kind, cx=across(x), cy=up(y), r=4))
-        if is_front and len(front) <= 6:
-            room = len(name) * CHARACTER
-            left = across(x) + 7 + room > WIDTH
-            anchor = {"anchor": "end"} if left else {}
-            parts.append(text(name, across(x) + (-7 if left else 7), up(y) - 9, "tick", **anchor))
+    parts += _labels(
+        [(across(x), up(y), name) for name, x, y, is_front in chart.points if is_front]
+    )
     return figure_of(parts, WIDTH, TOP + HEIGHT + AXIS + 18, "Speed against latency")
+
+
+def _labels(places: Sequence[tuple[float, float, str]]) -> list[Markup]:
+    """Name points where there is room: left of them at the right edge, never over each other."""
+    parts: list[Markup] = []
+    taken: list[tuple[float, float, float]] = []
+    for x, y, name in sorted(places):
+        wide = len(name) * CHARACTER
+        is_left = x + 7 + wide > WIDTH
+        start, level = x - 7 - wide if is_left else x + 7, max(y - 9, TOP + 6)
+        if any(
+            start < end and begin < start + wide and abs(level - h) < 14 for begin, end, h in taken
+        ):
+            continue
+        taken.append((start, start + wide, level))
+        anchor = {"anchor": "end"} if is_left else {}
+        parts.append(text(name, x + (-7 if is_left else 7), level, "tick", **anchor))
+    return parts
 
 
 def heat(chart: HeatMap) -> Markup:
