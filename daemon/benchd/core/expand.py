@@ -2,8 +2,9 @@
 
 Points are numbered in the order of the sweep, the last key varying fastest. A service is shared by
 all points that say the same about it; its job carries the first of these points, and the clients'
-targets refer to that number. Services come first; clients follow repeat by repeat (A B A B rather
-than A A B B), so that a drift of the machine spreads over all points alike.
+targets refer to that number. One that is to be ``fresh`` has a job for each point, or for each
+point and repeat. Services come first; clients follow repeat by repeat (A B A B rather than A A B
+B), so that a drift of the machine spreads over all points alike.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ from benchd.core.spec import (
     Service,
     Target,
 )
+from benchd.core.sweep import Cell, cells, swept_paths
 from benchd.errors import UserError
 from benchd.fields import Resources, Scalar
 from benchd.yamldoc import Path
 
 P = TypeVar("P", bound=Part)
-Cell = Mapping[str, Scalar]  # swept key, as the recipe writes it -> value
 Render = Callable[[JobSpec, str], str]  # spec and token -> text of the batch script
 
 # Both are base32 of random or hashed bytes, lower case: 30 bits tell installations apart that share
@@ -85,14 +86,6 @@ class Kinds(Protocol):
 
     def client(self, name: str) -> ClientInfo | None:
         """Return a kind of client."""
-
-
-def cells(recipe: Recipe) -> tuple[Cell, ...]:
-    """Return the points of the sweep; without a sweep, one point that says nothing."""
-    keys = list(recipe.sweep)
-    return tuple(
-        dict(zip(keys, values, strict=True)) for values in itertools.product(*recipe.sweep.values())
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +200,7 @@ def slots(
 ) -> Iterator[Slot]:
     """Yield everything the recipe wants: services first, then clients repeat by repeat."""
     points = cells(recipe)
-    labels = _labels(recipe.sweep)
+    labels = _labels(swept_paths(recipe))
     services, clients = _varied(recipe)
     shared = {service.part.name: _first_points(service, points) for service in services}
     for point, cell in enumerate(points):
@@ -217,19 +210,24 @@ def slots(
             own = {labels[key]: cell[key] for key in varied.keys}
             service = varied.at(cell)
             spec = _service_spec(service, own, catalog, defaults, exporters)
-            for replica in range(_replicas(service)):
-                yield Slot(spec=spec, point=point, replica=replica)
+            for repeat in range(recipe.repeat if service.fresh == "measurement" else 1):
+                for replica in range(_replicas(service)):
+                    yield Slot(spec=spec, point=point, repeat=repeat, replica=replica)
     for repeat, (point, cell) in itertools.product(range(recipe.repeat), enumerate(points)):
         named = {labels[key]: value for key, value in cell.items()}
-        at_point = {name: first[point] for name, first in shared.items()}
         measured = {service.part.name: service.at(cell) for service in services}
+        served = {
+            name: (first[point], repeat if measured[name].fresh == "measurement" else 0)
+            for name, first in shared.items()
+        }
         for client in clients:
             part = client.at(cell)
             kind = catalog.client(part.kind or part.name)
             if kind is not None:
                 part = fitting.fitted(part, kind, measured)
-            spec = _client_spec(part, named, at_point, defaults)
-            yield Slot(spec=spec, point=point, repeat=repeat)
+            spec = _client_spec(part, named, served, defaults)
+            paced = {"cooldown": recipe.cooldown, "stop_on_failure": recipe.stop_on_failure}
+            yield Slot(spec=spec.model_copy(update=paced), point=point, repeat=repeat)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +235,7 @@ class _Varied(Generic[P]):
     """One service or client, and which swept keys are about it."""
 
     part: P
-    keys: Mapping[str, Path]  # swept key -> path inside the part
+    keys: Mapping[str, Path]  # swept path -> path inside the part
 
     def at(self, cell: Cell) -> P:
         """Return the part as it is at one point."""
@@ -253,7 +251,7 @@ class _Varied(Generic[P]):
 def _varied(recipe: Recipe) -> tuple[list[_Varied[Service]], list[_Varied[Client]]]:
     """Return the recipe's parts, each with the swept keys that are about it."""
     keys: dict[int, dict[str, Path]] = defaultdict(dict)
-    for key in recipe.sweep:
+    for key in swept_paths(recipe):
         index, inner = paths.swept(recipe, key)
         keys[index][key] = inner
     services: list[_Varied[Service]] = []
@@ -268,6 +266,8 @@ def _varied(recipe: Recipe) -> tuple[list[_Varied[Service]], list[_Varied[Client
 
 def _first_points(varied: _Varied[Service], points: tuple[Cell, ...]) -> tuple[int, ...]:
     """Return, for each point, the first one that says the same about this service."""
+    if varied.part.fresh is not None:
+        return tuple(range(len(points)))
     first: dict[tuple[tuple[type, Scalar], ...], int] = {}
     return tuple(
         # 1, 1.0 and True are equal in Python, and different in a recipe
@@ -300,6 +300,7 @@ def _service_spec(
         **monitored(part, kind, exporters),
         health_check=fitting.health_check(part.health_check, kind.usual_check(part)),
         concurrent=part.concurrent,
+        fresh=part.fresh,
         setup_script=part.setup_script,
         init_script=part.init_script,
         storage=part.storage if "storage" in part.model_fields_set else kind.storage,
@@ -309,9 +310,9 @@ def _service_spec(
 
 
 def _client_spec(
-    part: Client, cell: Cell, at_point: Mapping[str, int], defaults: Resources
+    part: Client, cell: Cell, served: Mapping[str, tuple[int, int]], defaults: Resources
 ) -> JobSpec:
-    targets = [target for _, target in paths.targets(part)]
+    targets = [(target, *served.get(target.name, (None, 0))) for _, target in paths.targets(part)]
     common = _common(part, defaults)
     if part.nodes > 1:
         common["resources"] = common["resources"].model_copy(update={"nodes": part.nodes})
@@ -325,10 +326,11 @@ def _client_spec(
             Target(
                 name=target.name,
                 port=target.port,
-                point=at_point.get(target.name),
+                point=point,
+                repeat=repeat,
                 health_check_endpoint=target.health_check_endpoint,
             )
-            for target in targets
+            for target, point, repeat in targets
         ),
         script=part.script,
         output=part.output,

@@ -42,7 +42,7 @@ def bindings_of(
 
 def _candidates(job: Job, target: Target, index: Index, taken: Counter[str]) -> list[Job]:
     services = services_for(job, target, index)
-    free = [service for service in services if _is_free(service, taken)]
+    free = [s for s in services if _is_free(s, taken) and rests_until(job, s, index) <= index.now]
     if job.spec.placement != "any":  # Slurm has yet to say where they run
         free = [service for service in free if nodes_of(service.nodes)]
     if is_measured_whole(target, services):
@@ -69,7 +69,7 @@ def services_for(job: Job, target: Target, index: Index) -> list[Job]:
     Replicas that were added for a while and ended again are no concern of any client.
     """
     if target.point is not None:
-        services = index.services[job.run_id, target.name, target.point]
+        services = index.services[job.run_id, target.name, target.point, target.repeat]
     else:
         services = index.external[job.cluster, target.name]
     return [service for service in services if not (is_extra(service) and ended_well(service))]
@@ -86,6 +86,12 @@ def is_answering(service: Job) -> bool:
 
 def _is_free(service: Job, taken: Counter[str]) -> bool:
     return is_answering(service) and (service.spec.concurrent or not taken[service.token])
+
+
+def rests_until(job: Job, service: Job, index: Index) -> float:
+    """Return when the pause between a service's last measurement and this one is over."""
+    ended = index.measured.get(service.token)
+    return ended + job.spec.cooldown if ended is not None else 0.0
 
 
 def _bound(target: Target, service: Job) -> Binding:

@@ -14,7 +14,9 @@ moved. The rules, in the order in which they are applied:
   a quota of our own.
 * A client is submitted when everything it targets is READY and free: one measurement at a time
   per service, across runs, unless the service says ``concurrent``. Of a service whose number of
-  replicas changes it takes one; ``scaling`` says when one is added or ended.
+  replicas changes it takes one; ``scaling`` says when one is added or ended. Where the recipe
+  wants a pause (``cooldown``), a service that was measured is free only after it.
+* A service made for one measurement waits until the measurement before it is over; ``turns``.
 * A run is finished when every slot is over and every result is home.
 """
 
@@ -46,12 +48,13 @@ from benchd.core.policy import cancel_reason, is_followed, quota_reached, quotas
 from benchd.core.readiness import DEFAULT_CHECK
 from benchd.core.scaling import scalings
 from benchd.core.spec import Role
+from benchd.core.turns import before, stop, turns
 from benchd.core.view import Index, index, is_sent, is_uncollected
 
 # Seconds after which the loop looks again although nothing is due: a safety net, not a clock.
 IDLE_WAKE = 30.0
 # What a client measures: see ``_wants``.
-Want = tuple[str, str, tuple[str, int] | None]
+Want = tuple[str, str, tuple[str, int, int] | None]
 
 
 def decide(world: World, now: float) -> list[Effect]:
@@ -131,12 +134,15 @@ def _is_paused(effect: Effect, index: Index) -> bool:
 
 def _cancellations(index: Index) -> Iterator[Cancel]:
     for run in index.world.runs:
+        stopped = stop(run, index)
         for job in index.slots[run.id]:
             if job.is_terminal:
                 continue
             if job.cancel_why is not None:
                 yield Cancel(job.token, job.cancel_why)
-            elif (end := cancel_reason(run, job, index)) is not None:
+                continue
+            end = cancel_reason(run, job, index) or (stopped if job.role is Role.CLIENT else None)
+            if end is not None:
                 yield Cancel(job.token, end.why, end.detail)
 
 
@@ -198,15 +204,16 @@ def _wants(client: Job) -> list[Want]:
     """Return what a client measures: cluster, name, and run and point unless any will do."""
     run_id, cluster = client.run_id, client.cluster
     return [
-        (cluster, target.name, None if target.point is None else (run_id, target.point))
-        for target in client.spec.targets
+        (cluster, each.name, None if each.point is None else (run_id, each.point, each.repeat))
+        for each in client.spec.targets
     ]
 
 
 def _fits(service: Job) -> tuple[Want, Want]:
     """Return the wants that a service answers."""
     cluster, name = service.cluster, service.name
-    return (cluster, name, None), (cluster, name, (service.run_id, service.point))
+    own = (service.run_id, service.point, service.repeat)
+    return (cluster, name, None), (cluster, name, own)
 
 
 def _retries(index: Index) -> Iterator[Retry]:
@@ -229,6 +236,7 @@ def _submissions(index: Index, ending: set[str]) -> Iterator[Submit | Look]:
             room[job.cluster] -= 1
     measured = {c.cluster for c in _clients(index) if not c.is_terminal}
     taken, full, making = busy_services(index), quotas(index), being_made(index)
+    turn = turns(index)
     for run in index.world.runs:
         unsent = (job for job in index.slots[run.id] if job.state is JobState.CREATED)
         for job in sorted(unsent, key=_order):
@@ -241,7 +249,7 @@ def _submissions(index: Index, ending: set[str]) -> Iterator[Submit | Look]:
                 continue
             if index.world.draining or room.get(job.cluster, 0) < _places(job, measured):
                 continue
-            if quota_reached(job, full, index) is not None:
+            if quota_reached(job, full, index) is not None or before(job, turn) is not None:
                 continue
             if awaited(job, index) is not None or in_the_way(job, index, making):
                 continue
@@ -331,6 +339,8 @@ def next_wake(world: World, now: float) -> float:
     for job in world.jobs:
         if job.state is JobState.CREATED:
             times.append(job.not_before)
+        elif job.spec.cooldown and job.collected_at is not None:
+            times.append(job.collected_at + job.spec.cooldown)
         is_probed = job.role is Role.SERVICE and job.state is JobState.RUNNING
         if is_probed and job.substate not in ASIDE:
             times.append(job.next_probe_at or now)

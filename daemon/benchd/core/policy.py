@@ -255,6 +255,7 @@ def verdict(run: Run, slots: list[Job], index: Index) -> tuple[RunOutcome, str |
         bad = [j for j in clients if j.state is not JobState.COMPLETED]
         bad = [j for j in slots if bad and j.role is Role.SERVICE and is_beyond_hope(j)] or bad
     bad = [j for j in slots if bad and j.role is Role.IMAGE and is_beyond_hope(j)] or bad
+    bad.sort(key=lambda j: j.cancel_why is CancelWhy.LIMIT)  # the cause before what it ended
     stopped = [j for j in bad if j.cancel_why is CancelWhy.ASKED]
     if stopped:
         return RunOutcome.CANCELLED, f"{stopped[0].role} {stopped[0].name} cancelled on request"

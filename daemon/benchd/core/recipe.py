@@ -8,7 +8,6 @@ the models have refused.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -17,13 +16,11 @@ from typing import Any, Protocol
 
 import yaml
 
-from benchd.core import images, paths, secrets, topology
+from benchd.core import images, paths, secrets, sweep, topology
 from benchd.core.recipe_words import WORDS
 from benchd.core.seeds import Book, ClientInfo, Files, adapted
 from benchd.core.spec import Client, Monitoring, Part, Recipe, Service
 from benchd.errors import Mistake, RecipeError, UserError
-from benchd.fields import Scalar
-from benchd.secrecy import is_secret
 from benchd.yamlcheck import Judgement, capped, closest, judge, suggestion, without
 from benchd.yamldoc import Document, Path, plain, read, show
 
@@ -326,37 +323,12 @@ class _Rules:
     def sweep(self, recipe: Recipe) -> bool:
         """Check every swept path and value; return whether all of them are fine."""
         before = len(self.found)
-        for key, values in recipe.sweep.items():
-            place: Path = ("sweep", key)
-            try:
-                index, inner = paths.swept(recipe, key)
-            except UserError as error:
-                self.note(place, str(error), at_key=True)
-                continue
-            if not values:
-                self.note(place, "needs at least one value")
-            if inner[0] == "environment" and is_secret(str(inner[1])):
-                what = "a secret cannot be swept: what is swept stands in every result"
-                self.note(place, what, at_key=True)
-                continue
-            part = [part for _, part in paths.parts(recipe)][index]
-            seen: set[tuple[type, Scalar]] = set()  # 1, 1.0 and True are equal in Python
-            for number, value in enumerate(values):
-                if (type(value), value) in seen:
-                    what = f"{show(value)} stands here twice; use repeat: to measure again"
-                    self.note((*place, number), what)
-                    continue
-                seen.add((type(value), value))
-                for what in self.swept_value(part, inner, value):
-                    self.note((*place, number), what)
+        for place, what, at_key in sweep.complaints(recipe, self.change):
+            self.note(place, what, at_key=at_key)
         return len(self.found) == before
 
-    def swept_value(self, part: Part, inner: Path, value: Scalar) -> Iterator[str]:
-        """Yield what is wrong with a part when this value is put into it."""
-        changed = paths.with_value(part, inner, value)
-        if isinstance(changed, str):
-            yield changed
-            return
+    def change(self, part: Part, changed: Part) -> Iterator[str]:
+        """Yield what is wrong with a part only when a swept value is put into it."""
         known = set(self.catalog.check(part))
         for place, what in self.catalog.check(changed):
             if (place, what) not in known:
@@ -364,7 +336,9 @@ class _Rules:
 
     def size(self, recipe: Recipe) -> None:
         """Refuse a recipe that makes too many jobs."""
-        points = math.prod(len(values) for values in recipe.sweep.values())
+        points = sweep.combinations(recipe)
+        if points <= sweep.MAX_COMBINATIONS:
+            points = len(sweep.cells(recipe))
         everything = [part for _, part in paths.parts(recipe)]
         clients = max(1, sum(isinstance(part, Client) for part in everything))
         jobs = points * recipe.repeat * clients

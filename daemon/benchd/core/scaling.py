@@ -50,7 +50,8 @@ class Pool:
         first = self.first
         if target.name != first.name or client.cluster != first.cluster:
             return False
-        own = (client.run_id, target.point) == (first.run_id, first.point)
+        meant = (client.run_id, target.point, target.repeat)
+        own = meant == (first.run_id, first.point, first.repeat)
         return own if target.point is not None else True
 
 
@@ -71,7 +72,7 @@ def scalings(index: Index) -> Iterator[AddReplica | Cancel]:
 
 
 def _pools(index: Index) -> Iterator[Pool]:
-    for (run_id, _, _), replicas in index.services.items():
+    for (run_id, *_), replicas in index.services.items():
         run, scale = index.runs.get(run_id), replicas[0].spec.scale
         if scale is not None and run is not None and run.cancel_requested_at is None:
             yield Pool(scale, replicas)

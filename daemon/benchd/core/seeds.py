@@ -16,6 +16,7 @@ from benchd.core import paths
 from benchd.core.around import asked
 from benchd.core.brought import ScriptFile
 from benchd.core.spec import Client, Container, HealthCheck, Part, Recipe, Secret, Service
+from benchd.core.sweep import paths_of
 from benchd.errors import UserError
 from benchd.fields import Scalar
 from benchd.yamldoc import Path
@@ -354,12 +355,22 @@ class _Adapting:
 
     def _rename_sweeps(self, known: KnownScript) -> None:
         """Let what the recipe sweeps itself be about our parameters."""
-        sweep = {}
-        for key, values in self.done.recipe.sweep.items():
-            head, _, last = key.rpartition(".")
+
+        def ours(path: str) -> str:
+            head, _, last = path.rpartition(".")
             mine = head in {"client.parameters", f"clients.{self.part.name}.parameters"}
-            sweep[f"{head}.{known.parameters.get(last, last)}" if mine else key] = values
-        self.done.recipe = self.done.recipe.model_copy(update={"sweep": sweep})
+            return f"{head}.{known.parameters.get(last, last)}" if mine else path
+
+        recipe = self.done.recipe
+        renamed = {
+            "sweep": {
+                ", ".join(map(ours, paths_of(key))): row for key, row in recipe.sweep.items()
+            },
+            "exclude": tuple(
+                {ours(path): value for path, value in entry.items()} for entry in recipe.exclude
+            ),
+        }
+        self.done.recipe = recipe.model_copy(update=renamed)
 
 
 def _number(text: str) -> Scalar:

@@ -184,6 +184,7 @@ class Part(Model):
 
 
 Replicas = Annotated[int, Field(ge=1, le=64)]
+Swept = Scalar | tuple[Scalar, ...]
 
 
 class Scale(Model):
@@ -232,6 +233,11 @@ class Service(Watched, Part):
     )
     health_check: HealthCheck | None = Field(None, description="default: the kind's")
     concurrent: bool = Field(False, description="several measurements may share it at once")
+    fresh: Literal["point", "measurement"] | None = Field(
+        None,
+        description="a job of its own for each point of the sweep, or for each measurement, one "
+        "after the other; default: measurements share it where nothing about it differs",
+    )
     storage: Literal["local", "shared"] = Field(
         "shared",
         description="where $BENCHD_DATA is. shared: in the job's directory, and it stays; local: "
@@ -307,13 +313,20 @@ class Recipe(Model):
     monitoring: Monitoring | None = Field(
         None, description="a Prometheus that watches the services while they are measured"
     )
-    sweep: dict[str, tuple[Scalar, ...]] = Field(
+    sweep: dict[str, tuple[Swept, ...]] = Field(
         {},
-        description="dotted path -> values, e.g. client.parameters.pipeline: [1, 16]; "
-        "every combination is a point",
+        description="dotted path -> values, e.g. client.parameters.pipeline: [1, 16]; every "
+        "combination is a point. Several paths, separated by commas, take lists of values",
+    )
+    exclude: tuple[dict[str, Scalar], ...] = Field(
+        (), description="points that are left out: those with all of an entry's {path: value, ...}"
     )
     repeat: Annotated[int, Field(ge=1, le=1000)] = Field(
         1, description="measurements of each point, taken in turns: A B A B"
+    )
+    cooldown: Duration = Field(0.0, description="pause between two measurements of one service")
+    stop_on_failure: bool = Field(
+        False, description="a measurement that fails for good ends all others of the run"
     )
     limits: Limits = Field(Limits(), description="when to give up")
 
@@ -336,6 +349,7 @@ class Target(Model):
     name: Name
     port: int | None = None
     point: int | None = None
+    repeat: int = 0  # of the service's job, beside its point
     health_check_endpoint: str | None = None
 
 
@@ -358,6 +372,9 @@ class JobSpec(Monitored):
     health_check: HealthCheck | None = None
     restart: RestartPolicy = RestartPolicy()
     concurrent: bool = False
+    fresh: Literal["point", "measurement"] | None = None
+    cooldown: float = 0.0
+    stop_on_failure: bool = False
     storage: Literal["local", "shared"] = "shared"
     scale: Scale | None = None
     duration: int | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
-from benchd.core import paths
+from benchd.core import paths, sweep
 from benchd.core.spec import Client, Recipe, Scale, Service
 from benchd.errors import UserError
 from benchd.yamldoc import Path
@@ -52,15 +52,15 @@ def _most_replicas(recipe: Recipe, services: Mapping[str, Service]) -> dict[str,
         for name, service in services.items()
     }
     everything = [part for _, part in paths.parts(recipe)]
-    for key, values in recipe.sweep.items():
+    swept: dict[str, list[int]] = {}
+    for path, _, value in sweep.each_value(recipe):
         try:
-            index, inner = paths.swept(recipe, key)
+            index, inner = paths.swept(recipe, path)
         except UserError:  # somebody else's complaint
             continue
-        if inner == ("replicas",):
-            numbers = [value for value in values if isinstance(value, int)]
-            most[everything[index].name] = max(numbers, default=1)
-    return most
+        if inner == ("replicas",) and isinstance(value, int):
+            swept.setdefault(everything[index].name, []).append(value)
+    return most | {name: max(numbers) for name, numbers in swept.items()}
 
 
 def _of_service(part: Service) -> Iterator[tuple[Path, str]]:

@@ -29,11 +29,14 @@ class Index:
     now: float
     slots: dict[str, list[Job]] = field(default_factory=lambda: defaultdict(list))
     attempts: dict[str, list[Job]] = field(default_factory=lambda: defaultdict(list))
-    services: dict[tuple[str, str, int], list[Job]] = field(
+    # (run, name, point, repeat); the repeat is 0 where one job serves all repeats of its point
+    services: dict[tuple[str, str, int, int], list[Job]] = field(
         default_factory=lambda: defaultdict(list)
     )
     external: dict[tuple[str, str], list[Job]] = field(default_factory=lambda: defaultdict(list))
     images: dict[tuple[str, str], Job] = field(default_factory=dict)  # (run, name) -> image job
+    # token of a service -> end of its last measurement, where the recipe wants a pause after it
+    measured: dict[str, float] = field(default_factory=dict)
     rows: dict[str, Job] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
 
@@ -46,12 +49,17 @@ def index(world: World, now: float) -> Index:
     for job in world.jobs:
         rows[job.token] = job
         attempts[job.run_id].append(job)
+        if job.spec.cooldown and job.is_terminal and job.slurm_id is not None:
+            ended = now if job.collected_at is None else job.collected_at
+            for binding in job.bindings:
+                before = arranged.measured.get(binding.token, ended)
+                arranged.measured[binding.token] = max(before, ended)
     for run_id, own in attempts.items():
         latest = own if all(job.attempt == 1 for job in own) else _latest(own)
         arranged.slots[run_id] = latest
         for job in latest:
             if job.role is Role.SERVICE:
-                arranged.services[job.run_id, job.name, job.point].append(job)
+                arranged.services[job.run_id, job.name, job.point, job.repeat].append(job)
                 arranged.external[job.cluster, job.name].append(job)
             elif job.role is Role.IMAGE:
                 arranged.images[job.run_id, job.name] = job

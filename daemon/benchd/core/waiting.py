@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from benchd.core.effects import World
 from benchd.core.images import awaited, being_made, in_the_way, path_of
 from benchd.core.matching import (
@@ -9,6 +11,7 @@ from benchd.core.matching import (
     busy_services,
     is_answering,
     is_measured_whole,
+    rests_until,
     services_for,
 )
 from benchd.core.model import Job, JobState, Readiness, SubState
@@ -19,6 +22,7 @@ from benchd.core.restart import why_not_again
 from benchd.core.scaling import outlook
 from benchd.core.slurm import reason_class
 from benchd.core.spec import Role
+from benchd.core.turns import before, turns
 from benchd.core.view import Index, index, slot_of
 
 # Nothing is in the way but the places that a cluster gives us.
@@ -137,9 +141,22 @@ def _client_created(job: Job, index: Index) -> str:
         whole = is_measured_whole(target, services)
         if silent and (whole or len(silent) == len(services)):
             return f"service {target.name} is {_said(silent[0], index)}; it has to answer first"
-    if bindings_of(job, index, busy_services(index)) is None:
-        return f"its service is busy with another measurement; {_when_free(job, index)}"
-    return _SOON
+    busy = busy_services(index)
+    if bindings_of(job, index, busy) is not None:
+        return _SOON
+    return _resting(job, index, busy) or (
+        f"its service is busy with another measurement; {_when_free(job, index)}"
+    )
+
+
+def _resting(job: Job, index: Index, busy: Counter[str]) -> str:
+    """Return what is said while only the pause after another measurement is in the way."""
+    services = [s for target in job.spec.targets for s in services_for(job, target, index)]
+    left = max((rests_until(job, service, index) for service in services), default=0.0) - index.now
+    if left <= 0 or any(busy[s.token] for s in services if not s.spec.concurrent):
+        return ""
+    pause = span(job.spec.cooldown)
+    return f"the pause between two measurements (cooldown {pause}) ends in {span(max(left, 1.0))}"
 
 
 def _when_free(job: Job, index: Index) -> str:
@@ -151,6 +168,8 @@ def _when_free(job: Job, index: Index) -> str:
 
 
 def _service_created(job: Job, index: Index) -> str:
+    if (first := before(job, turns(index))) is not None:
+        return f"it is made for one measurement; {first.token}, which comes before, is not over yet"
     held = quota_reached(job, quotas(index), index)
     if held is None:
         return _SOON
