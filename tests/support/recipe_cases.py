@@ -17,7 +17,7 @@ from support.script_cases import APPTAINER, HOST
 RECIPES: Final = Path(__file__).resolve().parents[2] / "recipes"
 NAMES: Final = sorted(path.name for path in RECIPES.glob("*.yaml"))
 SHIPPED: Final = {
-    name: f"{name}-0123456789abcdef.pyz" for name in ("llm", "load", "exporter", "relay")
+    name: f"{name}-0123456789abcdef.pyz" for name in ("llm", "load", "exporter", "relay", "spark")
 }
 PYXIS: Final = RuntimeSettings(name="pyxis")
 # Kept copy -> recipe, name of the service or client, runtime.
@@ -40,6 +40,8 @@ KEPT: Final = {
     "pgbench-apptainer": ("postgres.yaml", "pgbench", APPTAINER),
     "chroma-apptainer": ("chroma-recall.yaml", "chroma", APPTAINER),
     "chroma-load": ("chroma-recall.yaml", "chroma-load", APPTAINER),
+    "spark-load-apptainer": ("spark-load.yaml", "spark", APPTAINER),
+    "spark-ingest-host": ("spark-ingest.yaml", "spark", HOST),
     "minio-apptainer": ("minio.yaml", "minio", APPTAINER),
     "qdrant-apptainer": ("qdrant.yaml", "qdrant", APPTAINER),
     "http-load": ("qdrant.yaml", "search", APPTAINER),

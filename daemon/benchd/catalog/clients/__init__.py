@@ -12,6 +12,7 @@ from benchd.catalog.clients import (
     rag_load,
     redis_benchmark,
     script,
+    spark,
     sysbench,
 )
 from benchd.catalog.kinds import ClientKind
@@ -25,6 +26,7 @@ KINDS: tuple[ClientKind, ...] = (
     chroma_load.KIND,
     http_load.KIND,
     rag_load.KIND,
+    spark.KIND,
     generic.KIND,
     script.KIND,
 )

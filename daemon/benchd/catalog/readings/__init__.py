@@ -12,6 +12,7 @@ from benchd.catalog.readings.mysqlslap import mysqlslap
 from benchd.catalog.readings.pgbench import pgbench
 from benchd.catalog.readings.redis_benchmark import redis_benchmark
 from benchd.catalog.readings.script import script
+from benchd.catalog.readings.spark import spark
 from benchd.catalog.readings.sysbench import sysbench
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "pgbench",
     "redis_benchmark",
     "script",
+    "spark",
     "sysbench",
 ]

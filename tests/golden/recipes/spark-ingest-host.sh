@@ -1,0 +1,246 @@
+#!/bin/bash
+#SBATCH --no-requeue
+#SBATCH --nodes=2
+#SBATCH --cpus-per-task=8
+#SBATCH --mem=8G
+#SBATCH --time=00:30:00
+# Job bq7x2m-k5wz3tqa2f-c-spark-p0r0-0-a1, written by benchd. Arguments: the job's directory, the number of the try.
+# shellcheck disable=SC2016,SC2317,SC2329 # quotes are meant; traps call
+set -u
+JOB=${1:-} TRY=${2:-}
+ID=${SLURM_JOB_ID:-} GENERATION=${SLURM_RESTART_COUNT:-0}
+
+benchd_say() { printf 'benchd: %s\n' "$*" >&2; }
+benchd_stop() { benchd_say "$@"; exit 1; }
+benchd_unseen() {
+    benchd_say "$@"
+    [ -z "$JOB" ] || { : >"$JOB/unseen-$ID" || : >"$JOB.unseen-$ID"; } 2>/dev/null
+    exit 78
+}
+[ -n "$ID" ] || benchd_unseen 'SLURM_JOB_ID is not set: this script is for sbatch, not for a shell'
+[ -d "$JOB/try-$TRY" ] || benchd_unseen "the job directory '$JOB' (try '$TRY') is not seen" \
+    "from $(uname -n): workdir must be on a file system that compute nodes mount"
+
+ln -sT "$ID" "$JOB/claim" 2>/dev/null
+for benchd_look in 1 2 3; do
+    benchd_owner=$(readlink "$JOB/claim") && break
+    [ "$benchd_look" = 3 ] || sleep 1
+done
+[ -n "$benchd_owner" ] || benchd_unseen "no claim can be made in '$JOB' from $(uname -n):" \
+    'is it read-only, full, or over its quota?'
+if [ "$benchd_owner" != "$ID" ]; then
+    : >"$JOB/twin-$ID"
+    benchd_say "nothing to do for Slurm job $ID: the work belongs to '$benchd_owner'"
+    exit 75
+fi
+if ! mkdir "$JOB/try-$TRY/span-$GENERATION" 2>/dev/null; then
+    [ -d "$JOB/try-$TRY/span-$GENERATION" ] || benchd_unseen "no directory can be made in" \
+        "'$JOB/try-$TRY' from $(uname -n): is it read-only, full, or over its quota?"
+    benchd_say "nothing is done twice: Slurm lost track of job $ID and started it again"
+    benchd_status=$(sed -n 's/.*"status":\([0-9]*\).*/\1/p' "$JOB/exit.json" 2>/dev/null)
+    exit "${benchd_status:-76}"
+fi
+rm -f "$JOB/endpoint.json" "$JOB/exit.json"
+if [ "$GENERATION" != 0 ] && [ -d "$JOB/result" ]; then
+    mv -T "$JOB/result" "$JOB/result.before-$GENERATION" # of a span that does not count
+fi
+
+benchd_started=$(date +%s)
+benchd_status=0 benchd_pid='' benchd_starting='' benchd_woken='' benchd_late=''
+
+benchd_leave() { :; }
+benchd_record() {
+    local status=$?
+    trap '' TERM INT USR1 USR2
+    [ -z "$benchd_pid" ] || kill -s KILL -- "-$benchd_pid" 2>/dev/null
+    printf '{"slurm_id":"%s","generation":%d,"status":%d,"started_at":%d,"ended_at":%d}\n' \
+        "$ID" "$GENERATION" "$status" "$benchd_started" "$(date +%s)" >"$JOB/.exit.json.$ID" &&
+        mv -fT "$JOB/.exit.json.$ID" "$JOB/exit.json"
+    benchd_leave
+    exit "$status"
+}
+benchd_signal() {
+    benchd_woken=1
+    if [ -n "$benchd_pid" ]; then
+        kill -s "$1" -- "-$benchd_pid" 2>/dev/null
+    elif [ -n "$benchd_starting" ]; then
+        benchd_late=$1
+    elif [ "$1" = TERM ] || [ "$1" = INT ]; then
+        exit "$((128 + $2))"
+    fi
+}
+benchd_watch() {
+    set +m
+    trap : TERM INT USR1 USR2
+    ("$@")
+    printf '%d\n' "$?" >&"$benchd_pipe"
+}
+benchd_run() {
+    benchd_late='' benchd_starting=1
+    exec {benchd_pipe}<> <(:)
+    set -m
+    benchd_watch "$@" </dev/null &
+    benchd_pid=$!
+    set +m
+    [ -z "$benchd_late" ] || kill -s "$benchd_late" -- "-$benchd_pid" 2>/dev/null
+    while :; do
+        benchd_woken=''
+        wait "$benchd_pid"
+        benchd_status=$?
+        [ -n "$benchd_woken" ] || break
+    done
+    read -r -t 1 benchd_said <&"$benchd_pipe" && benchd_status=$benchd_said
+    [ "$benchd_status" -ge 0 ] || benchd_status=143
+    benchd_starting=''
+}
+trap benchd_record EXIT
+trap 'benchd_signal TERM 15' TERM
+trap 'benchd_signal INT 2' INT
+trap 'benchd_signal USR1 10' USR1
+trap 'benchd_signal USR2 12' USR2
+
+benchd_host() {
+    local address found=' '
+    BENCHD_HOST=$(uname -n)
+    BENCHD_HOST_IP=''
+    for address in $(getent ahostsv4 "$BENCHD_HOST" 2>/dev/null); do
+        case $address in
+            *.*.*.*) case $found in *" $address "*) ;; *) found="$found$address " ;; esac ;;
+        esac
+    done
+    for address in $found; do
+        case $address in 127.*) ;; *) BENCHD_HOST_IP=$address && break ;; esac
+    done
+    case $BENCHD_HOST_IP/$BENCHD_HOST in
+        /* | */*[!A-Za-z0-9.-]*)
+            for address in $(hostname -I 2>/dev/null) 127.0.0.1; do
+                case $address in
+                    *.*.*.*) BENCHD_HOST_IP=$address && break ;;
+                esac
+            done
+            BENCHD_HOST=$BENCHD_HOST_IP found=" $BENCHD_HOST_IP "
+            ;;
+    esac
+    case $found in
+        ' 127.'* | *' '*' '*' '*) BENCHD_BIND=0.0.0.0 ;;
+        *) BENCHD_BIND=$BENCHD_HOST_IP ;;
+    esac
+    export BENCHD_HOST BENCHD_HOST_IP BENCHD_BIND
+}
+benchd_host
+export BENCHD_NODES=${SLURM_JOB_NUM_NODES:-${SLURM_NNODES:-1}} BENCHD_NODE_INDEX=0
+
+benchd_forget() {
+    local status=$?
+    rm -f -- "$JOB"/try-*/secret.env
+    return "$status"
+}
+trap 'benchd_forget; benchd_record' EXIT
+benchd_secrets() {
+    local file=$JOB/try-$TRY/secret.env
+    if [ ! -e "$file" ]; then
+        [ -z "$1" ] || benchd_stop "the secrets ($1) are not in $file any more:" \
+            'what stood in the recipe itself is removed when its run ends; submit it again'
+        return 0
+    fi
+    set -a
+    # shellcheck disable=SC1090,SC1091 # written at submission
+    . "$file" || benchd_stop "$file cannot be read"
+    set +a
+    benchd_forget
+}
+export BENCHD_TOKEN=bq7x2m-k5wz3tqa2f-c-spark-p0r0-0-a1 BENCHD_JOB=$JOB
+export BENCHD_SHIP_SPARK="${JOB%/*/*/*/*}"/ship/spark-0123456789abcdef.pyz
+[ -r "$BENCHD_SHIP_SPARK" ] || benchd_stop "$BENCHD_SHIP_SPARK cannot be read on this node: was W/ship cleaned? benchd sends it again at the next submission"
+export BENCHD_SHIP_LOAD="${JOB%/*/*/*/*}"/ship/load-0123456789abcdef.pyz
+[ -r "$BENCHD_SHIP_LOAD" ] || benchd_stop "$BENCHD_SHIP_LOAD cannot be read on this node: was W/ship cleaned? benchd sends it again at the next submission"
+[ -r "$JOB/try-$TRY/targets.env" ] || benchd_stop "$JOB/try-$TRY/targets.env cannot be read"
+set -a
+# shellcheck disable=SC1090,SC1091 # written at submission
+. "$JOB/try-$TRY/targets.env"
+set +a
+export BENCHD_RESULT_DIR=$JOB/result
+mkdir -p "$BENCHD_RESULT_DIR" || benchd_stop "$BENCHD_RESULT_DIR cannot be made"
+
+benchd_failed() {
+    benchd_say "$2 ended with status $1, so the job ends"
+    exit "$1"
+}
+benchd_guard() {
+    local status
+    ("$@") {benchd_pipe}>&-
+    status=$?
+    [ "$status" != 0 ] || exit 0
+    sleep 1
+    trap '' TERM
+    printf '%d\n' "$status" >&"$benchd_pipe"
+    kill -s TERM 0
+    trap - TERM
+    sleep 10
+    kill -s KILL 0
+}
+benchd_beside() {
+    local name=$1 status
+    shift
+    ("$@") {benchd_pipe}>&- >"$JOB/beside-$name.log" 2>&1
+    status=$?
+    sleep 1
+    benchd_say "$name, which runs beside the program, ended with status $status;" \
+        "the job goes on, see $JOB/beside-$name.log"
+}
+benchd_settle() {
+    local round others
+    kill -s TERM -- "-$benchd_pid" 2>/dev/null || return 0
+    for ((round = 0; round < 50; round++)); do
+        others=$(ps -u "$UID" -o pgid=,stat= 2>/dev/null)
+        [[ " $others" =~ [[:space:]]${benchd_pid}[[:space:]]+[^Z[:space:]] ]] || return 0
+        sleep 0.1
+    done
+    kill -s KILL -- "-$benchd_pid" 2>/dev/null
+}
+
+benchd_srun() {
+    local first=$1 function=$2 known
+    shift 2
+    known=$(declare -f && declare -p JOB TRY ID GENERATION ${benchd_image+benchd_image})
+    export BENCHD_HEAD_HOST=$BENCHD_HOST BENCHD_HEAD_IP=$BENCHD_HOST_IP
+    exec srun --overlap --export=ALL --cpu-bind=none --input=none --kill-on-bad-exit=1 \
+        --ntasks-per-node=1 "$@" bash -c "set -u
+$known
+benchd_at_node $first $function"
+}
+benchd_at_node() {
+    export BENCHD_NODE_INDEX=$((SLURM_NODEID + $1))
+    benchd_host
+    if declare -F benchd_local >/dev/null; then benchd_local; fi
+    trap benchd_leave EXIT
+    trap : TERM INT USR1 USR2
+    ("$2")
+    exit "$?"
+}
+
+
+benchd_payload() {
+    benchd_secrets ''
+    export BENCHD_SPAN=$ID-$GENERATION
+    benchd_worker() {
+        exec -- python3 "$BENCHD_SHIP_SPARK" worker --partitions 2 --memory 1024
+    }
+    benchd_workers() {
+        (benchd_srun 1 benchd_worker --relative=1 --nodes="$((BENCHD_NODES - 1))" \
+            --ntasks="$((BENCHD_NODES - 1))") ||
+            benchd_failed "$?" 'the other nodes: python3'
+    }
+    if [ "$BENCHD_NODES" -gt 1 ]; then (benchd_guard benchd_workers &); fi
+    exec {benchd_pipe}>&-
+    exec -- python3 "$BENCHD_SHIP_SPARK" head --partitions 2 --memory 1024 --out "$BENCHD_RESULT_DIR" --run-id "$(basename "$JOB")" -- ingest --url "$BENCHD_TARGET_URLS" --into=chroma --documents=100000 --dimension=384 --words=64 --batch=500 --format=json --seed=1 --method=POST --path=/ --concurrency=2 --timeout=60.0
+}
+benchd_run benchd_payload
+benchd_settle
+benchd_after() {
+    rm -rf -- "$JOB/spark-$ID-$GENERATION"
+}
+benchd_kept=$benchd_status
+benchd_run benchd_after
+benchd_status=$benchd_kept
+exit "$benchd_status"
