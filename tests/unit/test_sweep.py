@@ -20,6 +20,7 @@ service: {name: redis, parameters: {io_threads: 1}}
 client: {name: bench, kind: redis-benchmark, target_service: {name: redis}}
 """
 PAIR = '"client.parameters.clients, client.parameters.pipeline"'
+ZIPPED = "sweep['client.parameters.clients, client.parameters.pipeline']"
 CLIENTS = "client.parameters.clients"
 GRID = "sweep: {client.parameters.clients: [1, 8], client.parameters.pipeline: [1, 16]}\n"
 
@@ -95,7 +96,7 @@ def test_a_fresh_service_is_a_job_for_each_point_or_measurement(
         (
             f"sweep:\n  {PAIR}: [[1, 1], [50]]\n",
             (
-                "4:69: sweep['client.parameters.clients, client.parameters.pipeline'][1]: must be a "
+                f"4:69: {ZIPPED}[1]: must be a "
                 "list of 2 values, one for each path of the key, not 1 values"
             ),
         ),
@@ -108,30 +109,27 @@ def test_a_fresh_service_is_a_job_for_each_point_or_measurement(
         ),
         (
             f"sweep:\n  {PAIR}: [[1, 1], [2, many]]\n",
-            (
-                "4:73: sweep['client.parameters.clients, client.parameters.pipeline'][1][1]: 'many' is "
-                "not a whole number"
-            ),
+            (f"4:73: {ZIPPED}[1][1]: 'many' is not a whole number"),
         ),
         (
             "sweep:\n  client.parameters.clients: [[1, 2]]\n",
             (
-                "4:31: sweep['client.parameters.clients'][0]: must be a single value; lists are for "
-                "keys that name several paths, separated by commas"
+                "4:31: sweep['client.parameters.clients'][0]: must be a single value; lists are "
+                "for keys that name several paths, separated by commas"
             ),
         ),
         (
             'sweep:\n  "client.duration, client.parameterz.x": [[1, 1]]\n',
             (
-                "4:3: sweep['client.duration, client.parameterz.x']: client.parameterz.x: cannot be "
-                "swept; what can be: parameters.KEY, resources.KEY, environment.KEY, duration"
+                "4:3: sweep['client.duration, client.parameterz.x']: client.parameterz.x: cannot "
+                "be swept; what can be: parameters.KEY, resources.KEY, environment.KEY, duration"
             ),
         ),
         (
             'sweep:\n  client.duration: [1]\n  "clients.bench.duration": [2]\n',
             (
-                "5:3: sweep['clients.bench.duration']: clients.bench.duration is swept twice; name it "
-                "in one key only"
+                "5:3: sweep['clients.bench.duration']: clients.bench.duration is swept twice; "
+                "name it in one key only"
             ),
         ),
         (
