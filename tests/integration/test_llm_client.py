@@ -52,13 +52,8 @@ async def test_result_is_read_by_the_catalogue(tmp_path: Path) -> None:
     ] == []
     assert measured.counts.ok == 30
     assert set(measured.metrics) == {
-        "ttft_service",
-        "e2e_service",
-        "tpot",
-        "icl",
-        "req_s",
-        "out_tok_s",
-        "error_rate",
+        *("ttft_service", "ttfo", "e2e_service", "tpot", "ntpot", "icl"),
+        *("req_s", "out_tok_s", "error_rate", "concurrency"),
     }
     assert measured.workload["load"] == {"model": "closed", "concurrency": 1}
     assert sorted(path.name for path in client.out.iterdir()) == [
@@ -187,12 +182,25 @@ async def test_wrong_model_is_explained(tmp_path: Path) -> None:
         (("llm", "--url", "http://n1:x"), "--url 'http://n1:x' is no URL"),
         (
             ("llm", "--url", "http://n1", "--load", "poisson"),
-            "--load poisson: open loops are not in this version yet; use --load closed",
+            "--load poisson needs --rate",
         ),
         (
             ("llm", "--url", "http://n1", "--rate", "8"),
-            "--rate belongs to open loops, which are not in this version yet; leave it out",
+            "--rate belongs to open loops (--load constant, poisson, gamma, ramp)",
         ),
+        (
+            ("llm", "--url", "http://n1", "--load", "constant", "--rate", "8", "--think-time", "1"),
+            "--think-time belongs to --load closed, not to constant",
+        ),
+        (
+            ("llm", "--url", "http://n1", "--scenario", "server", "--concurrency", "8"),
+            "--concurrency belongs to --load closed, not to poisson",
+        ),
+        (
+            ("http", "--url", "http://n1", "--slo", "ttft_sched_ms<=5"),
+            "--slo ttft_sched_ms<=5: with this workload and load there are latency_service_ms",
+        ),
+        (("llm", "--url", "http://n1", "--slo", "fast"), "write it as ttft_sched_ms<=500"),
         (("llm", "--url", "http://n1", "--requests", "0"), "0 is not between 1 and 100000000"),
         (("llm", "--url", "http://n1", "--run-id", "a b"), "a run id is 1 to 200 printable"),
         (("llm", "--url", "http://n1", "--nonsense"), "unknown arguments: --nonsense"),

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from benchd.core import results
 from benchd.ship.llm.delays import DISTRIBUTIONS, Delays
-from benchd.ship.load import summary, tokens
-from benchd.ship.load.closed import Phase, Stop
+from benchd.ship.load import llm, quality, summary, tokens
 from benchd.ship.load.prompts import Prompts
+from benchd.ship.load.sending import Phase, Stop
 from benchd.ship.load.streams import APIS, Lines, Piece
+from benchd.ship.load.target import Target
 from benchd.ship.load.tokens import Sample
 
 COMPLETION = b'data: {"choices":[{"text":"a","finish_reason":null}]}'
@@ -108,6 +109,15 @@ def sample(status: str, sent: float, first: float, last: float, count: int) -> S
     return made
 
 
+def workload(*slos: str, is_open: bool = False) -> llm.Workload:
+    """Return a workload of streams."""
+    options = llm.Options("openai-completions", "m", 8, 8, 0, False)
+    made = llm.Workload(Target("h", 1, "", False), 1.0, "r", options)
+    made.is_open = is_open
+    made.slos = quality.parse(slos) if slos else []
+    return made
+
+
 def test_metrics_by_their_formulas() -> None:
     """Every metric follows its formula, and failures count in the error rate alone."""
     samples = [
@@ -115,7 +125,7 @@ def test_metrics_by_their_formulas() -> None:
         sample("ok", 11.0, 11.3, 12.0, 8),
         sample("timeout", 12.0, 12.1, 14.0, 3),
     ]
-    made = tokens.metrics(samples, tokens.Gaps())
+    made = tokens.metrics(workload(), samples, tokens.Gaps())
     assert made["ttft_service"]["mean"] == pytest.approx(200.0)
     assert made["e2e_service"]["mean"] == pytest.approx(750.0)
     assert made["tpot"]["mean"] == pytest.approx(100.0)
@@ -147,7 +157,11 @@ def test_timeline_covers_the_window() -> None:
     """Each second has its starts, ends, errors and tokens."""
     samples = [sample("ok", 0.0, 0.5, 0.9, 5), sample("timeout", 0.5, 0.6, 2.5, 2)]
     made = summary.timeline(samples, 0.0, "out_tokens")
-    assert made["rows"] == [[0, 2, 1, 0, 5], [1, 0, 0, 0, 0], [2, 0, 0, 1, 0]]
+    assert made["rows"] == [
+        [0, 2, 1, 0, 5, 1.4],
+        [1, 0, 0, 0, 0, 1.0],
+        [2, 0, 0, 1, 0, 0.5],
+    ]
 
 
 def test_timeline_is_bounded() -> None:

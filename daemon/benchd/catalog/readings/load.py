@@ -36,6 +36,9 @@ class _RawFacts(_Raw):
     warmup_errors: int = 0
     model_listed: bool | None = None
     prompt_tokens_mean: float | None = None
+    offered_rate: float | None = None
+    achieved_rate: float | None = None
+    not_steady: bool | None = None
     nodes_missing: int = 0
     start_spread_ms: float | None = None
     clock_error_ms: float | None = None
@@ -93,14 +96,42 @@ _SHORT_LIMIT = 0.05
 _PROMPT_LIMIT = 0.10
 
 
-def _lag_limit(metrics: Mapping[str, Metric]) -> float:
-    """Return how late the event loop may be, in ms: 5 ms, or 5 % of the median first token.
+# Share of the offered rate that must have been sent for an open loop to be what it says it is.
+_DELIVERY_LIMIT = 0.98
+# The shortest latency of each workload, in which lateness of the client shows first.
+_SHORTEST = ("ttft_service", "latency_service")
 
-    The time to the first token is the shortest latency, so lateness shows in it first.
-    """
-    ttft = metrics.get("ttft_service")
-    median = (ttft.percentiles or {}).get("50") if ttft else None
-    return max(5.0, 0.05 * median) if median is not None else 5.0
+
+def _limit(metrics: Mapping[str, Metric], least: float) -> float:
+    """Return how late the client may be, in ms: ``least``, or 5 % of the median latency."""
+    found = next((metrics[name] for name in _SHORTEST if name in metrics), None)
+    median = (found.percentiles or {}).get("50") if found else None
+    return max(least, 0.05 * median) if median is not None else least
+
+
+def _open_loop(raw: _RawLoad) -> Iterator[Flag]:
+    """Yield what is to be said of arrivals that were not as planned, or not kept up with."""
+    offered, achieved = raw.facts.offered_rate, raw.facts.achieved_rate
+    if offered and achieved is not None and achieved / offered < _DELIVERY_LIMIT:
+        yield flag(
+            "under_delivery",
+            Severity.ERROR,
+            value=achieved / offered,
+            limit=_DELIVERY_LIMIT,
+            detail=f"{achieved:.4g} requests a second left, {offered:.4g} were to: dropped, or the "
+            "load generator could not",
+        )
+    lag = raw.metrics.get("send_lag")
+    late, limit = (lag.percentiles or {}).get("99") if lag else None, _limit(raw.metrics, 10.0)
+    if late is not None and late > limit:
+        detail = "requests left later than planned (p99, ms); *_sched has it in it, *_service not"
+        yield flag("send_lag_p99", Severity.WARN, value=late, limit=limit, detail=detail)
+    if raw.facts.not_steady:
+        detail = (
+            "latency and requests in flight grew all the time: the service did not keep up, and "
+            "the numbers depend on how long this lasted"
+        )
+        yield flag("not_steady", Severity.WARN, detail=detail)
 
 
 # Milliseconds between the first requests of several nodes, beyond what their clocks leave open.
@@ -145,7 +176,8 @@ def _load_flags(raw: _RawLoad, spec: JobSpec) -> Iterator[Flag]:
             limit=_CPU_LIMIT,
             detail="the load generator was busy itself: it may be what was measured",
         )
-    lag, limit = facts.loop_lag_p99_ms, _lag_limit(raw.metrics)
+    yield from _open_loop(raw)
+    lag, limit = facts.loop_lag_p99_ms, _limit(raw.metrics, 5.0)
     if lag is not None and lag > limit:
         detail = "the load generator noticed some answers late (p99, ms): a busy node?"
         yield flag("loop_lag_p99", Severity.WARN, value=lag, limit=limit, detail=detail)

@@ -14,10 +14,11 @@ import time
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from . import http1, summary, work
-from .closed import Phase, Stop, Users
+from .closed import Users
 from .options import seconds, whole
 from .pages import Page, Said, fetch
 from .record import Samples
+from .sending import Phase, Stop
 from .target import Target
 from .vectors import SPACES, Truth, Vector, Vectors, mean, text
 from .work import Json, NotReady, basic_metrics, spans
@@ -265,7 +266,7 @@ class Workload(work.Workload):
 
     def metrics(self, samples: Sequence[work.Sample]) -> Json:
         """Return what searching and inserting took, and how much was found."""
-        found = basic_metrics(samples, "ops_s")
+        found = basic_metrics(self, samples, "ops_s")
         good = [s for s in self.inserts if s.ok]
         found["latency_service.insert"] = summary.distribution("latency_service", spans(good))
         rate = len(self.base) / self.insert_seconds if self.insert_seconds else None

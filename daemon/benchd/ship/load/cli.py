@@ -7,11 +7,12 @@ import sys
 import uuid
 from typing import Any, Dict, List, Optional
 
-from . import VERSION, chroma, ingest, llm, rag, target, web
-from .closed import Stop
+from . import VERSION, chroma, driving, ingest, llm, loads, quality, rag, target, web
+from .arrivals import Load
 from .nodes import Together
 from .options import add_common
 from .run import Plan, execute, is_valid
+from .sending import Stop
 from .work import Workload
 
 # Requests to measure when neither a number nor a duration is given: enough for p95.
@@ -34,38 +35,24 @@ def parser(prog: str = "load") -> argparse.ArgumentParser:
     for name, module in WORKLOADS.items():
         sub = kinds.add_parser(name, help=module.HELP)
         add_common(sub)
+        loads.add_load(sub)
         module.add_options(sub)
     for name in _LATER:
         kinds.add_parser(name, add_help=False, help="not in this version yet")
     return top
 
 
-def _refuse_later(args: argparse.Namespace) -> None:
-    """Refuse what is announced but not built: never run something else instead."""
-    if args.load != "closed":
-        if args.load not in ("constant", "poisson", "gamma"):
-            raise target.Usage("--load %s: there is closed" % args.load)
-        message = "--load %s: open loops are not in this version yet; use --load closed"
-        raise target.Usage(message % args.load)
-    for name in ("rate", "max_in_flight", "burstiness", "slo"):
-        if getattr(args, name) is not None:
-            option = "--" + name.replace("_", "-")
-            message = "%s belongs to open loops, which are not in this version yet; leave it out"
-            raise target.Usage(message % option)
-
-
 def _plan(args: argparse.Namespace, argv: List[str]) -> Plan:
-    _refuse_later(args)
+    load = loads.of(args)
     requests = args.requests
-    if requests is None and args.duration is None:
+    if requests is None and args.duration is None and load.model != "trace":
         requests = getattr(args, "batches", _REQUESTS)
-    warmup = args.warmup if args.warmup is not None else max(2 * args.concurrency, 10)
     try:
         os.makedirs(args.out, exist_ok=True)
     except OSError as error:
         raise target.Usage("--out %s: %s" % (args.out, error.strerror)) from None
     targets = target.parse_all(args.url)
-    together = _together(args, requests)
+    together = _together(args, load, requests)
     run_id = args.run_id or uuid.uuid4().hex
     if together is not None:  # no two nodes send the same
         run_id = "%s-n%d" % (run_id, together.index)
@@ -74,26 +61,43 @@ def _plan(args: argparse.Namespace, argv: List[str]) -> Plan:
         raise target.Usage("--url: %s measures one address, not several" % workload.kind)
     if together is not None and not workload.shared:
         raise target.Usage("--nodes: %s cannot be shared between nodes" % workload.kind)
+    if args.processes and args.processes > 1 and not workload.forks:
+        raise target.Usage("--processes: %s cannot be shared between them" % workload.kind)
     workload.targets = targets
+    workload.is_open = load.is_open
+    if args.slo:
+        workload.slos = quality.parse(args.slo)
+        quality.check(workload.slos, workload)
     return Plan(
         workload=workload,
-        concurrency=args.concurrency,
+        load=load,
         stop=Stop(requests, args.duration),
-        warmup=warmup,
+        warmup=args.warmup if args.warmup is not None else _warmup(load),
         out=args.out,
         argv=argv,
         together=together,
+        processes=driving.processes(load, workload, args.processes),
     )
 
 
-def _together(args: argparse.Namespace, requests: Optional[int]) -> Optional[Together]:
+def _warmup(load: Load) -> int:
+    """Return how many requests come before the measurement, unless somebody says."""
+    if load.is_open:  # a second of them
+        return min(1000, max(10, int(load.rate or 0)))
+    return max(2 * load.concurrency, 10)
+
+
+def _together(args: argparse.Namespace, load: Load, requests: Optional[int]) -> Optional[Together]:
     if args.nodes == 1:
         return None
     if args.node >= args.nodes:
         raise target.Usage(
             "--node %d: of %d nodes, the last is %d" % (args.node, args.nodes, args.nodes - 1)
         )
-    for name, total in (("--concurrency", args.concurrency), ("--requests", requests)):
+    shared = [("--requests", requests), ("--max-in-flight", load.max_in_flight)]
+    if not load.is_open:
+        shared.append(("--concurrency", load.concurrency))
+    for name, total in shared:
         if total is not None and total < args.nodes:
             raise target.Usage("%s %d cannot be shared by %d nodes" % (name, total, args.nodes))
     return Together(args.node, args.nodes, args.out)
@@ -133,9 +137,8 @@ def _cell(value: Any) -> str:
 def _table(document: Dict[str, Any], out: str) -> str:
     """Return the result for a human."""
     counts = document["counts"]
-    lines = [
-        "{scheduled} scheduled, {ok} ok, {errors} errors, {cancelled} cancelled".format(**counts)
-    ]
+    names = ("scheduled", "ok", "errors", "dropped", "cancelled")
+    lines = [", ".join("%d %s" % (counts[name], name) for name in names)]
     lines += ["  " + first for first in counts["first_errors"]]
     lines.append("%-14s%11s%11s%11s%11s  unit" % ("metric", "mean", "p50", "p95", "p99"))
     for name, metric in sorted(document["metrics"].items()):

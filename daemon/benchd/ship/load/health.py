@@ -1,17 +1,19 @@
 """Was the client itself the bottleneck? Lateness of its event loop and its share of a core."""
 
 import asyncio
+import gc
 import time
-from typing import List, Optional
+from typing import Any, List, Optional
 
 from .summary import NEEDED, percentile
 
 # How often the loop is asked for the time, in seconds.
 _TICK = 0.01
+_gc: Any = gc  # freeze is not in Python 3.6
 
 
 class Watch:
-    """Measures while it runs."""
+    """Measures while it runs; no garbage is collected meanwhile, which would stop everything."""
 
     def __init__(self) -> None:
         self.lags: List[float] = []
@@ -22,6 +24,10 @@ class Watch:
 
     def start(self) -> None:
         """Begin."""
+        gc.collect()
+        if hasattr(gc, "freeze"):
+            _gc.freeze()
+        gc.disable()
         self._cpu, self._wall = time.process_time(), time.monotonic()
         self._task = asyncio.ensure_future(self._tick())
 
@@ -35,6 +41,7 @@ class Watch:
         """End, and keep the CPU share."""
         if self._task is None:
             return
+        gc.enable()
         self._task.cancel()
         self._task = None
         wall = time.monotonic() - self._wall

@@ -81,6 +81,7 @@ class Workload(work.Workload):
     kind = "ingest"
     shared = True
     repeatable = False  # the service may have taken it
+    numbered = False  # each node has files of its own
     amount = "documents"
 
     def __init__(
@@ -144,7 +145,7 @@ class Workload(work.Workload):
 
     def metrics(self, samples: Sequence[work.Sample]) -> Json:
         """Return what a batch took, and documents, batches and bytes a second."""
-        found = basic_metrics(samples, "req_s")
+        found = basic_metrics(self, samples, "req_s")
         good = [s for s in samples if s.ok and isinstance(s, Sample)]
         span = summary.window(summary.issued(samples)) or None
         documents, size = sum(s.documents for s in good), sum(s.size for s in good)

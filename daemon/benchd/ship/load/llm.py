@@ -11,7 +11,7 @@ from .prompts import Prompts
 from .record import Samples
 from .streams import APIS, Lines, error_text, load_object
 from .target import Target, Usage
-from .tokens import Gaps, Sample, metrics
+from .tokens import Gaps, Sample, metrics, quantities
 from .work import Json
 
 HELP = "streaming requests to an LLM server"
@@ -140,7 +140,7 @@ class Workload(work.Workload):
     """Sends requests for streams of tokens."""
 
     kind = "llm"
-    shared = spreads = True
+    shared = spreads = forks = True
     amount = "out_tokens"
 
     def __init__(
@@ -253,7 +253,11 @@ class Workload(work.Workload):
 
     def metrics(self, samples: Sequence[work.Sample]) -> Json:
         """Return times to tokens and between them, and how many came."""
-        return metrics(_ours(samples), self.gaps)
+        return metrics(self, _ours(samples), self.gaps)
+
+    def quantities(self) -> work.Quantities:
+        """Return the times of one stream."""
+        return quantities(self.is_open)
 
     def facts(self, samples: Sequence[work.Sample]) -> Json:
         """Return what may make the numbers those of another workload."""

@@ -9,9 +9,9 @@ import argparse
 import asyncio
 import json
 import time
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-from . import chroma, http1, llm, summary, tokens, work
+from . import chroma, http1, llm, tokens, work
 from .options import whole
 from .prompts import Prompts
 from .record import Samples
@@ -36,6 +36,11 @@ class Sample(tokens.Sample):
         self.began: Optional[float] = None  # when the search was sent
         self.searched: Optional[float] = None  # when its answer was there
         self.found = 0
+
+    @property
+    def begun(self) -> Optional[float]:
+        """When its search was sent."""
+        return self.began
 
     def line(self, zero: float) -> Json:
         """Return the line of samples.jsonl."""
@@ -131,6 +136,7 @@ class Workload(llm.Workload):
     kind = "rag"
     shared = False  # each node would fill a collection of its own
     spreads = False
+    forks = False
 
     def __init__(self, inner: llm.Workload, shelf: Shelf, document_tokens: int) -> None:
         llm.Workload.__init__(self, inner.target, inner.timeout, inner.run_id, inner.options)
@@ -190,14 +196,11 @@ class Workload(llm.Workload):
         """Return what both services are."""
         return dict(llm.Workload.server(self), store=self.shelf.server())
 
-    def metrics(self, samples: Sequence[work.Sample]) -> Json:
+    def quantities(self) -> work.Quantities:
         """Return the times of the search, of the answer, and of both together."""
-        found = llm.Workload.metrics(self, samples)
-        good = [s for s in samples if isinstance(s, Sample) and s.ok]
+        found = llm.Workload.quantities(self)
         for name, end in (("retrieval", "searched"), ("ttft_rag", "first"), ("e2e_rag", "last")):
-            pairs = [(s.began, getattr(s, end)) for s in good]
-            times = [b - a for a, b in pairs if a is not None and b is not None]
-            found[name] = summary.distribution(name, times)
+            found[name] = _from_search(end)
         return found
 
     def facts(self, samples: Sequence[work.Sample]) -> Json:
@@ -205,6 +208,14 @@ class Workload(llm.Workload):
         found = llm.Workload.facts(self, samples)
         found["rag_prompt_tokens_mean"] = found.pop("prompt_tokens_mean")
         return found
+
+
+def _from_search(name: str) -> Callable[[Any], Optional[float]]:
+    def read(sample: Any) -> Optional[float]:
+        end = getattr(sample, name)
+        return None if end is None or sample.began is None else float(end - sample.began)
+
+    return read
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

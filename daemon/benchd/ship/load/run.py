@@ -10,13 +10,16 @@ import sys
 import time
 from typing import List, NamedTuple, Optional
 
-from . import VERSION, summary
-from .closed import Phase, Stop, Users
+from . import VERSION, quality, summary
+from .arrivals import Load
+from .driving import Driver, Part, for_warmup, phase
 from .health import Watch
 from .merge import Merged
 from .nodes import Together
 from .record import Samples, write_whole
+from .sending import Phase, Stop
 from .work import Json, NotReady, Sample, Workload
+from .workers import Crew, fork
 
 # Files that are open besides the connections: samples, standard streams, the loop's own.
 _SPARE_FILES = 64
@@ -32,22 +35,24 @@ class Plan(NamedTuple):
     """Everything that the command line decides."""
 
     workload: Workload
-    concurrency: int
+    load: Load
     stop: Stop
     warmup: int
     out: str
     argv: List[str]
     together: Optional[Together] = None
+    processes: int = 1
 
-    def part(self, total: int) -> int:
-        """Return how many of so many users or requests this process has to do with."""
-        return self.together.share(total) if self.together else total
+    @property
+    def part(self) -> Part:
+        """Return which part of the load is this node's."""
+        return Part(self.together.index, self.together.count) if self.together else Part()
 
 
 class Run:
-    """The state of one measurement; everything runs on one event loop."""
+    """The state of one measurement; everything runs on one event loop, or on one a process."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, crew: Optional[Crew] = None) -> None:
         self.plan = plan
         self.workload = plan.workload
         self.zero = time.monotonic()
@@ -55,7 +60,13 @@ class Run:
         self.out = plan.together.out if plan.together else plan.out
         self.samples = Samples(self.out)
         self.watch = Watch()
-        self.users = Users(self.workload, plan.part(plan.concurrency), self._sample)
+        self.crew = crew
+        if self.workload.numbered:
+            numbering = self.workload.numbering
+            numbering.index, numbering.count = plan.part
+        self.driver: Optional[Driver] = None
+        if crew is None:
+            self.driver = Driver(self.workload, plan.load, plan.part, self._sample)
         self.warmup: Optional[Phase] = None
         self.measure: Optional[Phase] = None
         self.error = ""
@@ -64,6 +75,11 @@ class Run:
 
     def _sample(self, sample: Sample) -> None:
         self.samples.add(sample.line(self.zero))
+
+    def _line(self, line: Json) -> Sample:
+        """Take over a sample of another process."""
+        self.samples.add(line)
+        return self.workload.restored(line, self.zero, self.plan.part.place)
 
     async def measured(self) -> Json:
         """Do everything; return the result document, which is also on disk then."""
@@ -88,7 +104,8 @@ class Run:
         finally:
             flusher.cancel()
             self.watch.stop()
-            self.users.close()
+            if self.driver:
+                self.driver.close()
         document = self.document()
         self.samples.close()
         if self.plan.together:
@@ -117,19 +134,26 @@ class Run:
 
     async def _phases(self) -> None:
         plan, workload = self.plan, self.workload
-        _enough_files(plan.part(plan.concurrency) * len(workload.targets))
+        _enough_files(plan.part.of(plan.load.concurrency) * len(workload.targets))
         try:
             await workload.prepare(self.samples, self.zero)
+            if self.crew:
+                await self.crew.begin(
+                    workload, plan.load, plan.part, self.zero, self.out, self._line
+                )
             if plan.warmup:
-                self.warmup = Phase("warmup", Stop(plan.part(plan.warmup), None))
-                await self.users.run(self.warmup)
+                stop, load = Stop(plan.warmup, None), for_warmup(plan.load)
+                self.warmup = phase("warmup", load, stop, plan.part)
+                await self._run(self.warmup, stop)
+            planned = phase("measure", plan.load, plan.stop, plan.part)
+            if self.driver:
+                await self.driver.open_ahead()
             if plan.together:
                 await plan.together.start()
-            requests = plan.stop.requests
-            part = None if requests is None else plan.part(requests)
-            self.measure = Phase("measure", plan.stop._replace(requests=part))
+            self.measure = planned
+            self.measure.started = time.monotonic()
             self.watch.start()
-            await self.users.run(self.measure)
+            await self._run(self.measure, plan.stop)
             self.watch.stop()
             if self.measure.gone:
                 self.partial = True
@@ -140,20 +164,28 @@ class Run:
             self.watch.stop()
             await workload.finish()
 
+    async def _run(self, what: Phase, stop: Stop) -> None:
+        if self.crew:
+            await self.crew.run(what, stop)
+        elif self.driver:
+            what.started = time.monotonic()
+            await self.driver.run(what)
+
     def document(self, merged: Optional[Merged] = None) -> Json:
         """Return the result as far as it got, of this process or of all that were merged."""
-        phase, workload = self.measure, self.workload
-        samples = phase.samples if phase else []
+        what, workload = self.measure, self.workload
+        samples = what.samples if what else []
         warm = self.warmup.samples if self.warmup else []
-        scheduled = phase.scheduled if phase else self.plan.part(self.plan.stop.requests or 0)
+        scheduled = what.scheduled if what else self.plan.part.of(self.plan.stop.requests or 0)
         if merged:
             samples, scheduled = merged.samples, merged.scheduled(self.plan.stop.requests)
         facts: Json = {
-            "cpu_share": self.watch.cpu_share,
-            "loop_lag_p99_ms": self.watch.lag_p99_ms,
+            "cpu_share": self._worst("cpu_share", self.watch.cpu_share),
+            "loop_lag_p99_ms": self._worst("loop_lag_p99_ms", self.watch.lag_p99_ms),
             "resent": sum(1 for s in samples if s.resent),
             "warmup_errors": sum(1 for s in warm if not s.ok),
         }
+        facts.update(quality.facts(samples, workload))
         facts.update(workload.facts(samples))
         if merged:
             facts.update(merged.facts())
@@ -170,19 +202,31 @@ class Run:
             "server": server,
             "times": self._times(samples, warm),
             "counts": summary.counts(samples, scheduled),
-            "metrics": workload.metrics(samples) if any(s.ok for s in samples) else {},
+            "metrics": self._metrics(samples),
             "facts": facts,
-            "timeline": summary.timeline(samples, phase.started, workload.amount) if phase else {},
+            "timeline": summary.timeline(samples, what.started, workload.amount) if what else {},
         }
+
+    def _metrics(self, samples: List[Sample]) -> Json:
+        if not any(s.ok for s in samples):
+            return {}
+        return dict(self.workload.metrics(samples), **quality.metrics(samples, self.workload))
+
+    def _worst(self, name: str, own: Optional[float]) -> Optional[float]:
+        """Return the highest of what this process and its workers noticed of themselves."""
+        others = self.crew.worst(name) if self.crew else None
+        values = [value for value in (own, others) if value is not None]
+        return max(values) if values else None
 
     def _workload(self) -> Json:
         plan = self.plan
         common: Json = {
             "kind": self.workload.kind,
-            "load": {"model": "closed", "concurrency": plan.concurrency},
+            "load": plan.load.described(),
             "stop": {"requests": plan.stop.requests, "duration_s": plan.stop.duration},
             "warmup": {"requests": plan.warmup},
             "timeout_s": self.workload.timeout,
+            "slo": {slo.name + "_ms": slo.limit_ms for slo in self.workload.slos},
         }
         common.update(self.workload.described())
         return common
@@ -195,7 +239,8 @@ class Run:
             "argv": self.plan.argv,
             "host": platform.node(),
             "run_id": self.workload.run_id,
-            "co_safe": False,
+            "co_safe": self.plan.load.is_open,
+            "processes": self.plan.processes,
         }
         if merged:
             client["nodes"] = merged.nodes()
@@ -243,12 +288,16 @@ def is_valid(document: Json) -> bool:
 
 
 def execute(plan: Plan) -> Json:
-    """Run a plan on a fresh event loop."""
+    """Run a plan on a fresh event loop, with processes beside this one where it asks for them."""
+    made = fork(plan.processes) if plan.processes > 1 else []
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
+    crew = Crew(made) if made else None
     try:
-        return loop.run_until_complete(Run(plan).measured())
+        return loop.run_until_complete(Run(plan, crew).measured())
     finally:
+        if crew:
+            crew.close()
         # one more turn: aborted transports close their sockets in it
         loop.run_until_complete(asyncio.sleep(0))
         loop.close()

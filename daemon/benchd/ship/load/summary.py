@@ -1,7 +1,7 @@
 """Samples to numbers. A percentile with too few samples behind it is null, never a guess."""
 
 import math
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence
 
 if TYPE_CHECKING:
     from .work import Sample
@@ -12,6 +12,8 @@ Json = Dict[str, Any]
 NEEDED = {"50": 6, "90": 36, "95": 72, "99": 368, "99.9": 3688}
 # Rows of the timeline at most; a longer run gets wider buckets.
 _ROWS = 600
+# Significant digits of the bounds of a histogram's buckets.
+_DIGITS = 2
 
 
 def percentile(ordered: Sequence[float], q: float) -> float:
@@ -40,13 +42,68 @@ def distribution(name: str, samples: Sequence[float], n: Optional[int] = None) -
             key: percentile(ordered, float(key)) if len(ordered) >= needed else None
             for key, needed in NEEDED.items()
         },
+        hist=histogram(samples),
     )
     return metric
+
+
+def histogram(samples: Sequence[float]) -> Json:
+    """Count seconds by buckets of microseconds: a tenth of their lower bound wide, at most.
+
+    A bound is a number of microseconds with all but its first two digits set to zero.
+    """
+    counts: Dict[int, int] = {}
+    for sample in samples:
+        us = max(0, int(round(sample * 1000.0 * 1000.0)))
+        bound = us - us % 10 ** max(len(str(us)) - _DIGITS, 0)
+        counts[bound] = counts.get(bound, 0) + 1
+    buckets = [[bound, counts[bound]] for bound in sorted(counts)]
+    return {"kind": "loglinear", "unit": "us", "digits": _DIGITS, "buckets": buckets}
 
 
 def rate(name: str, unit: str, value: Optional[float], better: str = "higher") -> Json:
     """Return one number that is no distribution."""
     return {"formula": name + "/v1", "unit": unit, "better": better, "value": value}
+
+
+def rate_of(
+    name: str,
+    unit: str,
+    good: "Sequence[Sample]",
+    tried: "Sequence[Sample]",
+    amount: "Optional[Callable[[Sample], Optional[int]]]" = None,
+) -> Json:
+    """Return what succeeded in a second: of the whole window, and of the steady part of it.
+
+    The whole window lasts from the first planned moment to the last end. The steady one ends with
+    the last planned moment, so that waiting for the last answers is not in it; what an answer
+    brought counts there for the share of the answer that came before.
+    """
+    span = window(tried)
+    amounts = [1 if amount is None else (amount(s) or 0) for s in good]
+    full = math.fsum(amounts) / span if span else None
+    metric = rate(name, unit, full)
+    first = min(s.scheduled for s in tried) if tried else 0.0
+    last = max(s.scheduled for s in tried) if tried else 0.0
+    steady = None
+    if last > first:
+        if amount is None:
+            done = float(sum(1 for s in good if s.end is not None and s.end <= last))
+        else:
+            done = math.fsum(n * _before(good[place], last) for place, n in enumerate(amounts))
+        steady = done / (last - first)
+    metric["windows"] = {"full": full, "steady": steady}
+    return metric
+
+
+def _before(sample: "Sample", moment: float) -> float:
+    """Return the share of an answer that was there at a moment, taken to come evenly."""
+    start, end = sample.answer_began, sample.end
+    if start is None or end is None:
+        return 0.0
+    if end <= moment:
+        return 1.0
+    return max(0.0, (moment - start) / (end - start)) if end > start else 0.0
 
 
 def window(samples: "Sequence[Sample]") -> Optional[float]:
@@ -57,13 +114,13 @@ def window(samples: "Sequence[Sample]") -> Optional[float]:
 
 def issued(samples: "Sequence[Sample]") -> "List[Sample]":
     """Return the requests that were sent, or that nobody could be found to send to."""
-    return [s for s in samples if s.sent is not None or s.status == "connect"]
+    return [s for s in samples if s.begun is not None or s.status == "connect"]
 
 
 def error_rate(samples: "Sequence[Sample]") -> Json:
     """Return the share of issued requests that failed."""
     tried = issued(samples)
-    bad = [s for s in tried if not s.ok and s.status != "cancelled"]
+    bad = [s for s in tried if s.is_bad]
     share = len(bad) / float(len(tried)) if tried else None
     return rate("error_rate", "1", share, "lower")
 
@@ -71,20 +128,21 @@ def error_rate(samples: "Sequence[Sample]") -> Json:
 def counts(samples: "Sequence[Sample]", scheduled: int) -> Json:
     """Return where every scheduled request went."""
     ok = sum(1 for s in samples if s.ok)
+    dropped = sum(1 for s in samples if s.status == "dropped")
     by_class: Dict[str, int] = {}
     first: Dict[str, str] = {}
     for sample in samples:
-        if not sample.ok and sample.status != "cancelled":
+        if sample.is_bad:
             by_class[sample.status] = by_class.get(sample.status, 0) + 1
             first.setdefault(sample.status, "%s: %s" % (sample.status, sample.error))
     errors = sum(by_class.values())
     return {
         "scheduled": scheduled,
-        "issued": len(samples),
+        "issued": len(samples) - dropped,
         "ok": ok,
         "errors": errors,
-        "dropped": 0,
-        "cancelled": scheduled - ok - errors,
+        "dropped": dropped,
+        "cancelled": scheduled - ok - errors - dropped,
         "by_class": by_class,
         "first_errors": [first[name] for name in sorted(first)],
     }
@@ -97,7 +155,7 @@ def by_target(samples: "Sequence[Sample]", urls: Sequence[str]) -> List[Json]:
         row = rows[sample.target]
         row["issued"] += 1
         row["ok"] += int(sample.ok)
-        row["errors"] += int(not sample.ok and sample.status != "cancelled")
+        row["errors"] += int(sample.is_bad)
     return rows
 
 
@@ -109,14 +167,35 @@ def timeline(samples: "Sequence[Sample]", zero: float, amount: str = "") -> Json
     bucket = max(1, int(math.ceil((max(ends) - zero) / _ROWS)))
     rows = [[index * bucket, 0, 0, 0, 0] for index in range(int((max(ends) - zero) / bucket) + 1)]
     for sample in samples:
-        rows[max(0, int((sample.scheduled - zero) / bucket))][1] += 1
+        # what was planned after the last end was cancelled
+        place = min(max(0, int((sample.scheduled - zero) / bucket)), len(rows) - 1)
+        rows[place][1] += int(sample.status != "dropped")
         if sample.end is not None:
             row = rows[int((sample.end - zero) / bucket)]
             row[2] += int(sample.ok)
-            row[3] += int(not sample.ok and sample.status != "cancelled")
+            row[3] += int(sample.is_bad)
             row[4] += sample.amount if sample.ok else 0
     columns = ["t", "started", "ok", "errors"]
     if amount:
         columns.append(amount)
     width = len(columns)
-    return {"bucket_s": bucket, "columns": columns, "rows": [row[:width] for row in rows]}
+    flights = _in_flight(samples, zero, bucket, len(rows))
+    return {
+        "bucket_s": bucket,
+        "columns": columns + ["in_flight_avg"],
+        "rows": [row[:width] + [round(flights[n], 4)] for n, row in enumerate(rows)],
+    }
+
+
+def _in_flight(samples: "Sequence[Sample]", zero: float, bucket: int, count: int) -> List[float]:
+    """Return how many requests were in flight in each bucket, weighted with time."""
+    busy = [0.0] * count
+    for sample in samples:
+        if sample.begun is None or sample.end is None:
+            continue
+        start, end = (sample.begun - zero) / bucket, (sample.end - zero) / bucket
+        place = max(0, int(start))
+        while place < count and place < end:
+            busy[place] += min(end, place + 1.0) - max(start, place)
+            place += 1
+    return busy

@@ -32,6 +32,11 @@ class Sample(work.Sample):
         self.finish: Optional[str] = None
 
     @property
+    def answer_began(self) -> Optional[float]:
+        """When the first token came."""
+        return self.first
+
+    @property
     def amount(self) -> int:
         """Tokens."""
         return self.tokens or 0
@@ -104,36 +109,47 @@ class Gaps:
         self.seen = total
 
 
-def metrics(samples: Sequence[Sample], gaps: Gaps) -> Json:
+def quantities(is_open: bool) -> work.Quantities:
+    """Return the times of one request; those from its schedule exist only in an open loop."""
+    found: work.Quantities = {
+        "ttft_service": lambda s: _span(s.sent, s.first),
+        "ttfo": lambda s: _span(s.sent, s.first_out),
+        "e2e_service": lambda s: _span(s.sent, s.last),
+        "tpot": tpot,
+        "ntpot": ntpot,
+    }
+    if is_open:
+        found["ttft_sched"] = lambda s: _span(s.scheduled, s.first)
+        found["e2e_sched"] = lambda s: _span(s.scheduled, s.last)
+    return found
+
+
+def metrics(workload: work.Workload, samples: Sequence[Sample], gaps: Gaps) -> Json:
     """Return every metric of the measured requests; latencies are those of successes."""
     good = [s for s in samples if s.ok]
-    span = summary.window(summary.issued(samples)) or None
-    tokens = sum(s.tokens or 0 for s in good)
-    distribution, rate = summary.distribution, summary.rate
-    return {
-        "ttft_service": distribution("ttft_service", _spans(good, "sent", "first")),
-        "e2e_service": distribution("e2e_service", _spans(good, "sent", "last")),
-        "tpot": distribution("tpot", _tpots(good)),
-        "icl": distribution("icl", gaps.kept, gaps.seen),
-        "req_s": rate("req_s", "1/s", len(good) / span if span else None),
-        "out_tok_s": rate("out_tok_s", "tok/s", tokens / span if span else None),
-        "error_rate": summary.error_rate(samples),
-    }
+    tried = summary.issued(samples)
+    found = workload.distributions(samples)
+    found["icl"] = summary.distribution("icl", gaps.kept, gaps.seen)
+    found["req_s"] = summary.rate_of("req_s", "1/s", good, tried)
+    found["out_tok_s"] = summary.rate_of("out_tok_s", "tok/s", good, tried, lambda s: int(s.amount))
+    found["error_rate"] = summary.error_rate(samples)
+    return found
 
 
-def _spans(samples: Sequence[Sample], start: str, end: str) -> List[float]:
-    pairs = [(getattr(s, start), getattr(s, end)) for s in samples]
-    return [b - a for a, b in pairs if a is not None and b is not None]
+def _span(start: Optional[float], end: Optional[float]) -> Optional[float]:
+    return None if start is None or end is None else end - start
 
 
-def _tpots(samples: Sequence[Sample]) -> List[float]:
-    """Time for each token after the first; one single chunk tells nothing about it."""
-    return [
-        (s.last - s.first) / (s.tokens - 1)
-        for s in samples
-        if s.last is not None
-        and s.first is not None
-        and s.tokens is not None
-        and s.tokens >= 2
-        and s.chunks >= 2
-    ]
+def tpot(sample: Sample) -> Optional[float]:
+    """Return the time for each token after the first; one chunk tells nothing about it."""
+    if sample.last is None or sample.first is None or sample.tokens is None:
+        return None
+    if sample.tokens < 2 or sample.chunks < 2:
+        return None
+    return (sample.last - sample.first) / (sample.tokens - 1)
+
+
+def ntpot(sample: Sample) -> Optional[float]:
+    """Return the time of the whole answer for each of its tokens."""
+    whole = _span(sample.sent, sample.last)
+    return whole / sample.tokens if whole is not None and sample.tokens else None

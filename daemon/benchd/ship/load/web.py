@@ -87,7 +87,7 @@ class Workload(work.Workload):
     """Sends one request over and over."""
 
     kind = "http"
-    shared = spreads = True
+    shared = spreads = forks = True
     amount = "bytes"
 
     def __init__(self, where: target.Target, timeout: float, run_id: str, options: Options) -> None:
@@ -132,14 +132,24 @@ class Workload(work.Workload):
 
     def metrics(self, samples: Sequence[work.Sample]) -> Json:
         """Return latency to the first and the last byte, and throughput."""
-        found = basic_metrics(samples, "req_s")
-        good = [s for s in samples if s.ok and isinstance(s, Sample)]
-        waits = [s.first_byte - s.sent for s in good if s.first_byte and s.sent]
-        found["ttfb"] = summary.distribution("ttfb", waits)
-        span = summary.window(summary.issued(samples)) or None
-        size = sum(s.size for s in good)
-        found["bytes_s"] = summary.rate("bytes_s", "B/s", size / span if span else None)
+        found = basic_metrics(self, samples, "req_s")
+        good = [s for s in samples if s.ok]
+        found["bytes_s"] = summary.rate_of(
+            "bytes_s", "B/s", good, summary.issued(samples), lambda s: s.amount
+        )
         return found
+
+    def quantities(self) -> work.Quantities:
+        """Return latency to the first and the last byte."""
+        found = work.Workload.quantities(self)
+        found["ttfb"] = _ttfb
+        return found
+
+
+def _ttfb(sample: work.Sample) -> Optional[float]:
+    if sample.first_byte is None or sample.sent is None:
+        return None
+    return sample.first_byte - sample.sent
 
 
 def _text(text: str) -> str:

@@ -1,8 +1,8 @@
 """What all workloads share: the record of a request, and what a workload has to know."""
 
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
-from . import http1, summary
+from . import http1, quality, summary
 from .record import Samples
 from .target import Target
 
@@ -43,6 +43,21 @@ class Sample:
         return self.status == "ok"
 
     @property
+    def is_bad(self) -> bool:
+        """Whether it was sent, or nobody could be found to send it to, and it failed."""
+        return self.status not in ("ok", "cancelled", "dropped")
+
+    @property
+    def begun(self) -> Optional[float]:
+        """When the first byte of it was sent."""
+        return self.sent
+
+    @property
+    def answer_began(self) -> Optional[float]:
+        """When what it brought began to come."""
+        return self.first_byte
+
+    @property
     def amount(self) -> int:
         """How much of what the workload counts it brought, for the timeline."""
         return 0
@@ -68,10 +83,12 @@ class Sample:
             "err": self.error or None,
             "conn_new": self.conn_new,
             "short": self.short,
+            "resent": self.resent,
         }
 
     def restore(self, line: Json, shift: float) -> None:
         """Take over what a line of samples.jsonl says; ``shift`` makes moments of its times."""
+        self.resent = line.get("resent", False)
         self.target = line["t"]
         self.sent = moment(line["send"], shift)
         self.first_byte = moment(line["fb"], shift)
@@ -92,6 +109,22 @@ def moment(time: Optional[float], shift: float) -> Optional[float]:
     return None if time is None else time + shift
 
 
+# The name of a time -> how to find it in a sample.
+Quantities = Dict[str, Callable[[Any], Optional[float]]]
+
+
+class Numbering:
+    """Which numbers the requests of this process have, of all processes and nodes together."""
+
+    def __init__(self, index: int = 0, count: int = 1) -> None:
+        self.index = index
+        self.count = count
+
+    def of(self, place: int) -> int:
+        """Return the number of this process' request at a place."""
+        return place * self.count + self.index
+
+
 class Workload:
     """Knows what a request is, when it has succeeded, and what is made of all of them."""
 
@@ -99,6 +132,8 @@ class Workload:
     amount = ""  # what the timeline counts besides requests; empty: nothing
     shared = False  # whether several nodes may send parts of it
     spreads = False  # whether any of several targets may get any request
+    numbered = True  # whether requests have one row of numbers, whoever sends them
+    forks = False  # whether several processes may send parts of it
     repeatable = True  # whether a request may be sent again when no byte of an answer came
 
     def __init__(self, target: Target, timeout: float, run_id: str) -> None:
@@ -106,6 +141,29 @@ class Workload:
         self.targets = [target]
         self.timeout = timeout
         self.run_id = run_id
+        self.numbering = Numbering()
+        self.is_open = False
+        self.slos: List[quality.Slo] = []
+
+    async def connect(self, target: Target, patience: float) -> Any:
+        """Open a connection; raise ``OSError``, also when it takes too long."""
+        return await http1.connect(target, patience)
+
+    def quantities(self) -> Quantities:
+        """Return the times of one request that can be objectives, in seconds."""
+        found: Quantities = {"latency_service": latency_service}
+        if self.is_open:
+            found["latency_sched"] = latency_sched
+        return found
+
+    def distributions(self, samples: Sequence[Sample]) -> Json:
+        """Return what is made of these times over all successes."""
+        good = [s for s in samples if s.ok]
+        found = {}
+        for name, read in self.quantities().items():
+            times = [value for value in map(read, good) if value is not None]
+            found[name] = summary.distribution(name, times)
+        return found
 
     def sample(self, phase: str, index: int, user: int, scheduled: float) -> Sample:
         """Return the record of a request that is about to be sent."""
@@ -147,24 +205,32 @@ class Workload:
 
     def metrics(self, samples: Sequence[Sample]) -> Json:
         """Return every metric of the measured requests."""
-        return basic_metrics(samples, "req_s")
+        return basic_metrics(self, samples, "req_s")
 
     def facts(self, samples: Sequence[Sample]) -> Json:
         """Return what is worth a doubt, beyond what all workloads notice."""
         return {}
 
 
-def basic_metrics(samples: Sequence[Sample], rate: str) -> Json:
+def latency_service(sample: Sample) -> Optional[float]:
+    """Return how long a request took, from its sending to the end of its answer."""
+    return None if sample.end is None or sample.sent is None else sample.end - sample.sent
+
+
+def latency_sched(sample: Sample) -> Optional[float]:
+    """Return the same from the moment at which it should have been sent."""
+    return None if sample.end is None else sample.end - sample.scheduled
+
+
+def basic_metrics(workload: Workload, samples: Sequence[Sample], rate: str) -> Json:
     """Return latency, throughput and errors; latencies are those of successes."""
     good = [s for s in samples if s.ok]
-    span = summary.window(summary.issued(samples)) or None
-    return {
-        "latency_service": summary.distribution("latency_service", spans(good)),
-        rate: summary.rate(rate, "1/s", len(good) / span if span else None),
-        "error_rate": summary.error_rate(samples),
-    }
+    found = workload.distributions(samples)
+    found[rate] = summary.rate_of(rate, "1/s", good, summary.issued(samples))
+    found["error_rate"] = summary.error_rate(samples)
+    return found
 
 
 def spans(samples: Sequence[Sample]) -> List[float]:
     """Return how long each request took, from its sending to the end of its answer."""
-    return [s.end - s.sent for s in samples if s.end is not None and s.sent is not None]
+    return [time for time in map(latency_service, samples) if time is not None]

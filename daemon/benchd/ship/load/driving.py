@@ -1,0 +1,101 @@
+"""A load model at work: what sends, and which part of a phase this process has to do with."""
+
+import math
+import os
+from typing import Callable, NamedTuple, Optional
+
+from .arrivals import Load, schedule
+from .closed import Users
+from .nodes import share
+from .opened import Arrivals
+from .sending import Phase, Sender, Stop
+from .work import Sample, Workload
+
+# Users, and arrivals a second, that one process serves easily; beyond them there are more.
+_USERS = 256
+_RATE = 1000.0
+# Users from which connections are opened one after another before they are wanted.
+_MANY = 32
+
+
+class Part(NamedTuple):
+    """Which of so many equal parts of the load this is."""
+
+    place: int = 0
+    total: int = 1
+
+    def of(self, total: int) -> int:
+        """Return how many of so many are this part's."""
+        return share(total, self.total, self.place)
+
+
+def phase(name: str, load: Load, stop: Stop, part: Part) -> Phase:
+    """Return one part of a phase, planned."""
+    requests = stop.requests
+    if load.is_open:
+        plan = schedule(load, requests, stop.duration, name)
+        return Phase(name, stop, plan[part.place :: part.total])
+    own = None if requests is None else part.of(requests)
+    return Phase(name, stop._replace(requests=own))
+
+
+def for_warmup(load: Load) -> Load:
+    """Return the load of a warm-up: that of the measurement, as it begins."""
+    if load.model == "ramp":
+        return load._replace(model="poisson")
+    return load
+
+
+class Driver:
+    """Sends one part of the load, from this process."""
+
+    def __init__(
+        self, workload: Workload, load: Load, part: Part, on_sample: Callable[[Sample], None]
+    ) -> None:
+        self.load = load
+        self.sender: Sender
+        if load.is_open:
+            most = load.max_in_flight
+            own = None if most is None else part.of(most)
+            self.sender = Arrivals(workload, own, on_sample)
+        else:
+            count = part.of(load.concurrency)
+            self.sender = Users(workload, count, on_sample, load.think_time, load.is_grouped)
+
+    async def open_ahead(self) -> None:
+        """Open connections, so that a measurement need not."""
+        there = len(self.sender.connections)
+        if not isinstance(self.sender, Arrivals):
+            if there > _MANY:
+                await self.sender.open_ahead(there)
+            return
+        # Twice what the warm-up needed: arrivals come in bursts.
+        wanted = 2 * there + 8
+        if self.sender.most is not None:
+            wanted = min(wanted, self.sender.most)
+        await self.sender.open_ahead(wanted)
+
+    async def run(self, what: Phase) -> None:
+        """Run one phase to its end; a cancelled one leaves what it has."""
+        if isinstance(self.sender, (Arrivals, Users)):
+            await self.sender.run(what)
+
+    def close(self) -> None:
+        """Drop all connections."""
+        self.sender.close()
+
+
+def processes(load: Load, workload: Workload, wanted: Optional[int]) -> int:
+    """Return how many processes share the load."""
+    if not workload.forks or load.is_grouped:
+        return 1
+    if load.is_open:
+        fastest = max(load.rate or 0.0, load.end_rate or 0.0)
+        useful = int(math.ceil(fastest / _RATE))
+        most = load.max_in_flight or 10**6
+    else:
+        useful = int(math.ceil(load.concurrency / float(_USERS)))
+        most = load.concurrency
+    if wanted is None:
+        wanted = min(useful, len(os.sched_getaffinity(0)))
+    return max(1, min(wanted, most))

@@ -1,0 +1,84 @@
+"""Open loop: requests are sent when the schedule says so, whatever became of those before.
+
+A stalled server does not stop the arrivals, so the wait that it causes is in every ``*_sched``
+metric. Nothing here ever holds an arrival back: what does not fit under ``max_in_flight`` is
+dropped, and counted as that.
+"""
+
+import asyncio
+import time
+from typing import Callable, List, Optional, Set
+
+from .sending import Phase, Sender
+from .work import Sample, Workload
+
+
+class Arrivals(Sender):
+    """Sends on time; as many slots as there are requests in flight."""
+
+    keeps_schedule = True
+
+    def __init__(
+        self, workload: Workload, most: Optional[int], on_sample: Callable[[Sample], None]
+    ) -> None:
+        """``most``: requests in flight of this process; what comes beyond them is dropped."""
+        Sender.__init__(self, workload, 0, on_sample)
+        self.most = most
+        self._free: List[int] = []
+        self._tasks: "Set[asyncio.Future[None]]" = set()
+
+    async def open_ahead(self, count: int) -> None:
+        """Open connections for so many requests in flight."""
+        while len(self.connections) < count:
+            self._free.insert(0, len(self.connections))
+            self.connections.append({})
+        await Sender.open_ahead(self, count)
+
+    async def run(self, phase: Phase) -> None:
+        """Send everything that is planned, and wait for the last answer."""
+        try:
+            await self._send_all(phase)
+            while self._tasks:
+                await asyncio.wait(self._tasks)
+        finally:
+            left = list(self._tasks)
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+
+    async def _send_all(self, phase: Phase) -> None:
+        """Sleep to absolute moments: a late wake-up delays one request, never those after it."""
+        for index, offset in enumerate(phase.plan or ()):
+            due = phase.started + offset
+            pause = due - time.monotonic()
+            if pause > 0:
+                await asyncio.sleep(pause)
+            if phase.gone:
+                return
+            self._arrive(phase, index, due)
+
+    def _arrive(self, phase: Phase, index: int, due: float) -> None:
+        number = self.workload.numbering.of(index)
+        phase.issued += 1
+        if self.most is not None and len(self._tasks) >= self.most:
+            sample = self.workload.sample(phase.name, number, 0, due)
+            sample.status = "dropped"
+            sample.error = "%d requests were in flight" % len(self._tasks)
+            phase.samples.append(sample)
+            self.on_sample(sample)
+            return
+        if not self._free:
+            self._free.append(len(self.connections))
+            self.connections.append({})
+        slot = self._free.pop()
+        sample = self.workload.sample(phase.name, number, slot, due)
+        phase.samples.append(sample)
+        task = asyncio.ensure_future(self._carry_out(phase, sample, slot))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _carry_out(self, phase: Phase, sample: Sample, slot: int) -> None:
+        try:
+            await self.carry_out(phase, sample, slot)
+        finally:
+            self._free.append(slot)
