@@ -240,9 +240,12 @@ TOTALS = (DATA / "sysbench-1.0.20-oltp_read_write.txt").read_bytes()
         ({"status_after__txt": b""}, {"closed_loop": "info", "not_cross_checked": "info"}),
         (
             {"status_after__txt": status(50_000)},
-            {"closed_loop": "info", "server_count_mismatch": "error"},
+            {"closed_loop": "info", "counter_mismatch": "error"},
         ),
-        ({"status_after__txt": status(99_000)}, {"closed_loop": "info", "foreign_load": "warn"}),
+        (
+            {"status_after__txt": status(99_000)},
+            {"closed_loop": "info", "counter_mismatch": "warn"},
+        ),
         (
             {
                 "sysbench__txt": TOTALS.replace(
@@ -270,7 +273,12 @@ def test_sysbench_counts_ignored_errors() -> None:
 
 def slap(data: bytes) -> dict[str, bytes]:
     """Return what mysqlslap leaves."""
-    return {"result/mysqlslap.csv": data, "err": b"Access denied\n"}
+    files = {
+        "mysqlslap.csv": data,
+        "status-before.txt": status(10),
+        "status-after.txt": status(1100),
+    }
+    return {**{f"result/{name}": text for name, text in files.items()}, "err": b"Access denied\n"}
 
 
 def test_mysqlslap() -> None:
@@ -298,6 +306,8 @@ def pgbench_files(**over: bytes) -> dict[str, bytes]:
         "pgbench.txt.err": (DATA / "pgbench-15.18.err").read_bytes(),
         "latency-sched.txt": b"0.500000 100\n2.000000 100\n30.000000 7\n",
         "latency-service.txt": b"0.400000 200\n1.900000 7\n",
+        "status-before.txt": b"running\t0\nserver_version_num\t150018\nxact_commit\t20\n",
+        "status-after.txt": b"running\t0\nserver_version_num\t150018\nxact_commit\t230\n",
     }
     return {f"result/{name}": data for name, data in (files | over).items()}
 
@@ -312,7 +322,7 @@ def test_pgbench_at_a_rate() -> None:
     assert (sched.n, sched.mean, sched.stdev, sched.max) == (207, 1.870, 1.517, 30.0)
     assert sched.percentiles == {"50": 2.0, "90": 2.0, "95": 2.0, "99": None, "99.9": None}
     assert (service.n, service.mean, service.min) == (207, None, 0.4)
-    assert measured.client["tool_version"] == "15.18 (Debian 15.18-0+deb12u1)"
+    assert measured.server_metrics["delta"] == {"xact_commit": 210.0}
 
 
 def test_pgbench_closed_loop() -> None:
@@ -328,6 +338,10 @@ def test_pgbench_closed_loop() -> None:
         ({"pgbench.txt": b""}, {"no_result": "error"}),
         ({"latency-service.txt": b"0.4 100\n"}, {"incomplete": "warn"}),
         ({"latency-service.txt": b"\xff x\n-1 5\nnan 5\n0.4 207\n"}, {}),
+        ({"status-after.txt": b""}, {"not_cross_checked": "info"}),
+        ({"status-after.txt": b"xact_commit\t160\n"}, {"counter_mismatch": "error"}),
+        ({"status-after.txt": b"xact_commit\t400\n"}, {"counter_mismatch": "warn"}),
+        ({"status-after.txt": b"xact_commit\t2\n"}, {"server_restarted": "error"}),
     ],
 )
 def test_pgbench_flags(over: dict[str, bytes], expected: dict[str, str]) -> None:

@@ -115,9 +115,13 @@ def test_redis_benchmark_percentiles_need_samples(requests: int, known: set[str]
         (
             {"info_after__txt": info(150_000)},
             {},
-            {"closed_loop": "info", "server_count_mismatch": "error"},
+            {"closed_loop": "info", "counter_mismatch": "error"},
         ),
-        ({"info_after__txt": info(250_000)}, {}, {"closed_loop": "info", "foreign_load": "warn"}),
+        (
+            {"info_after__txt": info(250_000)},
+            {},
+            {"closed_loop": "info", "counter_mismatch": "warn"},
+        ),
         ({"info_after__txt": b""}, {}, {"closed_loop": "info", "not_cross_checked": "info"}),
         (
             {"redis_benchmark__csv": CSV.replace(b"4.607", b"3000.319")},
@@ -133,6 +137,60 @@ def test_redis_benchmark_flags(
     measured = redis_benchmark(redis_files(**files), spec(**parameters))
     assert codes(measured) == expected
     assert "counts_mismatch" not in {flag.code for flag in count_flags(measured.counts)}
+
+
+def stats(sets: int, gets: int, failed: int, pings: int) -> bytes:
+    """Return what ``INFO all`` says after so many commands."""
+    said = f"""# Server
+redis_version:7.0.15
+uptime_in_seconds:60
+# Commandstats
+cmdstat_set:calls={sets},usec=1,usec_per_call=0.1,rejected_calls=0,failed_calls={failed}
+cmdstat_get:calls={gets},usec=1,usec_per_call=0.1,rejected_calls=0,failed_calls=0
+cmdstat_ping:calls={pings},usec=1,usec_per_call=0.1,rejected_calls=0,failed_calls=0
+cmdstat_config|get:calls={pings},usec=1,usec_per_call=0.1,rejected_calls=0,failed_calls=0
+"""
+    return said.replace("\n", "\r\n").encode()
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [
+        ((100_005, 100_000, 0, 90_000), {}),  # looks at its health are no load
+        ((102_001, 100_105, 0, 0), {}),
+        ((110_005, 100_000, 0, 0), {"counter_mismatch": "warn"}),
+        ((95_000, 100_000, 0, 0), {"counter_mismatch": "error"}),
+        ((100_005, 100_000, 7, 0), {"server_errors": "error"}),
+        ((1, 0, 0, 0), {"server_restarted": "error"}),
+    ],
+)
+def test_redis_benchmark_by_the_servers_own_commandstats(
+    after: tuple[int, int, int, int], expected: dict[str, str]
+) -> None:
+    """Commands that the server was given are counted one kind by one, and so are its errors."""
+    files = redis_files(info_before__txt=stats(5, 0, 0, 0), info_after__txt=stats(*after))
+    measured = redis_benchmark(files, spec())
+    assert codes(measured) == {"closed_loop": "info", **expected}
+    delta = measured.server_metrics["delta"]
+    assert isinstance(delta, dict)
+    assert (delta["calls.set"], delta["uptime_in_seconds"]) == (after[0] - 5, 0)
+
+
+def test_redis_benchmark_says_what_it_can_do() -> None:
+    """The tool, its version as the preflight met it, and what it cannot be trusted with."""
+    files = redis_files(tool__txt=b"/usr/bin/redis-benchmark\nredis-benchmark 7.0.15\n")
+    assert redis_benchmark(files, spec()).client == {
+        "tool": "redis-benchmark",
+        "tool_version": "7.0.15",
+        "path": "/usr/bin/redis-benchmark",
+        "co_safe": False,
+        "capabilities": {
+            "co_safe": False,
+            "percentiles": ["50", "95", "99"],
+            "raw_samples": False,
+            "errors_counted": False,
+        },
+    }
 
 
 def test_redis_benchmark_says_why_it_failed() -> None:

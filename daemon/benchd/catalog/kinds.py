@@ -161,14 +161,15 @@ class Kind:
     version: tuple[str, ...] = ()  # a command that says, on its first line, which version it is
     extra_check: Callable[[Part], Sequence[Complaint]] = _no_complaints
     init_script: bool = False  # databases: whether it takes SQL that prepares a new one
+    # Parameters that a user may expect here, and what says better why there are none.
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
     free_parameters: bool = False  # they are for a program of the user's: any name will do
 
     def defaults(self) -> dict[str, Scalar]:
         """Return the default of every parameter that has one."""
         return {p.name: p.default for p in self.parameters if p.default is not None}
 
-    def complaints(self, part: Part) -> Iterator[Complaint]:
-        """Yield what is wrong with a part's parameters, and what only this kind can know."""
+    def _parameter_complaints(self, part: Part) -> Iterator[Complaint]:
         known = {p.name: p for p in self.parameters}
         for name, value in part.parameters.items():
             if name == WAIT and isinstance(part, Client):
@@ -176,6 +177,8 @@ class Kind:
                     yield ("parameters", name), f"{value!r} is no number of seconds up to a day"
             elif name not in known and self.free_parameters:
                 continue
+            elif name in self.elsewhere:
+                yield ("parameters", name), self.elsewhere[name]
             elif name not in known:
                 accepted = ", ".join(known) or "none at all"
                 close = did_you_mean(name, list(known))
@@ -183,6 +186,10 @@ class Kind:
                 yield ("parameters", name), what
             elif wrong := known[name].complaint(value):
                 yield ("parameters", name), wrong
+
+    def complaints(self, part: Part) -> Iterator[Complaint]:
+        """Yield what is wrong with a part's parameters, and what only this kind can know."""
+        yield from self._parameter_complaints(part)
         if part.command is not None:
             try:
                 empty = not shlex.split(part.command)
@@ -240,6 +247,8 @@ class ClientKind(Kind):
     distributed: bool = False
     # Whether its latencies hold when the server stalls (safe against coordinated omission).
     co_safe: bool = False
+    # Whether it runs in the image of the service that it measures, unless a recipe names another.
+    in_service_image: bool = False
     # What its parameters are, unless the recipe says, for a service of such a kind, with what the
     # recipe says about it (when it stands there) and about the client.
     fits: Callable[[str, Part | None, Part], Mapping[str, Scalar]] = _as_it_is

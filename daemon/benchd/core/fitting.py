@@ -21,9 +21,13 @@ class Fitting(Protocol):
     def fits(self) -> Callable[[str, Part | None, Part], Mapping[str, Scalar]]:
         """What its parameters are for a kind of service, unless the recipe says."""
 
+    @property
+    def in_service_image(self) -> bool:
+        """Whether it runs in the image of its service, unless the recipe names another."""
+
 
 def fitted(part: Client, kind: Fitting, services: Mapping[str, Service]) -> Client:
-    """Return a client with the parameters that follow from the first service it measures.
+    """Return a client with what follows from the first service it measures: parameters, image.
 
     A service of another run is known by its name only, which is often that of its kind.
     """
@@ -32,8 +36,17 @@ def fitted(part: Client, kind: Fitting, services: Mapping[str, Service]) -> Clie
         return part
     service = services.get(target)
     of = target if service is None else service.kind or service.name
-    found = {**kind.fits(of, service, part), **part.parameters}
-    return part if found == part.parameters else part.model_copy(update={"parameters": found})
+    found: dict[str, object] = {}
+    parameters = {**kind.fits(of, service, part), **part.parameters}
+    if parameters != part.parameters:
+        found["parameters"] = parameters
+    if (
+        kind.in_service_image
+        and service is not None
+        and not (part.container or part.container_image)
+    ):
+        found |= {"container": service.container, "container_image": service.container_image}
+    return part.model_copy(update=found) if found else part
 
 
 def health_check(wanted: HealthCheck | None, usual: HealthCheck) -> HealthCheck:

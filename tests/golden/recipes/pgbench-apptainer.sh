@@ -172,6 +172,8 @@ pgbench=$1
 shift
 child='"'"''"'"'
 stopped='"'"''"'"'
+harder='"'"''"'"'
+if timeout -k 1 5 true 2>/dev/null; then harder='"'"'-k 10'"'"'; fi
 say() { printf '"'"'benchd: %s\n'"'"' "$*" >&2; }
 # shellcheck disable=SC2317,SC2329 # the traps call it
 stop() {
@@ -181,22 +183,43 @@ stop() {
 trap stop TERM INT
 limited() { # SECONDS COMMAND ...: status 124 when its time was over
   [ -z "$stopped" ] || return 143
-  timeout "$@" &
+  began=$(date +%s) most=$1
+  # shellcheck disable=SC2086 # none, or two words
+  timeout $harder "$@" &
   child=$!
   if [ -n "$stopped" ]; then kill -TERM "$child" 2>/dev/null; fi
   wait "$child"
   status=$?
-  if [ -n "$stopped" ]; then wait "$child"; status=143; fi
+  if [ -n "$stopped" ]; then
+    wait "$child"
+    status=143
+  elif [ "$status" -gt 128 ] && [ "$(($(date +%s) - began))" -ge "$most" ]; then
+    status=124 # KILL was needed, or a timeout that says how the program ended
+  fi
   child='"'"''"'"'
   return "$status"
+}
+# Really run: what is there may still not work, for want of a module or on another processor.
+tool() { # ADVICE COMMAND ...: is it there, where, and what does it say of itself
+  advice=$1
+  shift
+  if ! command -v "$1" >/dev/null 2>&1; then
+    say "$1 is not installed here; $advice"
+    exit 127
+  fi
+  for ask in --version --help; do
+    heard=$(timeout 300 "$@" "$ask" 2>&1 </dev/null) && break
+  done || {
+    say "$* is here and does not run; it says: $(printf '"'"'%s\n'"'"' "$heard" | grep . | tail -n 1)"
+    say "$advice"
+    exit 126
+  }
+  { command -v "$1" && printf '"'"'%s\n'"'"' "$heard" | grep . | head -n 1; } >"$dir/tool.txt"
 }
 for place in /usr/lib/postgresql/*/bin /usr/pgsql-*/bin; do
   if [ -d "$place" ]; then PATH=$PATH:$place; fi
 done
-if ! command -v "$pgbench" >/dev/null 2>&1; then
-  say "$pgbench is not installed here; use an image that has it (docker://postgres:16)"
-  exit 127
-fi
+tool '"'"'use an image that has it (docker://postgres:16)'"'"' "$pgbench"
 case $PGUSER in
   benchd) PGPASSWORD=${BENCHD_TICKET:-} ;;
   *) PGPASSWORD=${POSTGRES_PASSWORD:-} ;;
@@ -217,6 +240,27 @@ phase() { # NAME FILE COMMAND ...
   esac
   exit "$status"
 }
+look() { # FILE
+  PGAPPNAME=benchd timeout 10 psql --no-psqlrc --quiet --no-align --tuples-only \
+    --field-separator="$(printf '"'"'\t'"'"')" --command="
+    SELECT '"'"'running'"'"', count(*) FROM pg_stat_activity WHERE application_name = '"'"'pgbench'"'"'
+    UNION ALL SELECT '"'"'server_version_num'"'"', current_setting('"'"'server_version_num'"'"')::bigint
+    UNION ALL SELECT s.name, s.value FROM pg_stat_database d CROSS JOIN LATERAL (VALUES
+      ('"'"'xact_commit'"'"', xact_commit), ('"'"'xact_rollback'"'"', xact_rollback),
+      ('"'"'blks_read'"'"', blks_read), ('"'"'blks_hit'"'"', blks_hit), ('"'"'tup_returned'"'"', tup_returned),
+      ('"'"'tup_inserted'"'"', tup_inserted), ('"'"'tup_updated'"'"', tup_updated),
+      ('"'"'tup_deleted'"'"', tup_deleted), ('"'"'deadlocks'"'"', deadlocks), ('"'"'temp_bytes'"'"', temp_bytes)
+    ) AS s (name, value) WHERE d.datname = current_database()" >"$dir/$1" 2>/dev/null
+}
+note_status() { # FILE
+  command -v psql >/dev/null 2>&1 || return 0
+  for _ in 1 2 3 4 5; do
+    look "$1"
+    grep -q '"'"'^running.[1-9]'"'"' "$dir/$1" || break
+    sleep 1
+  done
+  if grep -Eq '"'"'^server_version_num.(9|1[0-4])'"'"' "$dir/$1"; then sleep 1 && look "$1"; fi
+}
 counted() { # COLUMNS: microseconds that awk makes of a line -> "milliseconds count"
   cat "$logs".* | awk "{ us = $1; if (us < 1) us = 1
       step = 1; while (us / step >= 1000) step *= 10
@@ -228,10 +272,12 @@ phase '"'"'filling the tables'"'"' init.txt "$pgbench" --initialize --quiet --sc
 if [ "$warmup" -gt 0 ]; then
   phase '"'"'the warm-up'"'"' warmup.txt "$pgbench" --no-vacuum --time="$warmup" "$@"
 fi
+note_status status-before.txt
 date +%s.%N >"$dir/started.txt"
 phase '"'"'the measurement'"'"' pgbench.txt "$pgbench" --no-vacuum --time="$seconds" --progress=1 \
   --log --log-prefix="$logs" "$@"
 date +%s.%N >"$dir/ended.txt"
+note_status status-after.txt
 case " $* " in
   *'"'"' --rate='"'"'*)
     counted '"'"'$3'"'"' >"$dir/latency-sched.txt"

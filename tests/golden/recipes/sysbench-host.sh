@@ -161,6 +161,8 @@ shift 2
 config=$BENCHD_JOB/sysbench.conf
 child='"'"''"'"'
 stopped='"'"''"'"'
+harder='"'"''"'"'
+if timeout -k 1 5 true 2>/dev/null; then harder='"'"'-k 10'"'"'; fi
 say() { printf '"'"'benchd: %s\n'"'"' "$*" >&2; }
 # shellcheck disable=SC2317,SC2329 # the traps call it
 stop() {
@@ -170,14 +172,49 @@ stop() {
 trap stop TERM INT
 limited() { # SECONDS COMMAND ...: status 124 when its time was over
   [ -z "$stopped" ] || return 143
-  timeout "$@" &
+  began=$(date +%s) most=$1
+  # shellcheck disable=SC2086 # none, or two words
+  timeout $harder "$@" &
   child=$!
   if [ -n "$stopped" ]; then kill -TERM "$child" 2>/dev/null; fi
   wait "$child"
   status=$?
-  if [ -n "$stopped" ]; then wait "$child"; status=143; fi
+  if [ -n "$stopped" ]; then
+    wait "$child"
+    status=143
+  elif [ "$status" -gt 128 ] && [ "$(($(date +%s) - began))" -ge "$most" ]; then
+    status=124 # KILL was needed, or a timeout that says how the program ended
+  fi
   child='"'"''"'"'
   return "$status"
+}
+# Really run: what is there may still not work, for want of a module or on another processor.
+tool() { # ADVICE COMMAND ...: is it there, where, and what does it say of itself
+  advice=$1
+  shift
+  if ! command -v "$1" >/dev/null 2>&1; then
+    say "$1 is not installed here; $advice"
+    exit 127
+  fi
+  for ask in --version --help; do
+    heard=$(timeout 300 "$@" "$ask" 2>&1 </dev/null) && break
+  done || {
+    say "$* is here and does not run; it says: $(printf '"'"'%s\n'"'"' "$heard" | grep . | tail -n 1)"
+    say "$advice"
+    exit 126
+  }
+  { command -v "$1" && printf '"'"'%s\n'"'"' "$heard" | grep . | head -n 1; } >"$dir/tool.txt"
+}
+note_status() { # FILE; host, port, user and password are known
+  client=$(command -v mariadb || command -v mysql) || return 0
+  MYSQL_PWD=$password timeout 10 "$client" --no-defaults --host="$host" --port="$port" \
+    --user="$user" --batch --skip-column-names --execute="SELECT '"'"'version'"'"', VERSION();
+      SHOW GLOBAL STATUS WHERE Variable_name IN ('"'"'Uptime'"'"', '"'"'Questions'"'"', '"'"'Com_select'"'"',
+      '"'"'Com_insert'"'"', '"'"'Com_update'"'"', '"'"'Com_delete'"'"', '"'"'Com_commit'"'"', '"'"'Com_rollback'"'"',
+      '"'"'Com_stmt_execute'"'"', '"'"'Slow_queries'"'"', '"'"'Aborted_clients'"'"', '"'"'Aborted_connects'"'"', '"'"'Bytes_sent'"'"',
+      '"'"'Innodb_buffer_pool_reads'"'"', '"'"'Innodb_buffer_pool_read_requests'"'"', '"'"'Innodb_row_lock_time'"'"',
+      '"'"'Innodb_row_lock_waits'"'"', '"'"'Innodb_deadlocks'"'"', '"'"'Innodb_data_fsyncs'"'"')" \
+    >"$dir/$1" 2>/dev/null
 }
 trap '"'"'rm -f "$config"'"'"' EXIT
 [ "$host" != localhost ] || host=127.0.0.1 # or it would look for a socket
@@ -187,21 +224,10 @@ case $user in
   root) password=${MYSQL_ROOT_PASSWORD:-${MARIADB_ROOT_PASSWORD:-}} ;;
   *) password=${MYSQL_PASSWORD:-${MARIADB_PASSWORD:-}} ;;
 esac
-if ! command -v "$sysbench" >/dev/null 2>&1; then
-  say "$sysbench is not installed here; use an image that has it (docker://severalnines/sysbench)"
-  exit 127
-fi
+tool '"'"'use an image that has it (docker://severalnines/sysbench)'"'"' "$sysbench"
 printf '"'"'mysql-host=%s\nmysql-port=%s\nmysql-user=%s\nmysql-password=%s\nmysql-db=%s\n'"'"' \
   "$host" "$port" "$user" "$password" "$database" >"$config" || exit 1
 
-note_status() {
-  client=$(command -v mariadb || command -v mysql) || return 0
-  MYSQL_PWD=$password timeout 10 "$client" --no-defaults --host="$host" --port="$port" \
-    --user="$user" --batch --skip-column-names --execute="SELECT '"'"'version'"'"', VERSION();
-      SHOW GLOBAL STATUS WHERE Variable_name IN ('"'"'Questions'"'"', '"'"'Innodb_buffer_pool_reads'"'"',
-      '"'"'Innodb_buffer_pool_read_requests'"'"', '"'"'Innodb_row_lock_time'"'"', '"'"'Innodb_deadlocks'"'"')" \
-    >"$dir/$1" 2>/dev/null
-}
 phase() { # NAME FILE ARGUMENT ...
   name=$1 file=$2
   shift 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchd.catalog import readings
-from benchd.catalog.clients import databases
+from benchd.catalog.clients import databases, wrapped
 from benchd.catalog.clients.common import RESULT
 from benchd.catalog.kinds import ClientKind, Parameter, arguments, program, setting
 from benchd.catalog.services.mysql import MYSQL_DATABASE, MYSQL_USER
@@ -34,7 +34,7 @@ MYSQLSLAP = (
         doc="what the queries do",
     ),
     databases.user(MYSQL_USER, "root and others show MYSQL_ROOT_PASSWORD and MYSQL_PASSWORD"),
-    databases.limit(),
+    wrapped.limit(),
 )
 
 _WRAPPER = (
@@ -45,25 +45,26 @@ umask 077
 host=$1 port=$2 dir=$3 user=$4 limit=$5 program=$6
 shift 6
 """
-    + databases.RUNNING
+    + wrapped.RUNNING
+    + databases.MYSQL_STATUS
     + r"""[ "$host" != localhost ] || host=127.0.0.1 # or it would look for a socket
 case $user in
-  __USER__) MYSQL_PWD=${__TICKET__:-} ;;
-  root) MYSQL_PWD=${MYSQL_ROOT_PASSWORD:-${MARIADB_ROOT_PASSWORD:-}} ;;
-  *) MYSQL_PWD=${MYSQL_PASSWORD:-${MARIADB_PASSWORD:-}} ;;
+  __USER__) password=${__TICKET__:-} ;;
+  root) password=${MYSQL_ROOT_PASSWORD:-${MARIADB_ROOT_PASSWORD:-}} ;;
+  *) password=${MYSQL_PASSWORD:-${MARIADB_PASSWORD:-}} ;;
 esac
-export MYSQL_PWD
+export MYSQL_PWD="$password"
 if [ "$program" = auto ]; then
-  program=$(command -v mariadb-slap || command -v mysqlslap) || {
-    say 'neither mariadb-slap nor mysqlslap is here; use docker://mariadb:11 (mysql:8 has none)'
-    exit 127
-  }
+  program=$(command -v mariadb-slap || command -v mysqlslap || echo mysqlslap)
 fi
+tool 'use docker://mariadb:11, which has it as mariadb-slap (mysql:8 has none)' "$program"
+note_status status-before.txt
 date +%s.%N >"$dir/started.txt"
 limited "$limit" "$program" --no-defaults --host="$host" --port="$port" --user="$user" \
   --auto-generate-sql --create-schema=__DATABASE___slap --csv="$dir/mysqlslap.csv" "$@"
 status=$?
 date +%s.%N >"$dir/ended.txt"
+note_status status-after.txt
 if [ "$status" -eq 0 ] && [ ! -s "$dir/mysqlslap.csv" ]; then
   say "$program ended well but measured nothing"
   exit 65
@@ -101,4 +102,8 @@ KIND = ClientKind(
     payload=_payload,
     parse=readings.mysqlslap,
     parameters=MYSQLSLAP,
+    version=("mysqlslap", "--version"),
+    elsewhere={
+        "rate": "mysqlslap only knows connections that wait for answers: use kind: sysbench"
+    },
 )

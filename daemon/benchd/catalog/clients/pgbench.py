@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchd.catalog import readings
-from benchd.catalog.clients import databases
+from benchd.catalog.clients import databases, wrapped
 from benchd.catalog.clients.common import RESULT
 from benchd.catalog.kinds import ClientKind, Parameter, arguments, program, setting, word
 from benchd.catalog.services.postgresql import POSTGRES_DATABASE, POSTGRES_USER
@@ -66,7 +66,7 @@ PGBENCH = (
     Parameter(name="seed", type="int", default=0, minimum=0, doc="of the rows that are asked for"),
     databases.user(POSTGRES_USER, "others show POSTGRES_PASSWORD"),
     databases.database(POSTGRES_DATABASE),
-    databases.limit(),
+    wrapped.limit(),
 )
 
 # pgbench writes a line for each transaction: client, number, microseconds, script, time, time, and
@@ -85,14 +85,11 @@ shift 9
 pgbench=$1
 shift
 """
-    + databases.RUNNING
+    + wrapped.RUNNING
     + r"""for place in /usr/lib/postgresql/*/bin /usr/pgsql-*/bin; do
   if [ -d "$place" ]; then PATH=$PATH:$place; fi
 done
-if ! command -v "$pgbench" >/dev/null 2>&1; then
-  say "$pgbench is not installed here; use an image that has it (docker://postgres:16)"
-  exit 127
-fi
+tool 'use an image that has it (docker://postgres:16)' "$pgbench"
 case $PGUSER in
   __USER__) PGPASSWORD=${__TICKET__:-} ;;
   *) PGPASSWORD=${POSTGRES_PASSWORD:-} ;;
@@ -113,7 +110,9 @@ phase() { # NAME FILE COMMAND ...
   esac
   exit "$status"
 }
-counted() { # COLUMNS: microseconds that awk makes of a line -> "milliseconds count"
+""".replace("__USER__", POSTGRES_USER).replace("__TICKET__", TICKET)
+    + databases.POSTGRES_STATUS
+    + r"""counted() { # COLUMNS: microseconds that awk makes of a line -> "milliseconds count"
   cat "$logs".* | awk "{ us = $1; if (us < 1) us = 1
       step = 1; while (us / step >= 1000) step *= 10
       count[int(us / step + 0.5) * step]++ }
@@ -124,10 +123,12 @@ phase 'filling the tables' init.txt "$pgbench" --initialize --quiet --scale="$sc
 if [ "$warmup" -gt 0 ]; then
   phase 'the warm-up' warmup.txt "$pgbench" --no-vacuum --time="$warmup" "$@"
 fi
+note_status status-before.txt
 date +%s.%N >"$dir/started.txt"
 phase 'the measurement' pgbench.txt "$pgbench" --no-vacuum --time="$seconds" --progress=1 \
   --log --log-prefix="$logs" "$@"
 date +%s.%N >"$dir/ended.txt"
+note_status status-after.txt
 case " $* " in
   *' --rate='*)
     counted '$3' >"$dir/latency-sched.txt"
@@ -139,7 +140,7 @@ rm -f "$logs".*
 phase 'dropping the tables' init.txt "$pgbench" --initialize --init-steps=d
 rm -f "$dir/init.txt" "$dir/init.txt.err"
 exit 0
-""".replace("__USER__", POSTGRES_USER).replace("__TICKET__", TICKET)
+"""
 )
 
 

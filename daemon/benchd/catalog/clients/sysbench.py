@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchd.catalog import readings
-from benchd.catalog.clients import databases
+from benchd.catalog.clients import databases, wrapped
 from benchd.catalog.clients.common import RESULT
 from benchd.catalog.kinds import ClientKind, Parameter, arguments, program, setting
 from benchd.catalog.readings.sysbench import THREADS
@@ -83,7 +83,7 @@ SYSBENCH = (
     ),
     databases.user(MYSQL_USER, "root and others show MYSQL_ROOT_PASSWORD and MYSQL_PASSWORD"),
     databases.database(MYSQL_DATABASE),
-    databases.limit(),
+    wrapped.limit(),
 )
 
 # The password is in a file that only its owner can read, and not on a command line. The tables are
@@ -100,7 +100,8 @@ sysbench=$1 workload=$2
 shift 2
 config=$BENCHD_JOB/sysbench.conf
 """
-    + databases.RUNNING
+    + wrapped.RUNNING
+    + databases.MYSQL_STATUS
     + r"""trap 'rm -f "$config"' EXIT
 [ "$host" != localhost ] || host=127.0.0.1 # or it would look for a socket
 
@@ -109,21 +110,10 @@ case $user in
   root) password=${MYSQL_ROOT_PASSWORD:-${MARIADB_ROOT_PASSWORD:-}} ;;
   *) password=${MYSQL_PASSWORD:-${MARIADB_PASSWORD:-}} ;;
 esac
-if ! command -v "$sysbench" >/dev/null 2>&1; then
-  say "$sysbench is not installed here; use an image that has it (docker://severalnines/sysbench)"
-  exit 127
-fi
+tool 'use an image that has it (docker://severalnines/sysbench)' "$sysbench"
 printf 'mysql-host=%s\nmysql-port=%s\nmysql-user=%s\nmysql-password=%s\nmysql-db=%s\n' \
   "$host" "$port" "$user" "$password" "$database" >"$config" || exit 1
 
-note_status() {
-  client=$(command -v mariadb || command -v mysql) || return 0
-  MYSQL_PWD=$password timeout 10 "$client" --no-defaults --host="$host" --port="$port" \
-    --user="$user" --batch --skip-column-names --execute="SELECT 'version', VERSION();
-      SHOW GLOBAL STATUS WHERE Variable_name IN ('Questions', 'Innodb_buffer_pool_reads',
-      'Innodb_buffer_pool_read_requests', 'Innodb_row_lock_time', 'Innodb_deadlocks')" \
-    >"$dir/$1" 2>/dev/null
-}
 phase() { # NAME FILE ARGUMENT ...
   name=$1 file=$2
   shift 2

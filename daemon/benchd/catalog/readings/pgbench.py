@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import JsonValue
 
-from benchd.catalog.readings import histogram
+from benchd.catalog.readings import counters, histogram, status, tools
 from benchd.catalog.readings.text import last_line, number, text, window
 from benchd.core.numbers import flag
-from benchd.core.results import Counts, Flag, Measured, Metric, Severity
+from benchd.core.results import SAMPLES_NEEDED, Counts, Flag, Measured, Metric, Severity
 from benchd.core.spec import JobSpec
 
 _PROGRESS = re.compile(
@@ -21,6 +21,10 @@ _CLOSED = (
     "closed loop: when the server stalls the client stops sending, so the tail of the latencies is "
     "too good (coordinated omission); `rate` opens the loop"
 )
+
+
+# Transactions that nobody counted: of the health check, of the status, of the server's own vacuum.
+_SLACK = 100
 
 
 def _said(output: str, pattern: str) -> float | None:
@@ -58,6 +62,17 @@ def _flags(files: Mapping[str, bytes], done: int, *, is_open: bool) -> Iterator[
         yield flag("incomplete", Severity.WARN, value=timed, limit=done, detail=detail)
 
 
+def _checked(server: Mapping[str, JsonValue], done: int, spec: JobSpec) -> Iterator[Flag]:
+    counted = counters.grown(server, "xact_commit")
+    if str(spec.parameters.get("script", "")).startswith(("/", "$", "~")):
+        counted = None  # one run of a script of somebody's own may be several transactions
+    yield from counters.judged("pgbench", done, counted, what="transactions", slack=_SLACK)
+    deadlocks = counters.grown(server, "deadlocks")
+    if deadlocks:
+        detail = "transactions that PostgreSQL ended because they waited for each other"
+        yield flag("deadlocks", Severity.WARN, value=deadlocks, limit=0, detail=detail)
+
+
 def _timeline(files: Mapping[str, bytes]) -> dict[str, JsonValue]:
     said = text(files, "result/pgbench.txt.err")
     rows: list[JsonValue] = [
@@ -73,7 +88,8 @@ def pgbench(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
     done = int(_said(output, r"number of transactions actually processed: (\d+)") or 0)
     failed = int(_said(output, r"number of failed transactions: (\d+)") or 0)
     rate, said = spec.parameters.get("rate"), last_line(text(files, "err"))
-    flags = list(_flags(files, done, is_open=bool(rate)))
+    server = status.server_metrics(files)
+    flags = [*_flags(files, done, is_open=bool(rate)), *_checked(server, done, spec)]
     if not done:
         detail = f"pgbench finished no transaction: {said or 'it left no output'}"
         flags = [flag("no_result", Severity.ERROR, detail=detail)]
@@ -83,7 +99,6 @@ def pgbench(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
     }
     if rate:
         load = {"model": "open", "arrival": "poisson", "rate": rate}
-    version = re.search(r"^pgbench \((.{1,100})\)$", output, re.MULTILINE)
     return Measured(
         metrics=_metrics(output, files, is_open=bool(rate)) if done else {},
         counts=Counts(
@@ -99,10 +114,14 @@ def pgbench(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
         workload={"kind": "postgresql", "load": load, "seed": 0, **spec.parameters},
         times=window(files),
         flags=tuple(flags),
-        client={
-            "tool": "pgbench",
-            "tool_version": version[1] if version else None,
-            "co_safe": bool(rate),
-        },
+        client=tools.client(
+            files,
+            "pgbench",
+            co_safe=bool(rate),
+            percentiles=tuple(SAMPLES_NEEDED),
+            raw_samples=True,
+            errors_counted=True,
+        ),
         timeline=_timeline(files),
+        server_metrics=server,
     )

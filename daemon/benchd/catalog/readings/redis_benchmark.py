@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import JsonValue
 
+from benchd.catalog.readings import counters, redis_info, tools
 from benchd.catalog.readings.text import last_line, number, text, window
 from benchd.core.numbers import flag
 from benchd.core.results import (
@@ -27,8 +28,6 @@ from benchd.core.spec import JobSpec
 _REDIS_CEILING_MS = 3000.0
 # Commands on the server that nobody counted: PINGs of the health check, INFO, CONFIG GET.
 _REDIS_SLACK = 100
-# Share by which the server's count may differ from the client's before it is a contradiction.
-_COUNT_TOLERANCE = 0.01
 
 
 def _slug(title: str) -> str:
@@ -52,6 +51,11 @@ def _rows(csv_text: str) -> dict[str, dict[str, float | None]]:
         if isinstance(title, str) and _slug(title) and numbers.get("rps"):
             rows[_slug(title)] = numbers
     return rows
+
+
+def _ran(csv_text: str) -> int:
+    """Return how many tests ran; one may be run twice, as lpush is to fill a list for lrange."""
+    return sum(1 for row in _lines(csv_text) if number(row.get("rps")))
 
 
 def _latency(row: Mapping[str, float | None], requests: int) -> Metric:
@@ -91,40 +95,18 @@ def _redis_metrics(
     return metrics
 
 
-def _info(said: str) -> dict[str, str]:
-    pairs = (line.strip().split(":", 1) for line in said.splitlines() if ":" in line)
-    return {key: value for key, value in pairs if not key.startswith("#")}
-
-
-def _server_flags(files: Mapping[str, bytes], reported: int) -> Iterator[Flag]:
-    """Compare what the client says it did with what the server says it processed."""
-    counter = "total_commands_processed"
-    before = number(_info(text(files, "result/info-before.txt")).get(counter))
-    after = number(_info(text(files, "result/info-after.txt")).get(counter))
-    if before is None or after is None:
-        detail = "the server's own count is not known (no redis-cli beside the client)"
-        yield flag("not_cross_checked", Severity.INFO, detail=detail)
-        return
-    processed = after - before
-    slack = max(_COUNT_TOLERANCE * reported, _REDIS_SLACK)
-    off = (processed - reported) / reported if reported else 0.0
-    said = f"the client reports {reported} requests, the server processed {processed:.0f}"
-    if processed < reported - _COUNT_TOLERANCE * reported:
-        yield flag(
-            "server_count_mismatch",
-            Severity.ERROR,
-            value=off,
-            limit=_COUNT_TOLERANCE,
-            detail=said,
-        )
-    elif processed > reported + slack:
-        yield flag(
-            "foreign_load",
-            Severity.WARN,
-            value=off,
-            limit=_COUNT_TOLERANCE,
-            detail=f"{said}: somebody else used it too",
-        )
+def _checked(server: Mapping[str, JsonValue], ran: int, spec: JobSpec) -> Iterator[Flag]:
+    """Compare what the client says it did with what the server says it was given."""
+    tests = str(spec.parameters.get("tests", "set,get"))
+    counted = redis_info.calls(server, pings="ping" in tests)
+    # The last of each test's batches is sent whole.
+    slack = _REDIS_SLACK + ran * int(spec.parameters.get("pipeline", 1))
+    requests = ran * int(spec.parameters.get("requests", 100_000))
+    yield from counters.judged("redis-benchmark", requests, counted, what="requests", slack=slack)
+    failed = redis_info.failures(server)
+    if failed:
+        detail = "commands that the server answered with an error; they are in the rates"
+        yield flag("server_errors", Severity.ERROR, value=failed, limit=0, detail=detail)
 
 
 def _redis_flags(
@@ -161,16 +143,16 @@ def redis_benchmark(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
 
     requests, tests = of("requests", 100_000), str(spec.parameters.get("tests", "set,get"))
     wanted = tests.split(",")
-    rows = _rows(text(files, "result/redis-benchmark.csv"))
+    said = text(files, "result/redis-benchmark.csv")
+    rows, server = _rows(said), redis_info.server_metrics(files)
     missing = [t for t in wanted if not any(name.startswith(t) for name in rows)]
     errors = last_line(text(files, "result/redis-benchmark.err")) or last_line(text(files, "err"))
     flags = [*_redis_flags(spec, rows, missing)]
     if rows:
-        flags += _server_flags(files, requests * len(rows))
+        flags += _checked(server, _ran(said), spec)
     else:
         detail = f"redis-benchmark measured nothing: {errors or 'it left no output'}"
         flags.append(flag("no_result", Severity.ERROR, detail=detail))
-    info = _info(text(files, "result/info-before.txt"))
     workload: dict[str, JsonValue] = {
         "kind": "redis",
         "load": {"model": "closed", "concurrency": of("clients", 50)},
@@ -195,6 +177,14 @@ def redis_benchmark(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
         workload=workload,
         times=window(files),
         flags=tuple(flags),
-        client={"tool": "redis-benchmark", "co_safe": False},
-        service={"version": info["redis_version"]} if "redis_version" in info else {},
+        client=tools.client(
+            files,
+            "redis-benchmark",
+            co_safe=False,
+            percentiles=("50", "95", "99"),
+            raw_samples=False,
+            errors_counted=False,  # it ends at the first one
+        ),
+        service=redis_info.version(files),
+        server_metrics=server,
     )

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import JsonValue
 
-from benchd.catalog.readings import histogram
+from benchd.catalog.readings import counters, histogram, status, tools
 from benchd.catalog.readings.text import last_line, number, text, window
 from benchd.core.numbers import flag
-from benchd.core.results import Counts, Flag, Measured, Metric, Severity
+from benchd.core.results import SAMPLES_NEEDED, Counts, Flag, Measured, Metric, Severity
 from benchd.core.spec import JobSpec
 
 THREADS = 8  # connections where the recipe does not say
@@ -20,8 +20,6 @@ _INTERVAL = re.compile(
 )
 # Statements that nobody counted: those of the health check, of the status, of logging in.
 _SLACK = 200
-# Share by which the server may have answered more than sysbench asked.
-_TOLERANCE = 0.01
 _CLOSED = (
     "closed loop: when the server stalls the client stops sending, so the tail of the latencies is "
     "too good (coordinated omission); `rate` opens the loop"
@@ -37,18 +35,6 @@ def _whole(output: str, label: str) -> int:
     return int(_said(output, label) or 0)
 
 
-def _status(said: str) -> dict[str, str]:
-    pairs = (line.split("\t", 1) for line in said.splitlines() if "\t" in line)
-    return {key: value.strip() for key, value in pairs}
-
-
-def _grown(files: Mapping[str, bytes], name: str) -> float | None:
-    """Return by how much a counter of the server has grown in the measurement."""
-    before = number(_status(text(files, "result/status-before.txt")).get(name))
-    after = number(_status(text(files, "result/status-after.txt")).get(name))
-    return after - before if before is not None and after is not None else None
-
-
 def _timeline(output: str) -> dict[str, JsonValue]:
     rows: list[JsonValue] = [
         [int(m[1]), *(float(m[i]) for i in (3, 4, 5, 6))] for m in _INTERVAL.finditer(output)
@@ -57,7 +43,13 @@ def _timeline(output: str) -> dict[str, JsonValue]:
     return {"bucket_s": 1, "columns": columns, "rows": rows} if rows else {}
 
 
-def _metrics(output: str, files: Mapping[str, bytes], *, is_open: bool) -> dict[str, Metric]:
+def _histogram(output: str) -> dict[float, int]:
+    """Return value -> count of the table that ``--histogram=on`` prints before the totals."""
+    table = output.partition("Latency histogram")[2].partition("SQL statistics:")[0]
+    return histogram.read(table.splitlines())
+
+
+def _metrics(output: str, server: Mapping[str, JsonValue], *, is_open: bool) -> dict[str, Metric]:
     took = _said(output, "total time") or 0.0
     events, queries = _whole(output, "total number of events"), _whole(output, "queries")
     # With a rate, the time that a transaction waited for a thread is part of it.
@@ -67,14 +59,14 @@ def _metrics(output: str, files: Mapping[str, bytes], *, is_open: bool) -> dict[
         "queries_s": histogram.rate("queries_s", queries / took if took else None),
         name: histogram.latency(
             name,
-            histogram.read(output.partition("Latency histogram")[2].splitlines()),
+            _histogram(output),
             mean=_said(output, "avg"),
             min=_said(output, "min"),
             max=_said(output, "max"),
         ),
     }
-    asked = _grown(files, "Innodb_buffer_pool_read_requests")
-    missed = _grown(files, "Innodb_buffer_pool_reads")
+    asked = counters.grown(server, "Innodb_buffer_pool_read_requests")
+    missed = counters.grown(server, "Innodb_buffer_pool_reads")
     if asked and missed is not None:
         found["buffer_pool_hits"] = Metric(
             formula="buffer_pool_hits/v1", unit="1", better="higher", value=1.0 - missed / asked
@@ -82,27 +74,24 @@ def _metrics(output: str, files: Mapping[str, bytes], *, is_open: bool) -> dict[
     return found
 
 
-def _flags(output: str, files: Mapping[str, bytes], *, is_open: bool) -> Iterator[Flag]:
+def _flags(output: str, server: Mapping[str, JsonValue], *, is_open: bool) -> Iterator[Flag]:
     if not is_open:
         yield flag("closed_loop", Severity.INFO, detail=_CLOSED)
     reconnects = _whole(output, "reconnects")
     if reconnects:
         detail = "connections were lost and made again in the measurement"
         yield flag("reconnects", Severity.WARN, value=reconnects, limit=0, detail=detail)
-    queries, answered = _whole(output, "queries"), _grown(files, "Questions")
-    if answered is None:
-        detail = "the server's own count is not known (no mariadb or mysql beside the client)"
-        yield flag("not_cross_checked", Severity.INFO, detail=detail)
-        return
-    said = f"sysbench reports {queries} queries, the server answered {answered:.0f}"
-    off = (answered - queries) / queries if queries else 0.0
-    if answered < queries * (1 - _TOLERANCE):
-        yield flag(
-            "server_count_mismatch", Severity.ERROR, value=off, limit=_TOLERANCE, detail=said
-        )
-    elif answered > queries * (1 + _TOLERANCE) + _SLACK:
-        detail = f"{said}: somebody else used it too"
-        yield flag("foreign_load", Severity.WARN, value=off, limit=_TOLERANCE, detail=detail)
+    queries, answered = _whole(output, "queries"), counters.grown(server, "Questions")
+    yield from counters.judged("sysbench", queries, answered, what="queries", slack=_SLACK)
+    fatal = [line for line in output.splitlines() if line.startswith(("FATAL:", "ALERT:"))]
+    if fatal:
+        detail = f"sysbench says: {fatal[0][:300]}"
+        yield flag("tool_error", Severity.ERROR, value=len(fatal), limit=0, detail=detail)
+    timed = sum(_histogram(output).values())
+    if timed != _whole(output, "total number of events"):
+        detail = "transactions in the histogram, of those that sysbench reports: percentiles miss"
+        total = _whole(output, "total number of events")
+        yield flag("incomplete", Severity.WARN, value=timed, limit=total, detail=detail)
 
 
 def _counts(events: int, ignored: int, errors: str) -> Counts:
@@ -124,31 +113,35 @@ def sysbench(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
     rate = spec.parameters.get("rate")
     events = _whole(output, "total number of events")
     said = last_line(text(files, "err"))
-    flags = list(_flags(output, files, is_open=bool(rate)))
+    server = status.server_metrics(files)
+    flags = list(_flags(output, server, is_open=bool(rate)))
     if not events:
         detail = f"sysbench finished no transaction: {said or 'it left no output'}"
         flags = [flag("no_result", Severity.ERROR, detail=detail)]
-    version = re.search(r"^sysbench (\S+)", output)
     threads = spec.parameters.get("threads", THREADS)
     load: dict[str, JsonValue] = {"model": "closed", "concurrency": threads}
     if rate:
         load = {"model": "open", "arrival": "poisson", "rate": rate}
     return Measured(
-        metrics=_metrics(output, files, is_open=bool(rate)) if events else {},
+        metrics=_metrics(output, server, is_open=bool(rate)) if events else {},
         counts=_counts(events, _whole(output, "ignored errors"), said),
         workload={"kind": "mysql", "load": load, **spec.parameters, "seed": None},
         times=window(files),
         flags=tuple(flags),
-        client={
-            "tool": "sysbench",
-            "tool_version": version[1] if version else None,
-            "co_safe": bool(rate),
-        },
+        client=tools.client(
+            files,
+            "sysbench",
+            co_safe=bool(rate),
+            percentiles=tuple(SAMPLES_NEEDED),
+            raw_samples=False,
+            errors_counted=True,
+        ),
         service=_server(files),
         timeline=_timeline(output),
+        server_metrics=server,
     )
 
 
 def _server(files: Mapping[str, bytes]) -> dict[str, JsonValue]:
-    version = _status(text(files, "result/status-before.txt")).get("version")
+    version = status.pairs(text(files, "result/status-before.txt")).get("version")
     return {"version": version} if version else {}

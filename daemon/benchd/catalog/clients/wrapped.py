@@ -1,0 +1,70 @@
+"""What all tools of others have in common: how they are found, ended and written about."""
+
+from __future__ import annotations
+
+from benchd.catalog.kinds import Parameter
+
+# POSIX sh. A program runs in the background, because a shell sees a signal only between commands;
+# it has a hard limit, because it may wait for ever for a server that has stopped answering. GNU's
+# timeout makes a process group of it and ends that, so nothing which the program started stays;
+# what does not heed TERM is killed 10 s later, where timeout can do that.
+RUNNING = r"""child=''
+stopped=''
+harder=''
+if timeout -k 1 5 true 2>/dev/null; then harder='-k 10'; fi
+say() { printf 'benchd: %s\n' "$*" >&2; }
+# shellcheck disable=SC2317,SC2329 # the traps call it
+stop() {
+  stopped=yes
+  if [ -n "$child" ]; then kill -TERM "$child" 2>/dev/null; fi
+}
+trap stop TERM INT
+limited() { # SECONDS COMMAND ...: status 124 when its time was over
+  [ -z "$stopped" ] || return 143
+  began=$(date +%s) most=$1
+  # shellcheck disable=SC2086 # none, or two words
+  timeout $harder "$@" &
+  child=$!
+  if [ -n "$stopped" ]; then kill -TERM "$child" 2>/dev/null; fi
+  wait "$child"
+  status=$?
+  if [ -n "$stopped" ]; then
+    wait "$child"
+    status=143
+  elif [ "$status" -gt 128 ] && [ "$(($(date +%s) - began))" -ge "$most" ]; then
+    status=124 # KILL was needed, or a timeout that says how the program ended
+  fi
+  child=''
+  return "$status"
+}
+# Really run: what is there may still not work, for want of a module or on another processor.
+tool() { # ADVICE COMMAND ...: is it there, where, and what does it say of itself
+  advice=$1
+  shift
+  if ! command -v "$1" >/dev/null 2>&1; then
+    say "$1 is not installed here; $advice"
+    exit 127
+  fi
+  for ask in --version --help; do
+    heard=$(timeout 300 "$@" "$ask" 2>&1 </dev/null) && break
+  done || {
+    say "$* is here and does not run; it says: $(printf '%s\n' "$heard" | grep . | tail -n 1)"
+    say "$advice"
+    exit 126
+  }
+  { command -v "$1" && printf '%s\n' "$heard" | grep . | head -n 1; } >"$dir/tool.txt"
+}
+"""
+
+
+def limit(seconds: int = 3600) -> Parameter:
+    """Return the parameter that says when a program is stopped."""
+    return Parameter(
+        name="timeout",
+        type="int",
+        default=seconds,
+        minimum=1,
+        maximum=604_800,
+        unit="s",
+        doc="a phase (filling, measuring) is stopped after this time, and nothing is valid",
+    )
