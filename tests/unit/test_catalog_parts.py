@@ -294,7 +294,7 @@ def test_llm_load_honours_duration_and_flags() -> None:
     made = line("llm-load", Role.CLIENT, parameters=parameters, duration=30)
     assert '--url "$BENCHD_TARGET_URLS" --out "$BENCHD_RESULT_DIR"' in made
     assert "--requests" not in made
-    for wanted in ("--concurrency 4", "--warmup 0", "--ignore-eos", "--duration 30"):
+    for wanted in ("--concurrency=4", "--warmup=0", "--ignore-eos", "--duration=30"):
         assert wanted in made
 
 

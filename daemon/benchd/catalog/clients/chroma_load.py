@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchd.catalog import readings
 from benchd.catalog.clients.common import RESULT
-from benchd.catalog.clients.own_load import CLOSED_LOOP, options
+from benchd.catalog.clients.own_load import LOAD, TIMEOUT, loads, options
 from benchd.catalog.kinds import ClientKind, Parameter, arguments, program
 from benchd.core.payload import Payload, Sh
 from benchd.core.spec import JobSpec
@@ -86,11 +86,12 @@ CHROMA_LOAD = (
         doc="searches that are compared with the truth after the measurement; each costs the "
         "client about 30 ns for each number in all vectors",
     ),
-    Parameter(name="seed", type="int", default=0, minimum=0, doc="of the vectors"),
+    Parameter(name="seed", type="int", default=0, minimum=0, doc="of vectors and arrivals"),
     Parameter(
         name="keep", type="bool", default=False, doc="leave the collection where it is in the end"
     ),
-    *CLOSED_LOOP,
+    *(one for one in LOAD if one.name != "processes"),
+    TIMEOUT,
 )
 
 
@@ -116,4 +117,5 @@ KIND = ClientKind(
     parse=readings.load,
     parameters=CHROMA_LOAD,
     default_for=("chroma",),
+    extra_check=lambda part: tuple(loads(part)),
 )

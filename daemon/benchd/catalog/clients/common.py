@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from benchd.catalog.kinds import Complaint, Parameter
+from benchd.catalog.kinds import Complaint
 from benchd.core.payload import Sh
 from benchd.core.spec import Client, JobSpec, Part
 
@@ -27,11 +27,10 @@ def sharing(spec: JobSpec) -> tuple[str | Sh, ...]:
     return ("--nodes", Sh('"$BENCHD_NODES"'), "--node", Sh('"$BENCHD_NODE_INDEX"'))
 
 
-def unshared(part: Part, parameters: Sequence[Parameter]) -> Iterator[Complaint]:
-    """Yield what is wrong with a load that several nodes are to share."""
-    usual = {parameter.name: parameter.default for parameter in parameters}
-    for name in ("concurrency", "requests"):
-        value = part.parameters.get(name, usual.get(name))
+def unshared(part: Part, names: Sequence[str]) -> Iterator[Complaint]:
+    """Yield what is wrong with numbers that several nodes are to share."""
+    for name in names:
+        value = part.parameters.get(name, 1 if name == "concurrency" else None)
         if not isinstance(part, Client) or part.nodes == 1:
             continue
         if isinstance(value, int) and value < part.nodes:

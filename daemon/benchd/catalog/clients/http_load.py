@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from benchd.catalog import readings
-from benchd.catalog.clients.common import RESULT, URLS, sharing, unshared
-from benchd.catalog.clients.own_load import CLOSED_LOOP, options
+from benchd.catalog.clients.common import RESULT, URLS, sharing
+from benchd.catalog.clients.own_load import LOAD, TIMEOUT, options, shared_loads
 from benchd.catalog.kinds import ClientKind, Parameter, arguments, program
 from benchd.core.payload import Payload, Sh
 from benchd.core.spec import JobSpec
@@ -48,7 +48,9 @@ HTTP_LOAD = (
         pattern=r"[A-Za-z_][A-Za-z0-9_]{0,99}",
         doc="variable with the token to show, such as a secret of the service",
     ),
-    *CLOSED_LOOP,
+    Parameter(name="seed", type="int", default=0, minimum=0, doc="of the arrivals"),
+    *LOAD,
+    TIMEOUT,
 )
 
 
@@ -76,5 +78,5 @@ KIND = ClientKind(
     distributed=True,
     parameters=HTTP_LOAD,
     default_for=("minio", "qdrant"),
-    extra_check=lambda part: tuple(unshared(part, HTTP_LOAD)),
+    extra_check=lambda part: tuple(shared_loads(part)),
 )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from benchd.catalog import readings
-from benchd.catalog.clients.common import RESULT, URLS, sharing, unshared
-from benchd.catalog.kinds import ClientKind, Parameter, arguments, program, setting
+from benchd.catalog.clients.common import RESULT, URLS, sharing
+from benchd.catalog.clients.own_load import LOAD, TIMEOUT, options, shared_loads
+from benchd.catalog.kinds import ClientKind, Parameter, arguments, program
 from benchd.core.payload import Payload, Sh
 from benchd.core.spec import JobSpec, Part
 from benchd.fields import Scalar
@@ -44,42 +47,9 @@ LLM_LOAD = (
         unit="tokens",
         doc="length of an answer, at most",
     ),
-    Parameter(
-        name="concurrency",
-        type="int",
-        default=1,
-        minimum=1,
-        maximum=10_000,
-        unit="users",
-        doc="users that each send the next request when the last one is answered (closed loop)",
-    ),
-    Parameter(
-        name="requests",
-        type="int",
-        default=None,
-        minimum=1,
-        maximum=100_000_000,
-        doc="requests to measure; default: 100 where the client has no `duration`",
-    ),
-    Parameter(
-        name="warmup",
-        type="int",
-        default=None,
-        minimum=0,
-        maximum=1_000_000,
-        unit="requests",
-        doc="requests before the measurement; default: two for each user, at least ten",
-    ),
-    Parameter(name="seed", type="int", default=0, minimum=0, doc="of the prompts"),
-    Parameter(
-        name="timeout",
-        type="float",
-        default=300.0,
-        minimum=0.001,
-        maximum=86_400,
-        unit="s",
-        doc="a request that takes longer is an error",
-    ),
+    *LOAD,
+    Parameter(name="seed", type="int", default=0, minimum=0, doc="of prompts and arrivals"),
+    replace(TIMEOUT, default=300.0),
     Parameter(
         name="ignore_eos",
         type="bool",
@@ -135,16 +105,6 @@ def _fits(kind: str, service: Part | None, client: Part) -> dict[str, Scalar]:
 
 
 def _llm_load_payload(spec: JobSpec) -> Payload:
-    options: list[str] = []
-    for parameter in LLM_LOAD:
-        value = setting(LLM_LOAD, spec, parameter.name)
-        flag = f"--{parameter.name.replace('_', '-')}"
-        if isinstance(value, bool):
-            options += [flag] if value else []
-        elif value is not None:
-            options += [flag, str(value)]
-    if spec.duration is not None:
-        options += ["--duration", str(spec.duration)]
     return Payload(
         argv=(
             *program(spec, "python3"),
@@ -152,7 +112,7 @@ def _llm_load_payload(spec: JobSpec) -> Payload:
             # The job directory is named by its token: prompts differ from job to job.
             *("--out", RESULT, "--run-id", Sh('"$(basename "$JOB")"')),
             *sharing(spec),
-            *options,
+            *options(LLM_LOAD, spec),
             *arguments(spec),
         ),
         ship=("load",),
@@ -170,5 +130,5 @@ KIND = ClientKind(
     parameters=LLM_LOAD,
     default_for=("sim-llm", "ollama", "vllm"),
     fits=_fits,
-    extra_check=lambda part: tuple(unshared(part, LLM_LOAD)),
+    extra_check=lambda part: tuple(shared_loads(part)),
 )

@@ -2,20 +2,129 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from benchd.catalog.kinds import Parameter, setting
-from benchd.core.spec import JobSpec
+from benchd.catalog.clients.common import unshared
+from benchd.catalog.kinds import Complaint, Parameter, setting
+from benchd.core.spec import Client, JobSpec, Part
+from benchd.fields import Scalar
 
-CLOSED_LOOP = (
+_PACED = ("constant", "poisson", "gamma", "ramp")
+_OPEN = (*_PACED, "trace", "offline")
+# MLPerf's names of loads.
+_SCENARIOS = {
+    "single-stream": "closed",
+    "multi-stream": "closed",
+    "server": "poisson",
+    "offline": "offline",
+}
+# What only some load models have.
+_ONLY: Mapping[str, tuple[str, ...]] = {
+    "rate": _PACED,
+    "end_rate": ("ramp",),
+    "burstiness": ("gamma",),
+    "max_in_flight": _OPEN,
+    "trace": ("trace",),
+    "concurrency": ("closed",),
+    "think_time": ("closed",),
+}
+_SLO = r"[a-z][a-z0-9_]*_ms ?<=? ?[0-9]+(\.[0-9]+)?"
+
+LOAD = (
+    Parameter(
+        name="load",
+        type="str",
+        default=None,
+        choices=("closed", *_OPEN),
+        doc="when requests are sent: closed (users who wait for answers), or by a schedule that "
+        "takes no notice of answers: constant, poisson, gamma, ramp, trace, offline (all at once); "
+        "default: closed",
+    ),
+    Parameter(
+        name="scenario",
+        type="str",
+        default=None,
+        choices=tuple(_SCENARIOS),
+        doc="a load by its name in MLPerf, in place of `load`",
+    ),
     Parameter(
         name="concurrency",
         type="int",
-        default=1,
+        default=None,
         minimum=1,
         maximum=10_000,
         unit="users",
-        doc="users that each send the next request when the last one is answered (closed loop)",
+        doc="closed: users that each send the next request when the last one is answered; "
+        "default: 1",
+    ),
+    Parameter(
+        name="think_time",
+        type="float",
+        default=None,
+        minimum=0.001,
+        maximum=86_400,
+        unit="s",
+        doc="closed: time between an answer and the user's next request; default: none",
+    ),
+    Parameter(
+        name="rate",
+        type="float",
+        default=None,
+        minimum=0.000001,
+        maximum=1_000_000,
+        unit="1/s",
+        doc="constant, poisson, gamma: requests a second; ramp: those at the beginning",
+    ),
+    Parameter(
+        name="end_rate",
+        type="float",
+        default=None,
+        minimum=0.000001,
+        maximum=1_000_000,
+        unit="1/s",
+        doc="ramp: requests a second at the end of `duration`",
+    ),
+    Parameter(
+        name="burstiness",
+        type="float",
+        default=None,
+        minimum=0.001,
+        maximum=1_000_000,
+        doc="gamma: shape of the gaps between arrivals; below 1 they come in bursts, above 1 more "
+        "evenly; default: 1, which is poisson",
+    ),
+    Parameter(
+        name="trace",
+        type="str",
+        default=None,
+        pattern=r"/[!-~]{1,1000}",
+        doc="trace: file on the cluster with one arrival a line, in seconds after the start",
+    ),
+    Parameter(
+        name="max_in_flight",
+        type="int",
+        default=None,
+        minimum=1,
+        maximum=1_000_000,
+        unit="requests",
+        doc="open loops: arrivals beyond so many unanswered requests are dropped and counted; "
+        "default: none are",
+    ),
+    Parameter(
+        name="slo",
+        type="str",
+        default=None,
+        pattern=rf"{_SLO}(, ?{_SLO})*",
+        doc="objectives of a good request, separated by commas, such as ttft_sched_ms<=500; gives "
+        "goodput and slo_attainment",
+    ),
+    Parameter(
+        name="processes",
+        type="int",
+        default=None,
+        minimum=1,
+        maximum=256,
+        doc="processes that share the load on a node; default: as many as users or rate ask for",
     ),
     Parameter(
         name="requests",
@@ -32,18 +141,66 @@ CLOSED_LOOP = (
         minimum=0,
         maximum=1_000_000,
         unit="requests",
-        doc="requests before the measurement; default: two for each user, at least ten",
-    ),
-    Parameter(
-        name="timeout",
-        type="float",
-        default=60.0,
-        minimum=0.001,
-        maximum=86_400,
-        unit="s",
-        doc="a request that takes longer is an error",
+        doc="requests before the measurement; default: two for each user, at least ten; in open "
+        "loops a second of them",
     ),
 )
+TIMEOUT = Parameter(
+    name="timeout",
+    type="float",
+    default=60.0,
+    minimum=0.001,
+    maximum=86_400,
+    unit="s",
+    doc="a request that takes longer is an error",
+)
+
+
+def model(parameters: Mapping[str, Scalar]) -> str:
+    """Return the load model that a recipe's parameters choose."""
+    scenario = parameters.get("scenario")
+    preset = _SCENARIOS.get(str(scenario)) if scenario is not None else None
+    usual = "trace" if "trace" in parameters else "closed"
+    return preset or str(parameters.get("load", usual))
+
+
+def loads(part: Part) -> Iterator[Complaint]:
+    """Yield what is wrong with the load that a client of ours is to make."""
+    given, chosen = part.parameters, model(part.parameters)
+    at = ("parameters", "scenario" if "scenario" in given else "load")
+    if "scenario" in given and "load" in given:
+        yield at, f"scenario: {given['scenario']} says what the load is: leave one of them out"
+        return
+    for name, models in _ONLY.items():
+        if name in given and chosen not in models:
+            yield ("parameters", name), f"belongs to load: {', '.join(models)}, not to {chosen}"
+    if str(given.get("scenario")) in ("single-stream", "multi-stream") and "concurrency" in given:
+        what = f"scenario: {given['scenario']} has a concurrency of its own: leave it out"
+        yield ("parameters", "concurrency"), what
+    needed = {"ramp": ("rate", "end_rate"), "trace": ("trace",)}
+    wanted = needed.get(chosen, ("rate",) if chosen in _PACED else ())
+    for name in wanted:
+        if name not in given:
+            yield at, f"{chosen} needs {name}"
+    duration = part.duration if isinstance(part, Client) else None
+    if chosen == "ramp" and duration is None:
+        yield at, "ramp needs the client's duration"
+    if chosen == "ramp" and "requests" in given:
+        yield ("parameters", "requests"), "a ramp has as many as its rates and duration make"
+    if chosen == "offline" and duration is not None:
+        yield at, "offline sends all requests at once: leave duration out"
+    slo = str(given.get("slo", ""))
+    if chosen == "closed" and "_sched_ms" in slo:
+        yield ("parameters", "slo"), "a closed loop has no schedule: use *_service_ms"
+
+
+def shared_loads(part: Part) -> Iterator[Complaint]:
+    """Yield the same, and what is wrong with a load that several nodes are to share."""
+    yield from loads(part)
+    names = ("requests", "max_in_flight")
+    yield from unshared(
+        part, (*names, "concurrency") if model(part.parameters) == "closed" else names
+    )
 
 
 def options(parameters: Sequence[Parameter], spec: JobSpec) -> list[str]:

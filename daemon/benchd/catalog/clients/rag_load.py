@@ -8,7 +8,7 @@ from dataclasses import replace
 from benchd.catalog import readings
 from benchd.catalog.clients import llm_load
 from benchd.catalog.clients.common import RESULT, URL, target_url
-from benchd.catalog.clients.own_load import options
+from benchd.catalog.clients.own_load import loads, options
 from benchd.catalog.kinds import ClientKind, Complaint, Parameter, arguments, program
 from benchd.core.payload import Payload, Sh
 from benchd.core.spec import Client, JobSpec, Part
@@ -22,7 +22,7 @@ def _question(parameter: Parameter) -> Parameter:
 
 
 RAG_LOAD = (
-    *map(_question, llm_load.LLM_LOAD),
+    *(_question(one) for one in llm_load.LLM_LOAD if one.name != "processes"),
     Parameter(
         name="documents",
         type="int",
@@ -77,7 +77,7 @@ def _payload(spec: JobSpec) -> Payload:
 
 def _check(part: Part) -> Sequence[Complaint]:
     if isinstance(part, Client) and part.target_service is None and len(part.target_services) == 2:
-        return ()
+        return tuple(loads(part))
     what = "a client of kind 'rag-load' measures two services: the LLM server, then Chroma"
     return ((("target_services",), what),)
 

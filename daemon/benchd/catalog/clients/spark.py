@@ -14,7 +14,7 @@ from dataclasses import replace
 from benchd.catalog import readings
 from benchd.catalog.clients import http_load, llm_load
 from benchd.catalog.clients.common import RESULT, URLS
-from benchd.catalog.clients.own_load import options
+from benchd.catalog.clients.own_load import model, options
 from benchd.catalog.kinds import (
     ClientKind,
     Complaint,
@@ -181,8 +181,9 @@ def _work(spec: JobSpec) -> Iterator[str | Sh]:
     """Yield the words of the workload."""
     workload = setting(_SPARK, spec, "workload") or "load"
     tool = setting(_SPARK, spec, "tool")
+    closed = workload == "ingest" or model(spec.parameters) == "closed"
     own = [
-        replace(one, default=_partitions(spec)) if one.name == "concurrency" else one
+        replace(one, default=_partitions(spec)) if one.name == "concurrency" and closed else one
         for one in _of(workload, tool)
         if one.name != "input"
     ]

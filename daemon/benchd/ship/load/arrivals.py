@@ -45,6 +45,11 @@ class Load(NamedTuple):
         return self.model != "closed"
 
     @property
+    def is_even(self) -> bool:
+        """Whether the mean rate stays the same, so that a trend is the service's."""
+        return self.model in ("constant", "poisson", "gamma")
+
+    @property
     def is_grouped(self) -> bool:
         """Whether the users wait for each other before each request (MultiStream's query)."""
         return self.scenario == "multi-stream"

@@ -16,8 +16,9 @@ _SLO = re.compile(r"\s*([a-z][a-z0-9_]*)_ms\s*<=?\s*([0-9]+(?:\.[0-9]+)?)\s*")
 # How far a slope must be from nothing, in standard errors: far more than the usual two, because
 # requests that wait in the same queue are no independent samples.
 _SURE = 5.0
-# By how much the fitted latency must have grown from the first to the last arrival.
-_GROWN = 1.5
+# How many times what they were at the first arrival the fitted latency, and the requests in flight,
+# must be at the last one: a queue without end grows from nothing.
+_GROWN = 2.0
 # Samples below which no trend is looked for.
 _TREND = 20
 
@@ -98,9 +99,9 @@ def _concurrency(tried: "Sequence[Sample]") -> Json:
     return metric
 
 
-def facts(samples: "Sequence[Sample]", workload: "Workload") -> Json:
+def facts(samples: "Sequence[Sample]", workload: "Workload", is_even: bool) -> Json:
     """Return whether an open loop was what it should be, and whether the service kept up."""
-    found: Json = {"not_steady": is_growing(samples)}
+    found: Json = {"not_steady": is_growing(samples) if is_even else None}
     if workload.is_open:
         found.update(_delivery(samples))
     return found
@@ -144,7 +145,8 @@ def is_growing(samples: "Sequence[Sample]") -> Optional[bool]:
     if latency is None or flight is None:
         return False
     return bool(
-        latency.last > _GROWN * max(latency.first, 1e-9) and flight.last - flight.first >= 1.0
+        latency.last > _GROWN * max(latency.first, 1e-9)
+        and flight.last > _GROWN * max(flight.first, 1.0)
     )
 
 

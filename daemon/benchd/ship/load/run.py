@@ -185,7 +185,7 @@ class Run:
             "resent": sum(1 for s in samples if s.resent),
             "warmup_errors": sum(1 for s in warm if not s.ok),
         }
-        facts.update(quality.facts(samples, workload))
+        facts.update(quality.facts(samples, workload, self.plan.load.is_even))
         facts.update(workload.facts(samples))
         if merged:
             facts.update(merged.facts())

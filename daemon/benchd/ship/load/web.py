@@ -127,7 +127,6 @@ class Workload(work.Workload):
             "body_bytes": len(options.body),
             "expect_status": options.expect_status,
             "expect": options.expect.decode() or None,
-            "seed": None,
         }
 
     def metrics(self, samples: Sequence[work.Sample]) -> Json:
@@ -169,6 +168,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--expect-status", type=whole(100, 599), help="(default: any from 200 to 399)")
     add("--expect", default="", help="text that a good answer contains")
     add("--bearer-env", metavar="NAME", help="variable with the token to show, if one is wanted")
+    add("--seed", type=whole(0, 2**63), default=0, help="of the arrivals")
     add("--timeout", type=seconds, default=60.0, help="seconds a request may take")
 
 

@@ -1,0 +1,80 @@
+"""What recipes may say of the load of benchd's own generators."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from benchd.catalog.clients.http_load import KIND
+from benchd.catalog.clients.own_load import loads, model, shared_loads
+from benchd.core.spec import Client
+from benchd.ship.load import arrivals
+from benchd.ship.load import loads as shipped
+
+
+def client(nodes: int = 1, duration: int | None = None, **parameters: Any) -> Client:
+    """Return a client as a recipe describes it."""
+    return Client(
+        name="http-load", kind="http-load", nodes=nodes, duration=duration, parameters=parameters
+    )
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"rate": 5.0}, "belongs to load: constant, poisson, gamma, ramp, not to closed"),
+        ({"load": "poisson"}, "poisson needs rate"),
+        ({"load": "poisson", "rate": 1, "concurrency": 3}, "belongs to load: closed, not to"),
+        ({"load": "poisson", "rate": 1, "burstiness": 0.5}, "belongs to load: gamma"),
+        ({"load": "ramp", "rate": 1, "end_rate": 5}, "ramp needs the client's duration"),
+        ({"load": "offline", "duration": 3}, "leave duration out"),
+        ({"load": "poisson", "scenario": "server", "rate": 1}, "leave one of them out"),
+        ({"scenario": "server"}, "poisson needs rate"),
+        ({"scenario": "multi-stream", "concurrency": 2}, "has a concurrency of its own"),
+        ({"max_in_flight": 3}, "belongs to load: constant"),
+        ({"slo": "ttft_sched_ms<=5"}, "a closed loop has no schedule"),
+        ({"nodes": 4, "load": "poisson", "rate": 9, "max_in_flight": 3}, "cannot share"),
+    ],
+)
+def test_impossible_loads(parameters: dict[str, Any], said: str) -> None:
+    """A load that contradicts itself is refused before anything is submitted."""
+    complaints = list(shared_loads(client(**parameters)))
+    assert [what for _, what in complaints if said in what] != []
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {"concurrency": 8, "think_time": 0.5},
+        {"load": "gamma", "rate": 4, "burstiness": 0.5, "max_in_flight": 9},
+        {"load": "ramp", "rate": 1, "end_rate": 9, "duration": 10},
+        {"trace": "/data/arrivals.txt"},
+        {"scenario": "offline", "requests": 10},
+        {"scenario": "server", "rate": 3, "slo": "latency_sched_ms<=50, latency_service_ms<9"},
+    ],
+)
+def test_possible_loads(parameters: dict[str, Any]) -> None:
+    """What makes sense is taken, by the catalogue and by the load generator's own words."""
+    made = client(**parameters)
+    assert list(loads(made)) == []
+    named = {one.name: one for one in KIND.parameters}
+    assert [named[name].complaint(value) for name, value in made.parameters.items()] == [
+        None for _ in made.parameters
+    ]
+    assert model(made.parameters) in arrivals.MODELS
+
+
+def test_both_know_the_same_models() -> None:
+    """The catalogue and the load generator agree on models, scenarios and what belongs to which."""
+    named = {one.name: one for one in KIND.parameters}
+    assert named["load"].choices == arrivals.MODELS
+    assert named["scenario"].choices == tuple(arrivals.SCENARIOS)
+    for name, preset in arrivals.SCENARIOS.items():
+        assert model({"scenario": name}) == preset["load"]
+    for name, models in shipped._ONLY:
+        for one in arrivals.MODELS:
+            given = {name: 1, "load": one}
+            refused = [at for at, _ in loads(client(**given)) if at == ("parameters", name)]
+            assert bool(refused) == (one not in models)
