@@ -120,3 +120,34 @@ async def test_a_slip_is_told(
     """What cannot be compared is told in a line, with what to do."""
     status, _, err = await benchctl(house, capsys, "compare", *words)
     assert (status != 0, err.startswith(f"benchctl: {said}")) == (True, True), err
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("name", "other", "status", "said"),
+    [
+        ("c.html", SLOW, 1, ("-20.0%", ">worse</span>", '<circle class="verdict worse"')),
+        ("c.html", OLD, 4, ("never: other numbers", ">not compared</span>")),
+        ("c.md", SLOW, 1, ("| -20.0% | -20.2% to -19.7% | 0.008 |", "| worse |")),
+        ("c.md", OLD, 4, ("| formula.req\\_s | req\\_s/v1 | req\\_s/v0 |",)),
+    ],
+)
+async def test_a_comparison_can_be_kept(
+    *,
+    house: House,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    other: str,
+    status: int,
+    said: tuple[str, ...],
+) -> None:
+    """``-o`` writes a page or Markdown with changes or differences, and prints its place."""
+    path = tmp_path / name
+    answered = await benchctl(house, capsys, "compare", FAST, other, "-o", str(path))
+    text = path.read_text()
+    assert (answered, [words in text for words in said], "<script" in text) == (
+        (status, f"{path}\n", ""),
+        [True] * len(said),
+        False,
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from benchd.api.answers import Problem, answer
 from benchd.api.control import Reads
 from benchd.api.lookup import Lookup
 from benchd.core.compare import THRESHOLD, Comparison, Document, Row, Side, compare
+from benchd.core.comparison import Compared, Sides, comparison_markdown, comparison_page
 from benchd.core.model import Run
 
 SIDES = 8  # runs at once: more fit on no screen
@@ -24,13 +25,20 @@ class CompareRoutes:
     """This route, with what it needs."""
 
     reads: Reads
+    clock: Callable[[], float]
 
     def reading(self) -> list[web.RouteDef]:
         """Return the route."""
         return [web.get("/v1/compare", self.compare)]
 
     async def compare(self, request: web.Request) -> web.Response:
-        """Compare each further run with the first: ``?run=A&run=B&across=KEY&metric=NAME``."""
+        """Compare each further run with the first: ``?run=A&run=B&across=KEY&metric=NAME``.
+
+        ``format``: json (default), html (one page that loads nothing), or markdown.
+        """
+        form = request.query.get("format", "json")
+        if form not in {"json", "html", "markdown"}:
+            raise Problem(400, f"unknown format {form!r}", "json, html and markdown are known")
         words = request.query.getall("run", [])
         if not 2 <= len(words) <= SIDES:
             what = f"{len(words)} runs to compare"
@@ -40,15 +48,26 @@ class CompareRoutes:
         sides = [await self._documents(run) for run in runs]
         across = frozenset(request.query.getall("across", []))
         metrics = frozenset(request.query.getall("metric", []))
-        others = []
+        others: list[Compared] = []
         for run, documents in zip(runs[1:], sides[1:], strict=True):
             found = await asyncio.to_thread(
                 compare, sides[0], documents, across=across, metrics=metrics, threshold=threshold
             )
-            others.append({**_named(run), **_view(found)})
-        return answer(
-            "comparison", {"base": _named(runs[0]), "others": others, "threshold": threshold}
+            others.append(Compared(run=run.id, name=run.name, comparison=found))
+        if form == "json":
+            said = [{"run": o.run, "name": o.name, **_view(o.comparison)} for o in others]
+            base = {"run": runs[0].id, "name": runs[0].name}
+            return answer("comparison", {"base": base, "others": said, "threshold": threshold})
+        whole = Sides(
+            run=runs[0].id,
+            name=runs[0].name,
+            others=tuple(others),
+            threshold=threshold,
+            now=self.clock(),
         )
+        if form == "markdown":
+            return web.Response(text=comparison_markdown(whole), content_type="text/markdown")
+        return web.Response(text=comparison_page(whole), content_type="text/html")
 
     async def _documents(self, run: Run) -> Sequence[Document]:
         documents = [json.loads(text) for text in await self.reads.results(run.id)]
@@ -69,10 +88,6 @@ def _share(text: str | None) -> float:
         what = f"{text!r} is no threshold"
         raise Problem(400, what, "write a share of the base, such as 0.05 for 5 %")
     return share
-
-
-def _named(run: Run) -> dict[str, Any]:
-    return {"run": run.id, "name": run.name}
 
 
 def _view(found: Comparison) -> Mapping[str, Any]:

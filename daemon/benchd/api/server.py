@@ -60,7 +60,7 @@ class Interface:
         self._routes = Routes(control=control, reads=reads, registry=registry, clock=clock)
         self._upkeep = UpkeepRoutes(keeping=keeping)
         self._kinds = KindRoutes(catalog=catalog)
-        self._comparing = CompareRoutes(reads=reads)
+        self._comparing = CompareRoutes(reads=reads, clock=clock)
         self._path = path
         self._http = http
         self._access = access or Access(owner=os.getuid())

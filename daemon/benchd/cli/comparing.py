@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchd.cli.commands import emit
+from benchd.cli.outcomes import form_of, written
 from benchd.cli.tables import clean, count, show
 from benchd.cli.wire import NO, OK, REFUSED, Daemon
 from benchd.core.headline import NONE, cell_text, figure
@@ -18,18 +19,21 @@ Side = Mapping[str, Any]
 
 def compare(daemon: Daemon, args: argparse.Namespace) -> int:
     """Compare runs with the first; 1 if one is surely worse, 4 if unlike things were named."""
-    answer = daemon.get(
-        "/v1/compare",
-        run=args.runs,
-        across=args.across or [],
-        metric=args.metric or [],
-        threshold=args.threshold,
-    )
+    asked = {
+        "run": args.runs,
+        "across": args.across or [],
+        "metric": args.metric or [],
+        "threshold": args.threshold,
+    }
+    answer = daemon.get("/v1/compare", **asked)
     others = answer["others"]
     status = NO if any(other["regressed"] for other in others) else OK
     if any(other["refused"] for other in others):
         status = REFUSED
-    if args.json:
+    if args.output:
+        text = daemon.text("/v1/compare", **asked, format=form_of(args.output))
+        print(text, end="") if args.output == "-" else print(written(text, args.output))
+    elif args.json:
         emit(answer)
     elif args.csv:
         _csv(answer)

@@ -200,6 +200,9 @@ def _reading(line: _CommandLine) -> None:
     sub.add_argument("--threshold", metavar="SHARE", help="what counts as a change (0.05)")
     sub.add_argument("--csv", action="store_true", help="a line for each number")
     sub.add_argument("--benchstat", action="store_true", help="every repeat, for benchstat")
+    sub.add_argument(
+        "-o", dest="output", metavar="FILE", help="a page, or *.md; prints where it is"
+    )
     sub = line.add("report", outcomes.report, "write a run's report; prints where it is")
     sub.add_argument("of_run", type=_name, metavar="RUN", help="its id or the beginning of it")
     sub.add_argument("--open", action="store_true", help="open it in the browser")

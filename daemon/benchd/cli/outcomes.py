@@ -100,17 +100,13 @@ def _cell(value: object) -> object:
 
 def report(daemon: Daemon, args: argparse.Namespace) -> int:
     """Write the report of a run to a file, HTML or Markdown by its name; print its place."""
-    form = "markdown" if args.output and args.output.endswith(".md") else "html"
     run = daemon.get(f"/v1/runs/{segment(args.of_run)}")
-    text = daemon.text(f"/v1/runs/{segment(run['id'])}/report", format=form)
-    if args.output == "-":
+    output = args.output or f"benchd-{run['id']}.html"
+    text = daemon.text(f"/v1/runs/{segment(run['id'])}/report", format=form_of(output))
+    if output == "-":
         sys.stdout.write(text)
         return OK
-    path = Path(args.output or f"benchd-{run['id']}.html").absolute()
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise Stop(f"cannot write {path}: {error.strerror}: choose another with -o", NO) from error
+    path = written(text, output)
     if args.json:
         emit({"schema": "benchd.report/1", "run": run["id"], "path": str(path)})
     else:
@@ -120,3 +116,18 @@ def report(daemon: Daemon, args: argparse.Namespace) -> int:
     if args.open and not webbrowser.open(path.as_uri()):
         raise Stop(f"no browser was found: open {path} yourself", NO)
     return OK
+
+
+def form_of(output: str) -> str:
+    """Return the form of a document by the name of its file."""
+    return "markdown" if output.endswith(".md") else "html"
+
+
+def written(text: str, output: str) -> Path:
+    """Write a document where it was asked for; return the place."""
+    path = Path(output).absolute()
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Stop(f"cannot write {path}: {error.strerror}: choose another with -o", NO) from error
+    return path

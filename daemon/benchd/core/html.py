@@ -9,9 +9,8 @@ from benchd.core.html_charts import chart_sections
 from benchd.core.html_story import jobs_section, origin_section, timeline_section
 from benchd.core.markup import Child, Markup, join, tag
 from benchd.core.notices import Notice
-from benchd.core.page import badge, moment, table, th
+from benchd.core.page import badge, moment, table, th, whole_page
 from benchd.core.report import Point, Report, Row, Spread
-from benchd.core.sheet import STYLE
 
 _OUTCOMES = {"PASSED": "good", "FAILED": "bad", "INVALID": "bad", "CANCELLED": "warn"}
 
@@ -19,28 +18,15 @@ _OUTCOMES = {"PASSED": "good", "FAILED": "bad", "INVALID": "bad", "CANCELLED": "
 def render_html(report: Report) -> str:
     """Return the whole page."""
     title = f"{report.run.name}: {report.outcome} \N{EM DASH} benchd"
-    policy = "default-src 'none'; style-src 'unsafe-inline'"
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=policy),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="generator", content=f"benchd {report.version}"),
-        tag("title", title),
-        tag("style", Markup(STYLE)),
+    footer = tag(
+        "footer",
+        f"Made by benchd {report.version} on {moment(report.generated_at)} from stored "
+        "results; the files beside this report hold every number.",
     )
-    body = tag(
-        "body",
-        _header(report),
-        _notices(report.notices),
-        tag("main", *_sections(report)),
-        tag(
-            "footer",
-            f"Made by benchd {report.version} on {moment(report.generated_at)} from stored "
-            "results; the files beside this report hold every number.",
-        ),
+    main = tag("main", *_sections(report))
+    return whole_page(
+        title, report.version, _header(report), _notices(report.notices), main, footer
     )
-    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
 
 
 def _sections(report: Report) -> Iterable[Markup | None]:

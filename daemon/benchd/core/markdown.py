@@ -22,17 +22,17 @@ def render_markdown(report: Report) -> str:
 def _lines(report: Report) -> Iterable[str]:
     run = report.run
     accepted = datetime.fromtimestamp(run.created_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    yield f"# {_inline(run.name)}: {report.outcome}"
+    yield f"# {inline(run.name)}: {report.outcome}"
     yield ""
     yield (
-        f"Run `{run.id}` on {_inline(run.cluster)}, accepted {accepted}, "
+        f"Run `{run.id}` on {inline(run.cluster)}, accepted {accepted}, "
         f"took {_plain(span(report.duration))}; "
         f"{report.done} of {report.wanted} measurements done, {report.valid} valid."
     )
     yield ""
     for notice in report.notices:
         times = f" (\N{MULTIPLICATION SIGN}{notice.count})" if notice.count > 1 else ""
-        yield f"- {_SIGNS[notice.severity]} {_inline(notice.code)}{times}: {_inline(notice.text)}"
+        yield f"- {_SIGNS[notice.severity]} {inline(notice.code)}{times}: {inline(notice.text)}"
     if report.notices:
         yield ""
     if report.points:
@@ -48,7 +48,7 @@ def _lines(report: Report) -> Iterable[str]:
     yield "## Origin"
     yield ""
     for name, value in report.provenance:
-        yield f"- {_inline(name)}: {_inline(value)}"
+        yield f"- {inline(name)}: {inline(value)}"
     yield f"- report: benchd {report.version}"
 
 
@@ -64,7 +64,7 @@ def _results(report: Report) -> Iterable[str]:
         [point.name, f"{point.valid} of {point.total}", *map(_spread, point.spreads)]
         for point in report.points
     ]
-    yield from _table(heads, rows, numbers=2)
+    yield from table_lines(heads, rows, numbers=2)
 
 
 def _spread(spread: Spread) -> str:
@@ -86,7 +86,7 @@ def _jobs(jobs: Sequence[JobRow]) -> Iterable[str]:
         ]
         for row in jobs
     ]
-    yield from _table(["Job", "State", "Slurm", "Nodes", "Detail"], rows, numbers=5)
+    yield from table_lines(["Job", "State", "Slurm", "Nodes", "Detail"], rows, numbers=5)
 
 
 def _state(job: Job) -> str:
@@ -98,12 +98,14 @@ def _detail(row: JobRow) -> str:
     return "" if row.well else "; ".join(part for part in (said, row.last_words) if part)
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int) -> Iterable[str]:
+def table_lines(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int
+) -> Iterable[str]:
     """Yield a table; columns from ``numbers`` on are set flush right."""
-    yield f"| {' | '.join(map(_inline, heads))} |"
+    yield f"| {' | '.join(map(inline, heads))} |"
     yield f"|{'|'.join('---:' if i >= numbers else '---' for i in range(len(heads)))}|"
     for row in rows:
-        yield f"| {' | '.join(_inline(cell) for cell in row)} |"
+        yield f"| {' | '.join(inline(cell) for cell in row)} |"
     yield ""
 
 
@@ -111,7 +113,7 @@ def _plain(text: str) -> str:
     return text.replace("\N{NARROW NO-BREAK SPACE}", " ").replace("\N{NO-BREAK SPACE}", " ")
 
 
-def _inline(text: str) -> str:
+def inline(text: str) -> str:
     """Return text that Markdown shows as it is, in one line."""
     line = " ".join(_plain(text).split())
     return "".join(f"\\{c}" if c in "\\`*_{}[]<>|#" else c for c in line if c.isprintable())

@@ -1,11 +1,27 @@
-"""What pages are made of: badges, tables, keys, moments."""
+"""What pages are made of: their frame, badges, tables, keys, moments."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from benchd.core.markup import Markup, tag
+from benchd.core.markup import Child, Markup, tag
+from benchd.core.sheet import STYLE
+
+
+def whole_page(title: str, version: str, *body: Child) -> str:
+    """Return a page that loads nothing and runs nothing."""
+    policy = "default-src 'none'; style-src 'unsafe-inline'"
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="generator", content=f"benchd {version}"),
+        tag("title", title),
+        tag("style", Markup(STYLE)),
+    )
+    return f"<!doctype html>\n{tag('html', head, tag('body', *body), lang='en')}\n"
 
 
 def badge(words: str, kind: str = "", *, large: bool = False) -> Markup:

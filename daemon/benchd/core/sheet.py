@@ -58,6 +58,7 @@ dd { margin: 0; }
 .badge.warn { background: var(--warn-wash); color: var(--warn); }
 .badge.large { font-size: 0.95rem; padding: 0.18em 0.9em; }
 ul.notices { list-style: none; margin: 1.6rem 0 0; padding: 0; display: grid; gap: 0.4rem; }
+ul.notices + .key { margin-top: 1rem; }
 ul.notices li {
   display: grid; grid-template-columns: 13rem 1fr; gap: 0.2rem 1rem; padding: 0.5rem 0.9rem;
   border-left: 3px solid var(--calm); background: var(--calm-wash); border-radius: 0 5px 5px 0;
@@ -136,6 +137,13 @@ svg .h0 { opacity: 0.12; } svg .h1 { opacity: 0.24; } svg .h2 { opacity: 0.36; }
 svg .h3 { opacity: 0.48; } svg .h4 { opacity: 0.61; } svg .h5 { opacity: 0.74; }
 svg .h6 { opacity: 0.87; } svg .h7 { opacity: 1; }
 svg .onheat { fill: var(--paper); font-weight: 600; }
+svg .band { fill: var(--wash); }
+svg .zero { stroke: var(--soft); stroke-width: 1; }
+svg .reach { stroke: var(--calm); stroke-width: 2; }
+svg .verdict { fill: var(--calm); stroke: var(--paper); stroke-width: 1; }
+svg .verdict.better { fill: var(--good); } svg .reach.better { stroke: var(--good); }
+svg .verdict.worse { fill: var(--bad); } svg .reach.worse { stroke: var(--bad); }
+svg .verdict.same { fill: var(--bar); } svg .reach.same { stroke: var(--bar); }
 svg .cross { stroke: var(--bad); stroke-width: 2.2; fill: none; }
 svg .waiting { fill: var(--waiting); } svg .queued { fill: var(--queued); }
 svg .starting { fill: var(--starting); } svg .ready { fill: var(--ready); }
@@ -159,6 +167,10 @@ svg .measuring { fill: var(--measuring); }
 .key .whole, .key .broken { height: 0; border-radius: 0; vertical-align: 0.25em; width: 1.6em; }
 .key .whole { border-top: 2px solid var(--c0); }
 .key .broken { border-top: 2px dotted var(--c0); }
+.key .verdict { border-radius: 50%; background: var(--calm); }
+.key .better { background: var(--good); } .key .worse { background: var(--bad); }
+.key .same { background: var(--bar); }
+.key .band { background: var(--wash); border: 1px solid var(--rule); border-radius: 3px; }
 .key .trouble { background: var(--bad); }
 section h3 { margin: 1.6rem 0 0.35rem; }
 details { border-top: 1px solid var(--rule); padding: 0.55rem 0; }

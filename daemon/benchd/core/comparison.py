@@ -1,0 +1,207 @@
+"""A comparison of runs as a page and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from benchd import __version__
+from benchd.core.compare import Comparison, Difference, Row, Side, Verdict
+from benchd.core.headline import NONE, cell_text, figure
+from benchd.core.markdown import inline, table_lines
+from benchd.core.markup import Child, Markup, tag
+from benchd.core.page import badge, key, moment, table, th, whole_page
+from benchd.core.svg_forest import forest, percent, share
+
+_KINDS = {Verdict.BETTER: "good", Verdict.WORSE: "bad", Verdict.CHANGED: "warn"}
+_KEY = (
+    ("better", "better"),
+    ("worse", "worse"),
+    ("same", "same"),
+    ("inconclusive", "inconclusive, or neither better nor worse"),
+    ("band", "within the threshold: no news"),
+)
+_MORE = "the repeats differ as much as the runs do, or are too few: five repeats or more help"
+_REFUSED = "These runs differ in more than their numbers, so nothing is compared."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """A run beside the base."""
+
+    run: str
+    name: str
+    comparison: Comparison
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sides:
+    """Everything that a comparison says."""
+
+    run: str  # the base
+    name: str
+    others: tuple[Compared, ...]
+    threshold: float
+    now: float
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The gravest of all: worse, then inconclusive; None where nothing was compared."""
+        found = {row.verdict for other in self.others for row in other.comparison.rows}
+        grave = (Verdict.WORSE, Verdict.INCONCLUSIVE, Verdict.CHANGED, Verdict.BETTER, Verdict.SAME)
+        return next((verdict for verdict in grave if verdict in found), None)
+
+
+def comparison_page(sides: Sides) -> str:
+    """Return the whole page."""
+    verdict = sides.verdict
+    word = str(verdict or "not compared")
+    kind = "bad" if verdict is None else _KINDS.get(verdict, "")
+    header = tag(
+        "header",
+        tag(
+            "div",
+            tag("h1", f"{sides.name}, compared"),
+            badge(word, kind, large=True),
+            class_="line",
+        ),
+        tag(
+            "p",
+            "Base: run ",
+            tag("code", sides.run),
+            f". A verdict needs a significant rank test (p below 0.05 after correction) and a "
+            f"change of the median beyond {share(sides.threshold)}.",
+            class_="muted small",
+        ),
+    )
+    sections = [_section(sides, other) for other in sides.others]
+    footer = tag(
+        "footer", f"Made by benchd {__version__} on {moment(sides.now)} from stored results."
+    )
+    title = f"{sides.name}: {word} \N{EM DASH} benchd"
+    return whole_page(title, __version__, header, tag("main", *sections), footer)
+
+
+def _section(sides: Sides, other: Compared) -> Markup:
+    found = other.comparison
+    title = tag("h2", f"{other.name} ", tag("code", other.run))
+    if found.refused:
+        return tag("section", title, tag("p", _REFUSED), _differences(found.refused))
+    parts: list[Child] = [title, _remarks(found)]
+    if any(row.change is not None for row in found.rows):
+        parts.append(
+            tag("div", *(key(f"verdict {kind}", words) for kind, words in _KEY), class_="key")
+        )
+        parts.append(tag("div", forest(found.rows, sides.threshold), class_="scroll"))
+    heads = [th("Point"), th("Number"), *(th(w, number=True) for w in ("Base", "Other", "Change"))]
+    heads += [th("95 %", number=True), th("p", number=True), th("Verdict")]
+    if found.rows:
+        parts.append(table(heads, [_row(row) for row in found.rows]))
+    else:
+        parts.append(tag("p", "No point is in both runs with valid results."))
+    return tag("section", *parts)
+
+
+def _remarks(found: Comparison) -> Markup | None:
+    """Return what to know before the numbers."""
+    said = [("meant", f"they differ in {name}, and that is compared") for name in found.across]
+    said += [("left out", note) for note in found.notes]
+    if any(row.verdict is Verdict.INCONCLUSIVE for row in found.rows):
+        said.append(("inconclusive", _MORE))
+    items = [tag("li", tag("b", code), tag("span", words), class_="warn") for code, words in said]
+    return tag("ul", *items, class_="notices") if items else None
+
+
+def _row(row: Row) -> Markup:
+    verdict = badge(str(row.verdict), _KINDS.get(row.verdict, ""))
+    return tag(
+        "tr",
+        tag("td", cell_text(row.cell)),
+        tag("td", row.column.title, tag("span", row.column.unit, class_="spread")),
+        *(_side(side) for side in (row.base, row.other)),
+        tag("td", percent(row.change), class_="n"),
+        tag("td", _interval(row), class_="n"),
+        tag("td", _p(row), class_="n"),
+        tag("td", verdict, tag("span", row.why, class_="spread") if row.why else None),
+    )
+
+
+def _side(side: Side) -> Markup:
+    return tag(
+        "td", figure(side.median), tag("span", f"n={len(side.values)}", class_="spread"), class_="n"
+    )
+
+
+def _interval(row: Row) -> str:
+    return " to ".join(map(percent, row.interval)) if row.interval else NONE
+
+
+def _p(row: Row) -> str:
+    return NONE if row.p is None else f"{row.p:.3f}"
+
+
+def _differences(found: Sequence[Difference]) -> Markup:
+    rows = [
+        tag(
+            "tr",
+            tag("td", tag("code", d.key)),
+            tag("td", d.base),
+            tag("td", d.other),
+            tag("td", _meant(d)),
+        )
+        for d in found
+    ]
+    return table([th("What"), th("Base"), th("Other"), th("To compare all the same")], rows)
+
+
+def _meant(difference: Difference) -> str:
+    return "never: other numbers" if difference.fatal else f"--across {difference.key}"
+
+
+# --- Markdown -----------------------------------------------------------------------------------
+
+
+def comparison_markdown(sides: Sides) -> str:
+    """Return the whole document."""
+    return "\n".join(_lines(sides)).rstrip() + "\n"
+
+
+def _lines(sides: Sides) -> Iterable[str]:
+    yield f"# {inline(sides.name)}, compared: {sides.verdict or 'not compared'}"
+    yield ""
+    yield f"Base: run `{sides.run}`; changes of the median beyond {share(sides.threshold)} count."
+    yield ""
+    for other in sides.others:
+        found = other.comparison
+        yield f"## {inline(other.name)} `{other.run}`"
+        yield ""
+        if found.refused:
+            yield _REFUSED
+            yield ""
+            rows = [[d.key, d.base, d.other, _meant(d)] for d in found.refused]
+            heads = ["What", "Base", "Other", "To compare all the same"]
+            yield from table_lines(heads, rows, numbers=4)
+            continue
+        yield from (
+            f"- they differ in {inline(name)}, and that is compared" for name in found.across
+        )
+        yield from (f"- {inline(note)}" for note in found.notes)
+        if found.across or found.notes:
+            yield ""
+        heads = ["Point", "Number", "Verdict", "Base", "Other", "Change", "95 %", "p"]
+        yield from table_lines(heads, [_cells(row) for row in found.rows], numbers=3)
+
+
+def _cells(row: Row) -> list[str]:
+    column, verdict = row.column, f"{row.verdict}: {row.why}" if row.why else str(row.verdict)
+    title = f"{column.title} [{column.unit}]" if column.unit else column.title
+    sides = [f"{figure(side.median)} (n={len(side.values)})" for side in (row.base, row.other)]
+    return [
+        cell_text(row.cell),
+        title,
+        verdict,
+        *sides,
+        percent(row.change),
+        _interval(row),
+        _p(row),
+    ]
