@@ -68,9 +68,7 @@ async def test_targets_travel_with_the_try(
 ) -> None:
     """What a client measures is written beside its script, ready to be sourced."""
     job = client(script=FENCED)
-    first = Binding(
-        name="redis-a", token="t", generation=1, host="node-7.site", ports=(7000, 7001)
-    )
+    first = Binding(name="redis-a", token="t", generation=1, host="node-7.site", ports=(7000, 7001))
     second = replace(first, token="u", host="10.0.0.8")
     async with opened() as at:
         await at.cluster.submit(order(job, now(), targets=(first, second)))
