@@ -88,7 +88,15 @@ def test_errors_come_before_warnings_before_notes() -> None:
         ("error", "invalid", 1),
         ("error", "service_not_steady", 1),
         ("warn", "client_cpu", 2),
+        ("warn", "repeats missing", 1),
+        ("info", "few repeats", 1),
     ]
+
+
+@pytest.mark.parametrize(("count", "codes"), [(2, ["few repeats"]), (3, ["few repeats"]), (4, [])])
+def test_too_few_repeats_for_a_comparison_are_said(count: int, codes: list[str]) -> None:
+    """Below four valid repeats no comparison has a verdict, and the report says what helps."""
+    assert [n.code for n in made(*repeats(*(100.0 + i for i in range(count)))).notices] == codes
 
 
 def test_one_repeat_is_said() -> None:

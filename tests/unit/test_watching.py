@@ -460,7 +460,7 @@ def test_the_report_tells_what_stood_in_for_cadvisor() -> None:
     redis = JobRow(job=job(spec=spec), name="redis", well=True, history=())
     failed = replace(WATCHING, state=JobState.FAILED, why="EXITED")
     watcher = JobRow(job=failed, name="prometheus", well=False, history=(), cause="exit 1")
-    found = notices(run(outcome=RunOutcome.PASSED), [redis, watcher], [], one_repeat=False)
+    found = notices(run(outcome=RunOutcome.PASSED), [redis, watcher], [])
 
     assert [("warn", "EXITED"), ("info", "no cadvisor")] == [(n.severity, n.code) for n in found]
     assert "only watched the run" in found[0].text

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchd.core.headline import Column, cell_text, family
+from benchd.core.headline import Column, cell_text, family, figure
 from benchd.core.significance import knee
 
 CURVES = 10  # numbers that are drawn over what is varied; every number is in the result files
 SERIES = 8  # curves in one chart that can be told apart
+FRONT_NAMED = 4  # points of the front that are named in a sentence
 HEAT_MOST = 24  # rows or columns of a heat map that can be read
 _SPEEDS = ("goodput", "docs_s", "req_s", "ops_s", "out_tok_s")
 _LATENCIES = ("e2e_sched", "latency_sched", "ttft_sched", "e2e_service", "latency_service")
@@ -63,6 +64,22 @@ class Tradeoff:
     latency: Column
     points: tuple[tuple[str, float, float, bool], ...]  # name, speed, latency, on the front
     limit: float | None = None  # of the latency, when the workload has one
+
+    @property
+    def words(self) -> str:
+        """What the front is and, with a limit, which point is the fastest within it."""
+        front = [name for name, _, _, is_front in self.points if is_front]
+        said = f"No other point beats {', '.join(front[:FRONT_NAMED])}"
+        said += f" and {len(front) - FRONT_NAMED} more" if len(front) > FRONT_NAMED else ""
+        said += f" in both {self.speed.title.lower()} and {self.latency.title}."
+        if self.limit is None:
+            return said
+        within = [(speed, name) for name, speed, late, _ in self.points if late <= self.limit]
+        limit = f"the limit of {figure(self.limit)} {self.latency.unit}"
+        if not within:
+            return f"{said} None keeps {limit}."
+        speed, name = max(within)
+        return f"{said} The fastest within {limit}: {name}, {figure(speed)} {self.speed.unit}."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,7 +103,9 @@ def _notices(notices: Sequence[Notice]) -> Markup:
 
 def _summary(report: Report) -> Markup:
     several = report.repeats > 1
-    note = _below(report) if several else "One measurement of each point."
+    note = "One measurement of each point."
+    if several:
+        note = f"Median of the valid repeats, with {report.around} below it."
     is_offered = any(point.offered for point in report.points)
     heads = [th("Point"), th("Valid", number=True), *map(_column_head, report.columns)]
     if is_offered:
@@ -158,15 +160,6 @@ def _point_row(point: Point, *, is_offered: bool) -> Markup:
         tag("td", figure(point.offered), class_="n") if is_offered else None,
         *(_spread_cell(spread) for spread in point.spreads),
     )
-
-
-def _below(report: Report) -> str:
-    """Say what stands below each number."""
-    if any(spread.interval for point in report.points for spread in point.spreads):
-        what = "the 95 % interval of the mean (of two repeats, both)"
-    else:
-        what = "the lowest and the highest"
-    return f"Median of the valid repeats, with {what} below it."
 
 
 def _spread_cell(spread: Spread) -> Markup:

@@ -35,7 +35,7 @@ def _across(sweep: Sweep) -> Markup | None:
     figures: list[Markup] = []
     if sweep.tradeoff is not None:
         chart = sweep.tradeoff
-        note = f"{chart.latency.unit}; the line joins what no other point beats in both"
+        note = f"{chart.latency.unit}; the line joins what no other beats in both"
         title = f"{chart.latency.title} against speed"
         figures.append(_figure(title, note, tradeoff(chart)))
     for each in sweep.curves:
@@ -44,7 +44,8 @@ def _across(sweep: Sweep) -> Markup | None:
         figures.append(_figure(each.title, f"{unit}over {each.key}{more}", curves(each)))
     if sweep.heat is not None:
         figures.append(_figure(sweep.heat.title, sweep.heat.unit, heat(sweep.heat)))
-    return _gallery("Across the sweep", figures)
+    words = _remark(sweep.tradeoff.words) if sweep.tradeoff is not None else None
+    return _gallery("Across the sweep", figures, words)
 
 
 def _point_by_point(report: Report) -> Markup | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from benchd.core.headline import NONE, figure, span
+from benchd.core.curves import Sweep
+from benchd.core.distributions import Pooled
+from benchd.core.headline import NONE, PERCENTILES, figure, label, span
 from benchd.core.model import Job
 from benchd.core.notices import JobRow
 from benchd.core.report import Report, Spread
@@ -56,21 +58,75 @@ def _results(report: Report) -> Iterable[str]:
     yield "## Results"
     yield ""
     if report.repeats > 1:
-        yield "Median of the valid repeats (lowest to highest)."
+        yield f"Median of the valid repeats, with {report.around} in brackets."
         yield ""
-    heads = ["Point", "Valid"]
+    more = [
+        (name, values)
+        for name, values in (
+            ("Offered [1/s]", [point.offered for point in report.points]),
+            ("GPUs", [point.gpus for point in report.points]),
+        )
+        if any(values)
+    ]
+    heads = ["Point", "Valid", *(name for name, _ in more)]
     heads += [f"{c.title} [{c.unit}]" if c.unit else c.title for c in report.columns]
     rows = [
-        [point.name, f"{point.valid} of {point.total}", *map(_spread, point.spreads)]
-        for point in report.points
+        [
+            point.name,
+            f"{point.valid} of {point.total}",
+            *(figure(values[i]) for _, values in more),
+            *map(_spread, point.spreads),
+        ]
+        for i, point in enumerate(report.points)
     ]
     yield from table_lines(heads, rows, numbers=2)
+    yield from _across(report.sweep)
+    yield from _pooled(report.distributions.pooled)
 
 
 def _spread(spread: Spread) -> str:
     if len(spread.samples) < 2:
         return figure(spread.median)
-    return f"{figure(spread.median)} ({figure(spread.low)} to {figure(spread.high)})"
+    low, high = spread.interval or (spread.low, spread.high)
+    return f"{figure(spread.median)} ({figure(low)} to {figure(high)})"
+
+
+def _across(sweep: Sweep) -> Iterable[str]:
+    """Yield what the sweep says as a whole: the front, and where more load stops paying."""
+    said = [sweep.tradeoff.words] if sweep.tradeoff is not None else []
+    said += [
+        f"{chart.title}: beyond {chart.key} {figure(chart.knee)}, more of it hardly pays (knee)."
+        for chart in sweep.curves
+        if chart.knee is not None
+    ]
+    if said:
+        yield "## Across the sweep"
+        yield ""
+        yield from (f"- {inline(words)}" for words in said)
+        yield ""
+
+
+def _pooled(rows: Sequence[Pooled]) -> Iterable[str]:
+    """Yield the percentiles over all repeats, with those of single ones beside them."""
+    if not rows:
+        return
+    yield "## Distributions"
+    yield ""
+    yield "Percentiles of all samples of a point [ms], from histograms: at most 5 % off."
+    yield ""
+    heads = ["Metric", "Point", "Repeats", "Samples", *(f"p{q}" for q in PERCENTILES)]
+    cells = [
+        [
+            label(row.metric),
+            row.point,
+            str(row.repeats),
+            figure(float(row.samples)),
+            *map(figure, row.values),
+            f"{figure(row.singles[0])} to {figure(row.singles[-1])}" if row.singles else NONE,
+        ]
+        for row in rows
+    ]
+    yield from table_lines([*heads, "p99 of each"], cells, numbers=2)
 
 
 def _jobs(jobs: Sequence[JobRow]) -> Iterable[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from benchd.core.headline import cell_text
 from benchd.core.model import Job, JobState, Run, RunOutcome, Transition
+from benchd.core.significance import FEWEST
 from benchd.core.spec import Role
 from benchd.core.view import slot_of
 
@@ -56,19 +57,42 @@ def job_name(job: Job) -> str:
 
 
 def notices(
-    run: Run, jobs: Sequence[JobRow], documents: Sequence[Document], *, one_repeat: bool
+    run: Run,
+    jobs: Sequence[JobRow],
+    documents: Sequence[Document],
+    points: Sequence[tuple[str, int, int]] = (),
 ) -> list[Notice]:
-    """Return what a reader must know, the gravest first."""
+    """Return what a reader must know, the gravest first.
+
+    ``points``: the name of each, how many of its repeats are valid, and how many there are.
+    """
     failures = list(_failures(jobs))
     failed = {row.job.token for row in jobs if row.job.state is JobState.FAILED}
     found = [*_outcome(run, failures), *failures, *_flags(documents, failed), *_stand_ins(jobs)]
-    if one_repeat:
-        text = (
-            "every point was measured once: nothing is known about the spread; "
-            "`repeat: 3` in the recipe tells"
-        )
-        found.append(Notice(severity="info", code="one repeat", text=text))
+    found += _repeats(points)
     return sorted(found, key=lambda notice: _SEVERITIES.index(notice.severity))
+
+
+def _repeats(points: Sequence[tuple[str, int, int]]) -> Iterable[Notice]:
+    """Yield what is to be said of how often points were measured."""
+    short = [f"{name} ({valid} of {total})" for name, valid, total in points if 0 < valid < total]
+    if short:
+        text = f"not every repeat is valid, and numbers are those of the others: {_listed(short)}"
+        yield Notice(severity="warn", code="repeats missing", text=text, count=len(short))
+    most = max((valid for _, valid, _ in points), default=0)
+    if most and all(total == 1 for *_, total in points):
+        text = "every point was measured once: nothing is known about the spread; "
+        text += "`repeat: 3` in the recipe tells"
+        yield Notice(severity="info", code="one repeat", text=text)
+    elif 0 < most < FEWEST:
+        text = f"no point has {FEWEST} valid repeats: a comparison with another run will be "
+        text += "inconclusive; `repeat: 5` in the recipe decides"
+        yield Notice(severity="info", code="few repeats", text=text)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - NAMES_SHOWN
+    return ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _outcome(run: Run, failures: Sequence[Notice]) -> Iterable[Notice]:
@@ -99,10 +123,7 @@ def _failures(jobs: Sequence[JobRow]) -> Iterable[Notice]:
 
 def _failure(rows: Sequence[JobRow], *, again: bool) -> Notice:
     first = rows[0]
-    names = ", ".join(row.name for row in rows[:NAMES_SHOWN])
-    if len(rows) > NAMES_SHOWN:
-        names += f" and {len(rows) - NAMES_SHOWN} more"
-    text = f"{names}: {first.cause}"
+    text = f"{_listed([row.name for row in rows])}: {first.cause}"
     if first.last_words:
         text += f"; its last line on stderr: \N{LEFT DOUBLE QUOTATION MARK}{first.last_words}"
         text += "\N{RIGHT DOUBLE QUOTATION MARK}"

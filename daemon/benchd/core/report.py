@@ -123,6 +123,13 @@ class Report:
         """The largest number of repeats of any point."""
         return max((point.total for point in self.points), default=0)
 
+    @property
+    def around(self) -> str:
+        """What stands beside each median, in words."""
+        if any(spread.interval for point in self.points for spread in point.spreads):
+            return "the 95 % interval of the mean (of two repeats, both)"
+        return "the lowest and the highest"
+
 
 def build(
     run: Run,
@@ -158,7 +165,9 @@ def build(
         generated_at=now,
         version=__version__,
         duration=max(end - run.created_at, 0.0),
-        notices=tuple(notices(run, job_rows, documents, one_repeat=_is_one_repeat(rows))),
+        notices=tuple(
+            notices(run, job_rows, documents, [(p.name, p.valid, p.total) for p in points])
+        ),
         done=done,
         wanted=wanted,
         columns=chosen,
@@ -179,10 +188,6 @@ def _told(document: dict[str, Any]) -> dict[str, Any]:
     if "tpot" not in metrics:
         return document
     return {**document, "metrics": {k: v for k, v in metrics.items() if k not in _UNVOUCHED}}
-
-
-def _is_one_repeat(rows: Sequence[Row]) -> bool:
-    return any(row.valid for row in rows) and len({row.repeat for row in rows}) == 1
 
 
 # --- numbers ------------------------------------------------------------------------------------
