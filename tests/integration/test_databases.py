@@ -216,7 +216,9 @@ def test_a_health_check_shuts_nobody_out(home: Path) -> None:
 
 
 @pytest.mark.real("shellcheck")
-@pytest.mark.parametrize("kind", ["mysql", "postgresql", "sysbench", "mysqlslap", "pgbench"])
+@pytest.mark.parametrize(
+    "kind", ["mysql", "postgresql", "sysbench", "mysqlslap", "pgbench", "memtier"]
+)
 def test_scripts_are_clean_shell(kind: str) -> None:
     """What a kind brings along is POSIX sh without a complaint from shellcheck."""
     kinds: Mapping[str, Any] = {**CATALOG.services, **CATALOG.clients}

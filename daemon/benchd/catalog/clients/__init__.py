@@ -7,6 +7,7 @@ from benchd.catalog.clients import (
     generic,
     http_load,
     llm_load,
+    memtier,
     mysqlslap,
     pgbench,
     rag_load,
@@ -19,6 +20,7 @@ from benchd.catalog.kinds import ClientKind
 
 KINDS: tuple[ClientKind, ...] = (
     redis_benchmark.KIND,
+    memtier.KIND,
     sysbench.KIND,
     mysqlslap.KIND,
     pgbench.KIND,

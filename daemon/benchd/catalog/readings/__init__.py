@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from benchd.catalog.readings.command import command
 from benchd.catalog.readings.load import load
+from benchd.catalog.readings.memtier import memtier
 from benchd.catalog.readings.mysqlslap import mysqlslap
 from benchd.catalog.readings.pgbench import pgbench
 from benchd.catalog.readings.redis_benchmark import redis_benchmark
@@ -18,6 +19,7 @@ from benchd.catalog.readings.sysbench import sysbench
 __all__ = [
     "command",
     "load",
+    "memtier",
     "mysqlslap",
     "pgbench",
     "redis_benchmark",

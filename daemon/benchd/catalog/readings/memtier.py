@@ -1,0 +1,188 @@
+"""memtier's JSON: work counted from its seconds, latencies from its histograms, errors from words.
+
+Its own rate is not used: it divides by a duration that was seen to be up to a second off, because
+the durations of threads are averaged in two halves. Its count has error replies in it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+
+from pydantic import JsonValue
+
+from benchd.catalog.readings import counters, hdr, histogram, redis_info, tools
+from benchd.catalog.readings.text import last_line, number, text, window
+from benchd.core.numbers import counted, flag
+from benchd.core.results import SAMPLES_NEEDED, Counts, Flag, Measured, Metric, Severity
+from benchd.core.spec import JobSpec
+
+# Commands on the server that nobody counted: PINGs of the health check, INFO.
+_SLACK = 100
+# Share of GETs that may find nothing before it is another workload than the one that was meant.
+_MISSES = 0.01
+_CLOSED = (
+    "closed loop: when the server stalls the client stops sending, so the tail of the latencies is "
+    "too good (coordinated omission)"
+)
+
+
+def _object(value: object) -> Mapping[str, JsonValue]:
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _parts(files: Mapping[str, bytes]) -> dict[str, Mapping[str, JsonValue]]:
+    """Return Sets, Gets and Totals, as far as work was done."""
+    try:
+        all_stats = _object(
+            _object(json.loads(files.get("result/memtier.json", b""))).get("ALL STATS")
+        )
+    except (ValueError, RecursionError):
+        return {}
+    found = {name: _object(all_stats.get(name)) for name in ("Sets", "Gets", "Totals")}
+    return {name: part for name, part in found.items() if _done(part)}
+
+
+def _done(part: Mapping[str, JsonValue]) -> int:
+    """Return the work that was done: what is said of each second, added up."""
+    seconds = _object(part.get("Time-Serie")).values()
+    return int(sum(_number(_object(second).get("Count")) or 0 for second in seconds))
+
+
+def _latency(part: Mapping[str, JsonValue]) -> Metric:
+    said = _object(part.get("Percentile Latencies"))
+    packed = _object(said.get("Histogram log format")).get("Compressed Histogram")
+    micros = hdr.decode(packed) if isinstance(packed, str) else {}
+    known = {
+        "mean": _number(part.get("Average Latency")),
+        "min": _number(part.get("Min Latency")),
+        "max": _number(part.get("Max Latency")),
+    }
+    metric = histogram.latency(
+        "latency_service", {value / 1000: count for value, count in micros.items()}, **known
+    )
+    if micros:
+        hist = counted((value / 1000, count) for value, count in micros.items())
+        return metric.model_copy(update={"hist": hist})
+    n = _done(part)
+    printed = {q: _number(said.get(f"p{float(q):.2f}")) for q in SAMPLES_NEEDED}
+    few = {q: printed[q] if n >= needed else None for q, needed in SAMPLES_NEEDED.items()}
+    return metric.model_copy(update={"n": n, "percentiles": few})
+
+
+def _metrics(
+    parts: Mapping[str, Mapping[str, JsonValue]], share: float, took: float | None
+) -> dict[str, Metric]:
+    """Return rates and latencies; ``share`` of the work was good."""
+    names = {"Totals": "", "Sets": ".set", "Gets": ".get"}
+    found: dict[str, Metric] = {}
+    for name, part in parts.items():
+        rate = _done(part) * share / took if took else None
+        found[f"req_s{names[name]}"] = histogram.rate("req_s", rate)
+        found[f"latency_service{names[name]}"] = _latency(part)
+    hits, misses = (
+        _number(parts.get("Gets", {}).get(f"{what}/sec")) for what in ("Hits", "Misses")
+    )
+    if hits is not None and misses is not None and hits + misses > 0:
+        found["hit_ratio"] = Metric(
+            formula="hit_ratio/v1", unit="1", better="higher", value=hits / (hits + misses)
+        )
+    return found
+
+
+def _said(files: Mapping[str, bytes], what: str) -> int:
+    match = re.search(rf"^{what}: (\d+)$", text(files, "result/memtier.err"), re.MULTILINE)
+    return int(match[1]) if match else 0
+
+
+def _flags(
+    parts: Mapping[str, Mapping[str, JsonValue]], metrics: Mapping[str, Metric]
+) -> Iterator[Flag]:
+    yield flag("closed_loop", Severity.INFO, detail=_CLOSED)
+    totals = parts["Totals"]
+    said, done = _number(totals.get("Count")), _done(totals)
+    if said != done:
+        detail = f"memtier reports {said or 0:.0f} requests, its seconds add up to {done}"
+        yield flag("incomplete", Severity.ERROR, value=done, limit=said, detail=detail)
+    hits = metrics["hit_ratio"].value if "hit_ratio" in metrics else None
+    if hits is not None and 1 - hits > _MISSES:
+        detail = "GETs that found nothing: fill the keys first (parameters.fill)"
+        yield flag("misses", Severity.WARN, value=1 - hits, limit=_MISSES, detail=detail)
+    if metrics["req_s"].value is None:
+        detail = "when it began and ended is not known, and memtier's own duration is no measure"
+        yield flag("no_window", Severity.WARN, detail=detail)
+
+
+def memtier(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
+    """Read ``--json-out-file``, and compare it with the server's own counters."""
+    parts, server, at = _parts(files), redis_info.server_metrics(files), window(files)
+    said = last_line(text(files, "err"))
+    connections = _said(files, "connection errors")
+    if "Totals" not in parts:
+        reason = said or (f"{connections} connections failed" if connections else "no output")
+        return Measured.nothing("no_result", f"memtier measured nothing: {reason}")
+    done = _done(parts["Totals"])
+    # Both may miss some: standard error is cut by a full disk, the server may have been asked late.
+    errors = min(done, max(_said(files, "error replies"), redis_info.failures(server) or 0))
+    metrics = _metrics(parts, (done - errors) / done, at.window_s)
+    flags = [*_flags(parts, metrics)]
+    slack = _SLACK + int(spec.parameters.get("pipeline", 1))
+    calls = redis_info.calls(server)
+    flags += counters.judged("memtier", done, calls, what="requests", slack=slack)
+    connections = max(connections, int(_number(parts["Totals"].get("Connection Errors")) or 0))
+    if connections:
+        detail = "connections failed; memtier ends with status 0 all the same"
+        flags.append(flag("conn_errors", Severity.ERROR, value=connections, limit=0, detail=detail))
+    clients = int(spec.parameters.get("clients", 50)) * int(spec.parameters.get("threads", 4))
+    return Measured(
+        metrics=metrics,
+        counts=Counts(
+            scheduled=done,
+            issued=done,
+            ok=done - errors,
+            errors=errors,
+            dropped=0,
+            cancelled=0,
+            by_class={"error_reply": errors} if errors else {},
+            first_errors=tuple(_first_error(files)) if errors else (),
+        ),
+        workload={
+            "kind": "redis",
+            "load": {"model": "closed", "concurrency": clients},
+            **spec.parameters,
+            "seed": None,
+        },
+        times=at,
+        flags=tuple(flags),
+        client=tools.client(
+            files,
+            "memtier",
+            co_safe=False,
+            percentiles=tuple(SAMPLES_NEEDED),
+            raw_samples=False,
+            errors_counted=False,
+        ),
+        service=redis_info.version(files),
+        timeline=_timeline(parts["Totals"]),
+        server_metrics=server,
+    )
+
+
+def _first_error(files: Mapping[str, bytes]) -> Iterator[str]:
+    lines = text(files, "result/memtier.err").splitlines()
+    yield from [line.strip()[:300] for line in lines if "error response" in line][:1]
+
+
+def _timeline(part: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    rows: list[JsonValue] = []
+    for second, said in _object(part.get("Time-Serie")).items():
+        at, row = number(second), _object(said)
+        if at is not None and row.get("Count"):
+            rows.append([at, row.get("Count"), row.get("Average Latency"), row.get("p99.00")])
+    columns: list[JsonValue] = ["t", "ops_s", "mean_ms", "p99_ms"]
+    return {"bucket_s": 1, "columns": columns, "rows": rows} if rows else {}
