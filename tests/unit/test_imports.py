@@ -127,6 +127,21 @@ ollama:
 """
 
 
+REDIS = """\
+name: redis-cache
+image: docker://redis:7-alpine
+healthcheck: {endpoint: /, interval_seconds: 5, retries: 10}
+"""
+SERVED = """\
+services:
+  - {id: one, command: "vllm serve facebook/opt-125m --max-model-len 1024"}
+"""
+STORE = """\
+services:
+  - {service_name: store, service_type: s3, secret_key: hello}
+"""
+
+
 def value(recipes: dict[str, Any], path: str) -> Any:
     """Return what stands at a dotted path of the recipes, with numbers for items of lists."""
     here: Any = recipes
@@ -139,7 +154,17 @@ def value(recipes: dict[str, Any], path: str) -> Any:
     ("text", "expected"),
     [
         (LIST, {"vllm-opt/service/kind": "vllm", "vllm-opt/service/ports/0": 8000}),
-        (LIST, {"vllm-opt/client/parameters/concurrency": 5, "vllm-opt/client/duration": 300}),
+        (LIST, {"vllm-opt/client/duration": 300}),
+        (
+            LIST,
+            {
+                "vllm-opt/client/parameters": {
+                    "rate": 20,
+                    "load": "constant",
+                    "model": "facebook/opt-125m",
+                }
+            },
+        ),
         (LIST, {"vllm-opt/service/resources/gres": "gpu:1"}),
         (LIST, {"vllm-opt/client/resources/account": "p1"}),
         (LIST, {"postgresql/service/secrets/POSTGRES_PASSWORD/generate": 24}),
@@ -162,6 +187,7 @@ def value(recipes: dict[str, Any], path: str) -> Any:
         (FLAT_CLIENT, {"vllm-stress/client/target_service/name": "vllm-server"}),
         (FLAT_CLIENT, {"vllm-stress/client/parameters/prompt_tokens": 512}),
         (FLAT_CLIENT, {"vllm-stress/client/parameters/timeout": 600}),
+        (FLAT_CLIENT, {"vllm-stress/client/parameters/think_time": 0.01}),
         (FLAT_CLIENT, {"vllm-stress/client/resources/mem": "128G"}),
         (FLAT_SERVICE, {"vllm-llm/service/parameters/max_model_len": 8192}),
         (FLAT_SERVICE, {"vllm-llm/service/health_check/start_period": 60}),
@@ -172,6 +198,9 @@ def value(recipes: dict[str, Any], path: str) -> Any:
         (JOB, {"first-run/client/parameters/requests": 70, "first-run/service/kind": "ollama"}),
         (REGISTRY, {"ollama/service/parameters/model": "qwen3:0.6b"}),
         (REGISTRY, {"ollama/service/resources/partition": "gpu"}),
+        (REDIS, {"redis-cache/service/health_check": {"interval": 5, "retries": 10}}),
+        (SERVED, {"theirs/services/0/parameters/model": "facebook/opt-125m"}),
+        (STORE, {"store/service/secrets/MINIO_ROOT_PASSWORD/generate": 24}),
     ],
 )
 def test_what_has_a_counterpart_is_carried_over(text: str, expected: dict[str, object]) -> None:
@@ -184,7 +213,7 @@ def test_what_has_a_counterpart_is_carried_over(text: str, expected: dict[str, o
     ("text", "line", "said"),
     [
         (LIST, 1, "benchmark: is not carried over: each service is a recipe of its own"),
-        (LIST, 8, "services[0].requests_per_second: is not carried over: this client has no rate"),
+        (LIST, 8, "requests_per_second: the number of users is left out: requests are sent at"),
         (LIST, 12, "files: there is no kind for file_storage"),
         (LIST, 19, "services[2].password: is not carried over: passwords are not copied"),
         (LIST, 21, "services[2].operation_mix: is not carried over: clients here do one thing"),
@@ -192,11 +221,11 @@ def test_what_has_a_counterpart_is_carried_over(text: str, expected: dict[str, o
         (WHOLE, 23, "clients[0].workload.prompt: is not carried over: prompts are made up"),
         (WHOLE, 25, "reporting: is not carried over: a report of every run is made by itself"),
         (TYPED, 11, "client.settings.key_size_bytes: is not carried over: has no counterpart"),
-        (FLAT_CLIENT, 3, "workload.think_time_ms: is not carried over: users here send the next"),
         (FLAT_CLIENT, 6, "dataset.params.temperature: is not carried over: the server's own"),
         (FLAT_SERVICE, 3, "resources.disk_gb: is not carried over: Slurm gives out no disk"),
         (REPLICAS, 5, "4 replicas are 4 jobs of one node and 2 GPUs each"),
         (JOB, 3, "job.service.precision: is not carried over: has no counterpart here"),
+        (REDIS, 3, "healthcheck: kind redis has no pages: its own check holds, with these times"),
         (REGISTRY, 2, "ollama.script: is not carried over: the kind starts the program itself"),
     ],
 )

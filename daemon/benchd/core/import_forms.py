@@ -178,7 +178,7 @@ def _from_flat_service(reader: Reader, kinds: Kinds, name: str) -> list[Draft]:
         reader.take("description")
     _flat_ports(service, inner)
     take_environment(kind, service, draft, inner, "env" if inner is not reader else "environment")
-    take_check(service, reader.at("healthcheck"))
+    take_check(kind, service, draft, reader.at("healthcheck"))
     _flat_resources(service, draft, reader)
     draft.recipe["service"] = service
     return [draft]

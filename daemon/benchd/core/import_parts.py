@@ -6,7 +6,7 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-from benchd.core.imports import Draft, ImportKind, Kinds, Reader
+from benchd.core.imports import Draft, ImportKind, ImportService, Kinds, Reader
 from benchd.core.recipe import default_name
 
 # What their types, backends, images and commands say -> our kinds of services. In this order: the
@@ -25,11 +25,17 @@ _KINDS = (
     (r"grafana", "grafana"),
 )
 _NAMES = {"inference": "ollama", "llm": "ollama"}
-PASSWORDS = {"postgresql": "POSTGRES_PASSWORD", "mysql": "MYSQL_ROOT_PASSWORD"}
+PASSWORDS = {
+    "postgresql": "POSTGRES_PASSWORD",
+    "mysql": "MYSQL_ROOT_PASSWORD",
+    "minio": "MINIO_ROOT_PASSWORD",
+}
+# The one command that names its model without an option.
+_SERVED = re.compile(r"\bvllm serve [\"']?(?P<model>[\w.][\w./-]*)")
 _OPTION = re.compile(r"--(?P<name>[a-z][a-z-]*)[ =](?P<value>\"[^\"$]*\"|'[^'$]*'|[^\s\"'$\\]+)")
 
 
-def kind_in(kinds: Kinds, *texts: object) -> ImportKind | None:
+def kind_in(kinds: Kinds, *texts: object) -> ImportService | None:
     """Return the kind of service that the first telling one of these texts names."""
     for text in texts:
         for pattern, name in _KINDS:
@@ -83,13 +89,18 @@ def take_seconds(part: dict[str, Any], reader: Reader, *keys: str) -> None:
             part["duration"] = reader.take(key)
 
 
-def take_check(part: dict[str, Any], reader: Reader) -> None:
-    """Take a health check that asks for a page, with its times."""
+def take_check(kind: ImportService, part: dict[str, Any], draft: Draft, reader: Reader) -> None:
+    """Take a health check that asks for a page, with its times; no page of what has none."""
     endpoint = reader.at("endpoint").data or reader.at("url").data
     if not isinstance(endpoint, str):
         return
-    path = urlsplit(endpoint).path or "/" if "://" in endpoint else endpoint
-    check: dict[str, Any] = {"endpoint": path if path.startswith("/") else f"/{path}"}
+    check: dict[str, Any] = {}
+    if kind.check.type == "http":
+        path = urlsplit(endpoint).path or "/" if "://" in endpoint else endpoint
+        check["endpoint"] = path if path.startswith("/") else f"/{path}"
+    else:
+        what = f"kind {kind.name} has no pages: its own check holds, with these times"
+        draft.remarks.append((reader.path, what))
     for ours, theirs in (
         ("interval", "interval_seconds"),
         ("interval", "interval"),
@@ -103,12 +114,16 @@ def take_check(part: dict[str, Any], reader: Reader) -> None:
         reader.take(key)
     if reader.at("expect_status").data == 200:
         reader.take("expect_status")
-    part["health_check"] = check
+    if check:
+        part["health_check"] = check
 
 
 def take_options(kind: ImportKind, part: dict[str, Any], text: str) -> None:
     """Take the parameters that a command line tells as options."""
     known = {parameter.name: parameter for parameter in kind.parameters}
+    served = _SERVED.search(text)
+    if served is not None and "model" in known:
+        part.setdefault("parameters", {})["model"] = served["model"]
     for match in _OPTION.finditer(text):
         name = match["name"].replace("-", "_")
         said = match["value"].strip("\"'")

@@ -72,7 +72,7 @@ def _whole_service(each: Reader, draft: Draft) -> dict[str, Any] | None:
     port = urlsplit(str(check.at("url").data or "")).port
     if port is not None:
         service["ports"] = [port]
-    take_check(service, check)
+    take_check(kind, service, draft, check)
     if isinstance(check.at("timeout").data, int):  # there it is how long all of it may take
         draft.recipe.setdefault("limits", {})["ready"] = f"{check.take('timeout')}s"
     return service

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from benchd.core.recipe import default_name
+from benchd.core.spec import HealthCheck
 from benchd.errors import ConfigError, Mistake, UserError
 from benchd.fields import Resources
 from benchd.yamldoc import Document, Path, read
@@ -32,6 +33,7 @@ _PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "n_clients": ("concurrency", "clients", "threads"),
     "concurrency": ("concurrency", "clients", "threads"),
     "requests_per_second": ("rate",),
+    "think_time_ms": ("think_time",),
     "timeout_seconds": ("timeout",),
     "value_size_bytes": ("data_size",),
     "documents": ("vectors",),
@@ -58,8 +60,8 @@ _WHY: Mapping[str, str] = {
     "global": "directories and log levels are benchd's own business",
     "loggers": "what jobs write comes home by itself, see `benchctl logs`",
     "logger": "what jobs write comes home by itself, see `benchctl logs`",
-    "monitors": "write monitoring: into the recipe, see docs/howto/monitoring.md",
-    "monitor": "write monitoring: into the recipe, see docs/howto/monitoring.md",
+    "monitors": "write monitoring: into the recipe, see docs/howto/monitor-services.md",
+    "monitor": "write monitoring: into the recipe, see docs/howto/monitor-services.md",
     "reporting": "a report of every run is made by itself, see `benchctl report`",
     "notifications": "follow `benchctl watch` or the events of the HTTP interface",
     "cleanup": "benchd ends what it started, and `benchctl gc` removes old runs",
@@ -72,7 +74,7 @@ _WHY: Mapping[str, str] = {
     "prompt": "prompts are made up, each a different one of the length that is asked for",
     "temperature": "the server's own default holds",
     "top_p": "the server's own default holds",
-    "think_time_ms": "users here send the next request at once; an open loop has a rate instead",
+    "think_time_ms": "users of this client send the next request at once",
     "warmup_delay": "a client starts when its service answers",
     "client_delay": "a client starts when its service answers",
     "instances": "one client with more users does the same; nodes: N spreads it",
@@ -127,10 +129,18 @@ class ImportKind(Protocol):
         """What it can be told."""
 
 
+class ImportService(ImportKind, Protocol):
+    """What is needed of a kind of service."""
+
+    @property
+    def check(self) -> HealthCheck:
+        """How it is asked whether it answers."""
+
+
 class Kinds(Protocol):
     """What is needed of the catalogue."""
 
-    def service(self, name: str) -> ImportKind | None:
+    def service(self, name: str) -> ImportService | None:
         """Return a kind of service."""
 
     def client(self, name: str) -> ImportKind | None:
@@ -207,13 +217,26 @@ class Draft:
             theirs = str(member.path[-1])
             for ours in (theirs, *_PARAMETERS.get(theirs, ())):
                 value = member.data
+                if theirs.endswith("_ms") and ours != theirs and isinstance(value, int | float):
+                    value = value / 1000  # ours are in seconds
                 parameter = known.get(ours)
                 if parameter is None or ours in part.get("parameters", {}):
                     continue
                 if isinstance(value, bool | int | float | str) and not parameter.complaint(value):
                     part.setdefault("parameters", {})[ours] = value
                     member.take()
+                    if "load" in known:
+                        self._paced(part, member, ours)
                     break
+
+    def _paced(self, part: dict[str, Any], reader: Reader, taken: str) -> None:
+        """Choose between users and a rate: a load that has a rate is not kept by users."""
+        told = part["parameters"]
+        if taken == "rate":
+            told["load"] = "constant"
+        if "rate" in told and told.pop("concurrency", None) is not None:
+            what = "the number of users is left out: requests are sent at the rate, answered or not"
+            self.remarks.append((reader.path, what))
 
     def resources(self, part: dict[str, Any], *readers: Reader) -> None:
         """Take what is asked of Slurm."""
