@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import http.server
+import json
+import re
 import struct
 import subprocess
 import threading
 import zlib
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from benchd.core.comparison import comparison_page
 from benchd.core.html import render_html
-from benchd.core.model import JobState, RunOutcome
-from benchd.core.report import build
-from support.builders import CREATED_AT as T0
-from support.builders import client, run
-from support.documents import result
+from support.sweeps import comparison, report, swept
 
 pytestmark = pytest.mark.real("chromium")
 
@@ -33,6 +31,17 @@ QUIET = [
     "--disable-component-update",
     "--disable-sync",
 ]
+# Looks at a page from outside, for the page itself runs nothing: is it wider than its window, and
+# on what ground does it stand?
+LOOK = """<!doctype html><meta name="color-scheme" content="light dark">
+<body style="margin:0"><iframe style="border:0;width:{width}px;height:900px" src="{page}"></iframe>
+<script>onload = () => {{
+  const seen = document.querySelector("iframe").contentDocument;
+  for (const each of seen.querySelectorAll("details")) each.open = true;
+  const root = seen.documentElement;
+  document.body.textContent = JSON.stringify([root.scrollWidth <= root.clientWidth,
+    getComputedStyle(seen.body).backgroundColor, seen.querySelectorAll("svg").length]);
+}}</script>"""
 
 
 class Counting(http.server.SimpleHTTPRequestHandler):
@@ -51,22 +60,9 @@ class Counting(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
-    """Serve a report; give its address and the list of what the browser asked for."""
-    jobs = [
-        replace(
-            client(repeat=k),
-            state=JobState.COMPLETED,
-            slurm_id=str(k),
-            submitted_at=T0,
-            started_at=T0 + 2,
-            ended_at=T0 + 9,
-            collected_at=T0 + 9,
-        )
-        for k in range(3)
-    ]
-    done = run(finished_at=T0 + 10, outcome=RunOutcome.PASSED)
-    report = build(done, jobs, [result(job) for job in jobs], {}, now=T0 + 10)
-    (tmp_path / "report.html").write_text(render_html(report))
+    """Serve reports; give their address and the list of what the browser asked for."""
+    (tmp_path / "report.html").write_text(render_html(report(*swept(5, 3))))
+    (tmp_path / "compare.html").write_text(comparison_page(comparison(3, 5)))
     asked: list[str] = []
     handler = type("Handler", (Counting,), {"asked": asked})
     server = http.server.ThreadingHTTPServer(
@@ -74,17 +70,17 @@ def site(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
     )
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/report.html", asked
+    yield f"http://127.0.0.1:{server.server_port}", asked
     server.shutdown()
     server.server_close()
     thread.join()
 
 
-def chromium(profile: Path, *words: str) -> str:
-    """Run a headless Chromium; return what it printed."""
-    argv = ["chromium", *QUIET, f"--user-data-dir={profile}", *words]
+def chromium(profile: Path, *words: str) -> tuple[str, list[str]]:
+    """Run a headless Chromium; return what it printed, and what stood on its console."""
+    argv = ["chromium", *QUIET, "--enable-logging=stderr", f"--user-data-dir={profile}", *words]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
-    return done.stdout
+    return done.stdout, re.findall(r".*CONSOLE.*", done.stderr)
 
 
 def pixels(png: bytes) -> tuple[int, int, set[bytes]]:
@@ -104,14 +100,30 @@ def pixels(png: bytes) -> tuple[int, int, set[bytes]]:
 def test_a_browser_draws_the_report_and_asks_for_nothing_else(
     site: tuple[str, list[str]], tmp_path: Path
 ) -> None:
-    """One request, the numbers in the page, and a picture that is not empty."""
+    """One request, the numbers in the page, an empty console, and a picture that is not."""
     address, asked = site
-    page = chromium(tmp_path / "profile", "--dump-dom", address)
-    assert ("PASSED" in page, "<svg" in page, "<script" in page) == (True, True, False)
+    page, console = chromium(tmp_path / "profile", "--dump-dom", f"{address}/report.html")
+    assert ("PASSED" in page, "<svg" in page, "<script" in page, console) == (True, True, False, [])
     picture = tmp_path / "report.png"
     window = f"--window-size={WIDTH},{HEIGHT}"
-    chromium(tmp_path / "profile", window, f"--screenshot={picture}", address)
+    chromium(tmp_path / "profile", window, f"--screenshot={picture}", f"{address}/report.html")
     width, height, rows = pixels(picture.read_bytes())
     assert (width, height) == (WIDTH, HEIGHT)
     assert len(rows) > HEIGHT / 4, "most of the picture is one colour: was anything drawn?"
     assert {"/report.html", "/favicon.ico"} >= set(asked)
+
+
+@pytest.mark.parametrize("page", ["report.html", "compare.html"])
+@pytest.mark.parametrize("ground", ["light", "dark"])
+def test_a_page_fits_a_narrow_window_in_both_grounds(
+    site: tuple[str, list[str]], tmp_path: Path, page: str, ground: str
+) -> None:
+    """With everything unfolded a page is never wider than a telephone, and keeps to the ground."""
+    address, asked = site
+    (tmp_path / "look.html").write_text(LOOK.format(width=380, page=page))
+    colours = f"--blink-settings=preferredColorScheme={int(ground == 'light')}"
+    dom, console = chromium(tmp_path / "profile", colours, "--dump-dom", f"{address}/look.html")
+    fits, colour, drawings = json.loads(dom[dom.index("[") : dom.rindex("]") + 1])
+    is_dark = max(map(int, re.findall(r"\d+", colour))) < 64
+    assert (fits, is_dark, drawings > 0, console) == (True, ground == "dark", True, [])
+    assert {f"/{page}", "/look.html", "/favicon.ico"} >= set(asked)
