@@ -12,20 +12,35 @@ import structlog
 
 from benchd import __version__
 from benchd.catalog import Catalog
+from benchd.core.doubts import doubts
 from benchd.core.effects import Finish
 from benchd.core.html import render_html
 from benchd.core.markdown import render_markdown
 from benchd.core.model import Fetched, Job, JobState, Run, RunOutcome, Transition
+from benchd.core.origins import without_notes
 from benchd.core.report import build
 from benchd.core.results import Flag, Measured, Result, Severity, assemble
 from benchd.core.steadiness import restarted, span, unsteady
 from benchd.edge.archive import Archive
+from benchd.lookout import Lookout
 from benchd.metrics import Metrics
 
 log = structlog.get_logger()
 
 # How many files that could not be kept are named in the log: a full disk loses them all.
 LOST_SHOWN = 5
+
+
+# Characters of what is wrong with a result that are told; pydantic quotes what it refuses.
+REASON_SHOWN = 300
+
+
+def _window(measured: Measured, since: float, until: float) -> tuple[float, float]:
+    """Return when was measured: the client's own window, where its clock is near ours."""
+    start, end = measured.times.measure_start, measured.times.measure_end
+    if start is None or end is None or not max(start, since) < min(end, until):
+        return since, until
+    return max(start, since), min(end, until)
 
 
 class Books(Protocol):
@@ -72,12 +87,12 @@ class Closing:
         self.clock = clock
         self.facts = facts  # cluster -> what is known about it
 
-    async def collect(self, run: Run, job: Job, fetched: Fetched) -> None:
+    async def collect(self, run: Run, job: Job, fetched: Fetched, lookout: Lookout) -> None:
         """Make the result of an ended client from the files it left; keep both."""
         lost: list[str | None] = [
             *await asyncio.to_thread(self.archive.keep_files, job, fetched.files)
         ]
-        result = await self._result(run, job, fetched)
+        result = await self._result(run, job, fetched, lookout)
         document = result.document()
         lost.append(await asyncio.to_thread(self.archive.keep_result, job, document))
         for sentence in filter(None, lost[:LOST_SHOWN]):  # copies for people: the store has it
@@ -88,26 +103,37 @@ class Closing:
             flags = [flag.code for flag in result.validity.flags]
             log.info("result.kept", valid=valid, flags=flags, **job.log_context())
 
-    async def _result(self, run: Run, job: Job, fetched: Fetched) -> Result:
+    async def _result(self, run: Run, job: Job, fetched: Fetched, lookout: Lookout) -> Result:
         services = [s for b in job.bindings if (s := await self.store.job(b.token)) is not None]
         histories = {b.token: await self.store.transitions(b.token) for b in job.bindings}
         since, until = span(job, await self.store.transitions(job.token))
         unsteadiness = unsteady(job.bindings, histories, since, until) or restarted(
             job.bindings, services, job.ended_at
         )
-        return assemble(
-            run=run,
-            job=job,
-            bindings=job.bindings,
-            services=services,
-            measured=self._measured(job, fetched),
-            service_steady=unsteadiness is None,
-            service_detail=unsteadiness or "",
-            cluster=dict(self.facts(job.cluster)),
-            versions={"version": __version__, "python": platform.python_version()},
-            files=fetched.files,
-            now=self.clock(),
-        )
+
+        def made(measured: Measured) -> Result:
+            unseen = lookout.unseen(services, *_window(measured, since, until))
+            return assemble(
+                run=run,
+                job=job,
+                bindings=job.bindings,
+                services=services,
+                measured=measured,
+                service_steady=unsteadiness is None,
+                service_detail=unsteadiness or "",
+                doubts=doubts(job, job.bindings, unseen, fetched.files),
+                cluster=dict(self.facts(job.cluster)),
+                versions={"version": __version__, "python": platform.python_version()},
+                files=fetched.files,
+                now=self.clock(),
+            )
+
+        try:
+            return made(self._measured(job, fetched))
+        except ValueError as error:  # pydantic's too; what came home is kept as it is
+            what = " ".join(str(error).split())[:REASON_SHOWN]
+            log.error("result.malformed", what=what, **job.log_context())
+            return made(Measured.nothing("malformed", f"it does not fit its own schema: {what}"))
 
     def _measured(self, job: Job, fetched: Fetched) -> Measured:
         if fetched.gone:
@@ -117,7 +143,7 @@ class Closing:
         if kind is None:
             return Measured.nothing("unknown_kind", f"no client kind {job.kind!r} to read it with")
         try:
-            measured = kind.parse(fetched.files, job.spec)
+            measured = kind.parse(without_notes(fetched.files), job.spec)
         except Exception as error:  # a parser's mistake costs this result its validity, no more
             log.exception("result.unreadable", **job.log_context())
             return Measured.nothing("unreadable", f"{type(error).__name__}: {error}")

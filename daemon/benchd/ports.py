@@ -19,6 +19,7 @@ from benchd.core.model import (
     Submission,
 )
 from benchd.edge.submission import SubmitOrder
+from benchd.lookout import Lookout
 
 
 class MadeHere(Protocol):
@@ -116,7 +117,7 @@ class Ledger(Protocol):
 class Closing(Protocol):
     """Turns what came home into results, and results into a report."""
 
-    async def collect(self, run: Run, job: Job, fetched: Fetched) -> None:
+    async def collect(self, run: Run, job: Job, fetched: Fetched, lookout: Lookout) -> None:
         """Make and keep the result of a client."""
 
     async def keep_script(self, job: Job) -> None:

@@ -261,6 +261,18 @@ set +a
 export BENCHD_RESULT_DIR=$JOB/result
 mkdir -p "$BENCHD_RESULT_DIR" || benchd_stop "$BENCHD_RESULT_DIR cannot be made"
 
+benchd_node() {
+    local line cpu='' memory='' kernel=''
+    while IFS= read -r line; do
+        case $line in 'model name'*) cpu=${line#*: } && break ;; esac
+    done </proc/cpuinfo
+    read -r _ memory _ </proc/meminfo
+    read -r kernel </proc/sys/kernel/osrelease
+    printf '{"node":"%s","cpu":"%s","cores":%d,"mem_kib":%d,"kernel":"%s"}\n' "$BENCHD_HOST" \
+        "${cpu//[!A-Za-z0-9 ()@.,_+-]/}" "$(nproc --all)" "$memory" "${kernel//[!A-Za-z0-9._+~-]/}"
+}
+benchd_node 2>/dev/null >"$BENCHD_RESULT_DIR/benchd-node.json"
+
 [ -z "${BENCHD_IMAGE_DIGEST:-}" ] || cp "$benchd_image.benchd.json" "$BENCHD_RESULT_DIR/benchd-image.json"
 benchd_open() {
     benchd_cgroups=disabled benchd_userns=keep-id
@@ -280,6 +292,16 @@ benchd_enter() {
         [ -z "${!benchd_name+x}" ] || benchd_flags+=(--env "$benchd_name")
     done
 }
+benchd_ask() {
+    local file=$BENCHD_RESULT_DIR/benchd-$1
+    ("$2") {benchd_pipe}>&- </dev/null 2>/dev/null | head -c 4096 >"$file.part"
+    if [ -s "$file.part" ]; then mv -fT "$file.part" "$file"; else rm -f "$file.part"; fi
+}
+benchd_gpus() {
+    exec timeout --foreground -k 1 5 nvidia-smi --format=csv,noheader,nounits \
+        --query-gpu=name,memory.total,driver_version,uuid
+}
+
 benchd_srun() {
     local first=$1 function=$2 known
     shift 2
@@ -304,6 +326,7 @@ benchd_at_node() {
 benchd_payload() {
     benchd_secrets ''
     benchd_open "$benchd_image" "$JOB" "${JOB%/*/*/*/*}"/ship
+    (benchd_ask gpus.csv benchd_gpus &)
     benchd_main() {
         benchd_open "$benchd_image" "$JOB" "${JOB%/*/*/*/*}"/ship
         benchd_enter

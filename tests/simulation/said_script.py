@@ -8,6 +8,7 @@ does now, see that ``_BLOCKS`` and the phrases below still say so, and note the 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from hashlib import sha256
 
 from benchd.core import script_parts as parts
@@ -25,6 +26,9 @@ _BLOCKS = {
     "FORGET": "73d898647182cb23",
     "REMEMBER": "22f17fd7672d50fe",
     "SECRETS": "113c34fd44948fc5",
+    "NODE": "3a0e63c800cf6ae3",
+    "ASK": "5b1d888835089882",
+    "GATHER": "df86e527fbbd9771",
 }
 
 
@@ -340,6 +344,18 @@ def result(job: Batch, m: Found) -> None:
     except OSError:
         _stop(job, f"{job.home}/result cannot be made")
 
+
+@BOOK.pattern(_block("NODE") + "\n")
+def node(job: Batch, m: Found) -> None:
+    """Say what the numbers depend on; whatever comes of it, the job goes on."""
+    with suppress(OSError):
+        job.write(f"{job.home}/result/benchd-node.json", b"{}\n")
+
+
+BOOK.nothing(_block("ASK") + "\n")
+# Nobody asks a virtual service, and what it leaves is not about itself.
+BOOK.nothing(_block("GATHER") + "\n")
+BOOK.nothing(r"benchd_gather\n")
 
 # --- the payload ----------------------------------------------------------------------------------
 

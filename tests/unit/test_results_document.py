@@ -110,7 +110,8 @@ def test_document_provenance() -> None:
         "endpoint": "n1:7001",
         "version": "7.0.15",
     }
-    assert facts.cluster == {"name": "alpha", "slurm_version": "22.05.8"}
+    jobs = {"service_job": {"id": "41", "nodes": None}, "client_job": {"id": None, "nodes": None}}
+    assert facts.cluster == {"name": "alpha", "slurm_version": "22.05.8", **jobs}
 
 
 def test_document_lists_what_came_home() -> None:

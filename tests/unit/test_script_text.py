@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from benchd.config import RuntimeSettings
 from benchd.core.containers import shell_path
 from benchd.core.payload import Payload, Sh
-from benchd.core.script import render, sbatch_lines, wants_gpu
+from benchd.core.script import render, sbatch_lines
+from benchd.core.script_body import wants_gpu
 from benchd.core.spec import Container, JobSpec, RestartPolicy, Role, Service
 from benchd.fields import Resources
 from support.script_cases import APPTAINER, GOLDEN, NASTY, SHIP, TOKEN, case

@@ -63,6 +63,10 @@ class ServiceInfo(Watching, Protocol):
         """What to run."""
 
     @property
+    def version(self) -> tuple[str, ...]:
+        """What says, on its first line, which version it is."""
+
+    @property
     def storage(self) -> Literal["local", "shared"]:
         """Where its data is, unless a recipe says."""
 
@@ -76,6 +80,10 @@ class ClientInfo(fitting.Fitting, Protocol):
     @property
     def payload(self) -> Callable[[JobSpec], Payload]:
         """What to run."""
+
+    @property
+    def version(self) -> tuple[str, ...]:
+        """What says, on its first line, which version it is."""
 
 
 class Kinds(Protocol):
@@ -119,7 +127,10 @@ def renderer(*, catalog: Kinds, runtime: RuntimeSettings, ship: Mapping[str, str
         kind = look_up(spec.kind)
         if kind is None:
             raise UserError(f"there is no kind of {spec.role} called {spec.kind}")
-        return render(spec, name, dressed(kind.payload(spec), spec), runtime, ship)
+        payload = kind.payload(spec)
+        if spec.role is Role.SERVICE and spec.command is None:  # else it is another program's
+            payload = replace(payload, version=kind.version)
+        return render(spec, name, dressed(payload, spec), runtime, ship)
 
     return write
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -10,12 +11,98 @@ from pydantic import JsonValue
 
 from benchd.core.model import Binding, Job
 
-# What a client's job writes beside its result about the image that it ran in.
+# What the script of a job writes beside the result: the image that a client ran in, the node, and
+# the same of each service that it measured.
 IMAGE_NOTE = "result/benchd-image.json"
+_NODE, _GPUS, _VERSION = "benchd-node.json", "benchd-gpus.csv", "benchd-version.txt"
+_SERVICES = "result/benchd-services/"
+_NOTES = (IMAGE_NOTE, f"result/{_NODE}", f"result/{_GPUS}", _SERVICES)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_LONGEST = 200  # characters of a version; the first line of some is a licence
 
 
-def service_facts(job: Job, bindings: Sequence[Binding]) -> dict[str, JsonValue]:
+def without_notes(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return what came home without what benchd's own script has written beside it."""
+    return {name: data for name, data in files.items() if not name.startswith(_NOTES)}
+
+
+def resolved_sha256(job: Job, services: Sequence[Job]) -> str:
+    """Return the hash of what was asked for: recipe, sweep point, kinds and settings together.
+
+    Two measurements with the same hash were told the same, whatever their recipes look like.
+    """
+    told = [row.spec.model_dump(mode="json", exclude={"avoid"}) for row in (job, *services)]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def place_facts(job: Job, services: Sequence[Job]) -> dict[str, JsonValue]:
+    """Return which of Slurm's jobs it was, in what they were asked to run, and where they ran."""
+    asked = (services[0] if services else job).spec.resources
+    facts: dict[str, JsonValue] = {
+        key: value for key in _ASKED if (value := getattr(asked, key)) is not None
+    }
+    if services:
+        facts["service_job"] = {"id": services[0].slurm_id, "nodes": services[0].nodes}
+    return {**facts, "client_job": {"id": job.slurm_id, "nodes": job.nodes}}
+
+
+_ASKED = ("partition", "account", "qos", "reservation", "constraint")
+
+
+def hardware(
+    services: Sequence[Job], files: Mapping[str, bytes]
+) -> tuple[dict[str, JsonValue], ...]:
+    """Return what the scripts found on the first node of each job: services first."""
+    found = [
+        _node("service", f"{_SERVICES}{service.token}/", files) | {"job": service.name}
+        for service in services
+    ]
+    found.append(_node("client", "result/", files))
+    return tuple(facts for facts in found if "node" in facts)
+
+
+def _node(role: str, folder: str, files: Mapping[str, bytes]) -> dict[str, JsonValue]:
+    said = _object(files.get(folder + _NODE, b""))
+    if not isinstance(said.get("node"), str):
+        return {}
+    facts: dict[str, JsonValue] = {"node": said["node"], "role": role}
+    facts |= {key: said[key] for key in ("cpu", "kernel", "cores") if said.get(key)}
+    memory = said.get("mem_kib")
+    if isinstance(memory, int) and memory > 0:
+        facts["mem_gib"] = round(memory / 1024**2, 1)
+    gpus = _gpus(files.get(folder + _GPUS, b""))
+    return facts | ({"gpus": gpus} if gpus else {})
+
+
+def _gpus(table: bytes) -> list[JsonValue]:
+    """Return the GPUs that the job could see, the same ones together."""
+    alike: dict[tuple[str, str, str], list[str]] = {}
+    for line in table.decode("utf-8", "replace").splitlines():
+        cells = [cell.strip() for cell in line.split(",")]
+        if len(cells) == 4 and cells[3].startswith(("GPU-", "MIG-")):
+            alike.setdefault((cells[0], cells[1], cells[2]), []).append(cells[3])
+    return [
+        {
+            "type": name,
+            "count": len(uuids),
+            "driver": driver,
+            "mem_mib": int(memory) if memory.isascii() and memory.isdigit() else None,
+            "uuids": list(uuids),
+        }
+        for (name, memory, driver), uuids in alike.items()
+    ]
+
+
+def _version(service: Job, files: Mapping[str, bytes]) -> dict[str, JsonValue]:
+    """Return what the service said of itself, where it did."""
+    said = files.get(f"{_SERVICES}{service.token}/{_VERSION}", b"").decode("utf-8", "replace")
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return {"version": lines[0][:_LONGEST]} if lines else {}
+
+
+def service_facts(
+    job: Job, bindings: Sequence[Binding], files: Mapping[str, bytes]
+) -> dict[str, JsonValue]:
     """Return what is known of a service that was measured."""
     bound = next((b for b in bindings if b.token == job.token), None)
     return {
@@ -29,6 +116,7 @@ def service_facts(job: Job, bindings: Sequence[Binding]) -> dict[str, JsonValue]
         "image": _image(job),
         "image_digest": job.endpoint.image if job.endpoint else None,
         "parameters": dict(job.spec.parameters),
+        **_version(job, files),
     }
 
 
@@ -53,9 +141,14 @@ def _image(job: Job) -> str | None:
 
 def _noted(note: bytes) -> str | None:
     """Return the digest of the image file, as the note beside it said in the job."""
-    try:
-        said = json.loads(note)
-    except (ValueError, RecursionError):
-        return None
-    digest = str(said.get("digest", "")) if isinstance(said, dict) else ""
+    digest = str(_object(note).get("digest", ""))
     return digest if _DIGEST.fullmatch(digest) else None
+
+
+def _object(text: bytes) -> dict[str, JsonValue]:
+    """Return what a small file of ours says; nothing when it is no such file, or cut short."""
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}

@@ -54,3 +54,4 @@ class Payload:
     after: tuple[str, ...] = ()  # lines of shell on the host; they do not change the status
     workers: Step | None = None  # on every other node; its failure ends the job
     each_node: bool = False  # argv is run once on every node, and not on the first alone
+    version: tuple[str, ...] = ()  # says on its first line which version it is; beside the program

@@ -32,7 +32,13 @@ from benchd.core.numbers import (
     summarise,
     thin_flags,
 )
-from benchd.core.origins import client_facts, service_facts
+from benchd.core.origins import (
+    client_facts,
+    hardware,
+    place_facts,
+    resolved_sha256,
+    service_facts,
+)
 
 __all__ = [
     "ERROR_RATE_LIMIT",
@@ -250,6 +256,15 @@ def _job_flags(job: Job) -> Iterator[Flag]:
     yield flag("job_failed", Severity.ERROR, value=job.exit_code, limit=0, detail=ended)
 
 
+def _around_flags(measured: Measured, service_steady: bool, detail: str) -> Iterator[Flag]:
+    if not service_steady:
+        detail = detail or "a service left READY or restarted during the measurement"
+        yield flag("service_not_steady", Severity.ERROR, detail=detail)
+    if measured.partial:
+        detail = "the client was stopped before it was done"
+        yield flag("partial", Severity.ERROR, detail=detail)
+
+
 def iso(at: float | None) -> str | None:
     """Return a time as ISO 8601 in UTC with milliseconds; None when no calendar has it."""
     if at is None:
@@ -282,16 +297,22 @@ def _provenance(
     versions: Mapping[str, str],
     files: Mapping[str, bytes],
 ) -> Provenance:
-    facts = [service_facts(service, bindings) for service in services]
+    facts = [service_facts(service, bindings, files) for service in services]
     if facts:
         facts[0] |= plain_object(measured.service)
     return Provenance(
-        recipe={"name": run.name, "path": run.recipe_path, "sha256": run.recipe_sha256},
+        recipe={
+            "name": run.name,
+            "path": run.recipe_path,
+            "sha256": run.recipe_sha256,
+            "resolved_sha256": resolved_sha256(job, services),
+        },
         benchd=dict(versions),
         client=client_facts(job, files) | plain_object(measured.client),
         service=facts[0] if facts else {},
         services=tuple(facts),
-        cluster={"name": job.cluster, **cluster},
+        cluster={"name": job.cluster, **cluster, **place_facts(job, services)},
+        hardware=hardware(services, files),
     )
 
 
@@ -324,6 +345,7 @@ def assemble(
     measured: Measured,
     service_steady: bool,
     service_detail: str = "",
+    doubts: Sequence[Flag] = (),
     cluster: Mapping[str, JsonValue],
     versions: Mapping[str, str],
     files: Mapping[str, bytes],
@@ -332,18 +354,13 @@ def assemble(
     """Make the result document of a finished client job, with its verdict.
 
     ``service_steady``: every bound service stayed READY, in the bound generation, for the whole
-    measurement. ``files`` is what came home (name -> content); it is listed, not stored here.
+    measurement; ``doubts``: what else benchd itself knows against the numbers. ``files`` is what
+    came home (name -> content); it is listed, not stored here.
     """
     metrics, bad = refuse_bad_numbers(measured.metrics)
     counts, uncountable = _refuse_bad_counts(measured.counts)
     flags = [*measured.flags, *bad, *uncountable, *count_flags(counts), *thin_flags(metrics)]
-    flags += _job_flags(job)
-    if not service_steady:
-        detail = service_detail or "a service left READY or restarted during the measurement"
-        flags.append(flag("service_not_steady", Severity.ERROR, detail=detail))
-    if measured.partial:
-        detail = "the client was stopped before it was done"
-        flags.append(flag("partial", Severity.ERROR, detail=detail))
+    flags += [*_job_flags(job), *_around_flags(measured, service_steady, service_detail), *doubts]
     return Result(
         id=result_id(job.token),
         run=run.id,

@@ -67,6 +67,7 @@ def render(
         *_data_lines(spec, box),
         *(_image_lines(spec, token, runtime) if box is not None else []),
         *(_port_lines(spec, payload) if is_service else [parts.TARGETS]),
+        *([parts.NODE] if spec.role is not Role.IMAGE else []),
         *([CLIENT_NOTE] if box is not None and not is_service else []),
         *script_body.functions(job),
         "",
@@ -92,14 +93,6 @@ def sbatch_lines(resources: Resources, *, requeue: bool, avoid: tuple[str, ...] 
     return lines
 
 
-def wants_gpu(resources: Resources) -> bool:
-    """Tell whether GPUs are asked for, by whichever of Slurm's options."""
-    if resources.gpus or resources.gpus_per_node or resources.gpus_per_task:
-        return True
-    gres = (resources.gres or "").split(",")
-    return any(item.removeprefix("gres/").split(":")[0] == "gpu" for item in gres)
-
-
 def _box(spec: JobSpec, payload: Payload, runtime: RuntimeSettings) -> Box | None:
     """Return how the job's commands are put into its image; None: they run on the host."""
     box = spec.container
@@ -115,7 +108,7 @@ def _box(spec: JobSpec, payload: Payload, runtime: RuntimeSettings) -> Box | Non
             *(Mount(one.text, one.text) for one in payload.binds),
             *map(containers.mount, box.bind_mounts),
         ),
-        gpu=wants_gpu(spec.resources),
+        gpu=script_body.wants_gpu(spec.resources),
         environment={**payload.environment, **spec.environment},
     )
 

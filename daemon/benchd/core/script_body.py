@@ -16,6 +16,7 @@ from benchd.core import script_parts as parts
 from benchd.core.payload import Beside, Payload, Sh, Step
 from benchd.core.runtimes import Box, word
 from benchd.core.spec import JobSpec, Role
+from benchd.fields import Resources
 
 Lines = list[str]
 _IMAGE = '"$benchd_image"'
@@ -38,6 +39,10 @@ def functions(job: Job) -> Lines:
         lines.append(parts.COMPANY)
     if payload.once_up:
         lines.append(parts.ONCE_UP)
+    if _is_asked(job):
+        lines.append(parts.ASK)
+    if job.spec.targets:
+        lines.append(parts.GATHER)
     if payload.workers is not None or payload.each_node:
         lines.append(parts.NODES)
     return lines
@@ -56,11 +61,13 @@ def body(job: Job, unlocking: Lines) -> Lines:
         *_workers(job),
         *(line for beside in payload.beside for line in _beside(job, beside)),
         *_once_up(job),
+        *_asking(job),
         *_main(payload, opening, main),
     ]
     after = [
         *(["benchd_settle"] if payload.beside or payload.workers or payload.once_up else []),
         *_after(payload.after),
+        *(["benchd_gather"] if job.spec.targets else []),
     ]
     return [
         *_function("benchd_payload", inner),
@@ -176,6 +183,33 @@ def _once_up(job: Job) -> Lines:
         *([publishing(job.spec)] if is_service else []),
     ]
     return [*_function("benchd_once_up", steps), "(benchd_guard benchd_once_up &)"]
+
+
+def wants_gpu(resources: Resources) -> bool:
+    """Tell whether GPUs are asked for, by whichever of Slurm's options."""
+    if resources.gpus or resources.gpus_per_node or resources.gpus_per_task:
+        return True
+    gres = (resources.gres or "").split(",")
+    return any(item.removeprefix("gres/").split(":")[0] == "gpu" for item in gres)
+
+
+def _is_asked(job: Job) -> bool:
+    """Tell whether the job says more of itself than what stands in /proc."""
+    return bool(job.payload.version) or wants_gpu(job.spec.resources)
+
+
+def _asking(job: Job) -> Lines:
+    """Have what is to be asked written down, beside the program."""
+    lines = []
+    if job.payload.version:
+        *before, last = _command(job, job.payload.version)
+        command = last.removeprefix("exec ").removeprefix("-- ")
+        bounded = f"exec timeout --foreground -k 1 5 {command}"
+        lines += [*_function("benchd_version", [*before, bounded])]
+        lines.append("(benchd_ask version.txt benchd_version &)")
+    if wants_gpu(job.spec.resources):
+        lines.append("(benchd_ask gpus.csv benchd_gpus &)")
+    return lines
 
 
 def _main(payload: Payload, opening: Lines, command: Lines) -> Lines:

@@ -283,6 +283,43 @@ RESULT = r"""export BENCHD_RESULT_DIR=$JOB/result
 mkdir -p "$BENCHD_RESULT_DIR" || benchd_stop "$BENCHD_RESULT_DIR cannot be made"
 """
 
+# What the numbers depend on: the node, and what a service says of itself. Read from /proc, because
+# it must cost the job nothing; and no job fails for it. What has to be asked (a version, the GPUs)
+# is asked beside the program while it starts, for 5 s at most.
+NODE = r"""benchd_node() {
+    local line cpu='' memory='' kernel=''
+    while IFS= read -r line; do
+        case $line in 'model name'*) cpu=${line#*: } && break ;; esac
+    done </proc/cpuinfo
+    read -r _ memory _ </proc/meminfo
+    read -r kernel </proc/sys/kernel/osrelease
+    printf '{"node":"%s","cpu":"%s","cores":%d,"mem_kib":%d,"kernel":"%s"}\n' "$BENCHD_HOST" \
+        "${cpu//[!A-Za-z0-9 ()@.,_+-]/}" "$(nproc --all)" "$memory" "${kernel//[!A-Za-z0-9._+~-]/}"
+}
+benchd_node 2>/dev/null >"$BENCHD_RESULT_DIR/benchd-node.json"
+"""
+ASK = r"""benchd_ask() {
+    local file=$BENCHD_RESULT_DIR/benchd-$1
+    ("$2") {benchd_pipe}>&- </dev/null 2>/dev/null | head -c 4096 >"$file.part"
+    if [ -s "$file.part" ]; then mv -fT "$file.part" "$file"; else rm -f "$file.part"; fi
+}
+benchd_gpus() {
+    exec timeout --foreground -k 1 5 nvidia-smi --format=csv,noheader,nounits \
+        --query-gpu=name,memory.total,driver_version,uuid
+}
+"""
+
+# A client brings home what its services wrote down about themselves: they are on the same disk.
+GATHER = r"""benchd_gather() {
+    local token run about
+    sed -n 's/.*"token": *"\([a-z0-9-]*\)".*/\1/p' "$JOB/try-$TRY/targets.json" |
+        while read -r token; do
+            run=${token#*-} about=$BENCHD_RESULT_DIR/benchd-services/$token
+            mkdir -p "$about" && cp "${JOB%/*/*/*}/${run%%-*}/jobs/$token/result"/benchd-* "$about"
+        done 2>/dev/null
+}
+"""
+
 # What the client measures is bound when it is submitted, so it comes with the try.
 TARGETS = (
     r"""[ -r "$JOB/try-$TRY/targets.env" ] || benchd_stop "$JOB/try-$TRY/targets.env cannot be read"

@@ -250,6 +250,18 @@ benchd_publish "$BENCHD_PORT_0,$BENCHD_PORT_1,$BENCHD_PORT_2"
 export BENCHD_RESULT_DIR=$JOB/result
 mkdir -p "$BENCHD_RESULT_DIR" || benchd_stop "$BENCHD_RESULT_DIR cannot be made"
 
+benchd_node() {
+    local line cpu='' memory='' kernel=''
+    while IFS= read -r line; do
+        case $line in 'model name'*) cpu=${line#*: } && break ;; esac
+    done </proc/cpuinfo
+    read -r _ memory _ </proc/meminfo
+    read -r kernel </proc/sys/kernel/osrelease
+    printf '{"node":"%s","cpu":"%s","cores":%d,"mem_kib":%d,"kernel":"%s"}\n' "$BENCHD_HOST" \
+        "${cpu//[!A-Za-z0-9 ()@.,_+-]/}" "$(nproc --all)" "$memory" "${kernel//[!A-Za-z0-9._+~-]/}"
+}
+benchd_node 2>/dev/null >"$BENCHD_RESULT_DIR/benchd-node.json"
+
 benchd_enter() {
     local benchd_name
     for benchd_name in "${!BENCHD_@}" CUDA_VISIBLE_DEVICES GPU_DEVICE_ORDINAL ROCR_VISIBLE_DEVICES SLURM_CPUS_PER_TASK SLURM_JOB_ID SLURM_RESTART_COUNT ${BENCHD_SECRETS:-}; do
@@ -294,6 +306,16 @@ benchd_settle() {
     kill -s KILL -- "-$benchd_pid" 2>/dev/null
 }
 
+benchd_ask() {
+    local file=$BENCHD_RESULT_DIR/benchd-$1
+    ("$2") {benchd_pipe}>&- </dev/null 2>/dev/null | head -c 4096 >"$file.part"
+    if [ -s "$file.part" ]; then mv -fT "$file.part" "$file"; else rm -f "$file.part"; fi
+}
+benchd_gpus() {
+    exec timeout --foreground -k 1 5 nvidia-smi --format=csv,noheader,nounits \
+        --query-gpu=name,memory.total,driver_version,uuid
+}
+
 
 benchd_payload() {
     benchd_secrets GF_SECURITY_ADMIN_PASSWORD
@@ -302,6 +324,11 @@ benchd_payload() {
         exec env GF_ANALYTICS_REPORTING_ENABLED=false GF_ANALYTICS_CHECK_FOR_UPDATES=false GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES=false GF_LOG_MODE=console GF_USERS_ALLOW_SIGN_UP=false python3 "$BENCHD_SHIP_RELAY" --file "$JOB"/targets/benchd.json "$BENCHD_PORT_1"=prometheus "$BENCHD_PORT_2"=loki
     }
     (benchd_beside relay benchd_beside_relay &)
+    benchd_version() {
+        benchd_enter
+        exec timeout --foreground -k 1 5 env APPTAINERENV_GF_ANALYTICS_REPORTING_ENABLED=false APPTAINERENV_GF_ANALYTICS_CHECK_FOR_UPDATES=false APPTAINERENV_GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES=false APPTAINERENV_GF_LOG_MODE=console APPTAINERENV_GF_USERS_ALLOW_SIGN_UP=false apptainer exec --cleanenv --bind "$JOB" --bind "${JOB%/*/*/*/*}"/ship:"${JOB%/*/*/*/*}"/ship:ro --pwd "$JOB" "$benchd_image" grafana --version
+    }
+    (benchd_ask version.txt benchd_version &)
     exec {benchd_pipe}>&-
     benchd_enter
     exec env APPTAINERENV_GF_ANALYTICS_REPORTING_ENABLED=false APPTAINERENV_GF_ANALYTICS_CHECK_FOR_UPDATES=false APPTAINERENV_GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES=false APPTAINERENV_GF_LOG_MODE=console APPTAINERENV_GF_USERS_ALLOW_SIGN_UP=false apptainer exec --cleanenv --bind "$JOB" --bind "${JOB%/*/*/*/*}"/ship:"${JOB%/*/*/*/*}"/ship:ro --pwd "$JOB" "$benchd_image" grafana server --homepath=/usr/share/grafana cfg:server.http_addr="$BENCHD_BIND" cfg:server.http_port="$BENCHD_PORT" cfg:paths.data="$BENCHD_DATA" cfg:paths.logs="$BENCHD_DATA"/log cfg:paths.plugins="$BENCHD_DATA"/plugins cfg:paths.provisioning="$JOB"/grafana

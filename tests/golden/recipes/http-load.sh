@@ -169,11 +169,33 @@ set +a
 export BENCHD_RESULT_DIR=$JOB/result
 mkdir -p "$BENCHD_RESULT_DIR" || benchd_stop "$BENCHD_RESULT_DIR cannot be made"
 
+benchd_node() {
+    local line cpu='' memory='' kernel=''
+    while IFS= read -r line; do
+        case $line in 'model name'*) cpu=${line#*: } && break ;; esac
+    done </proc/cpuinfo
+    read -r _ memory _ </proc/meminfo
+    read -r kernel </proc/sys/kernel/osrelease
+    printf '{"node":"%s","cpu":"%s","cores":%d,"mem_kib":%d,"kernel":"%s"}\n' "$BENCHD_HOST" \
+        "${cpu//[!A-Za-z0-9 ()@.,_+-]/}" "$(nproc --all)" "$memory" "${kernel//[!A-Za-z0-9._+~-]/}"
+}
+benchd_node 2>/dev/null >"$BENCHD_RESULT_DIR/benchd-node.json"
+
+benchd_gather() {
+    local token run about
+    sed -n 's/.*"token": *"\([a-z0-9-]*\)".*/\1/p' "$JOB/try-$TRY/targets.json" |
+        while read -r token; do
+            run=${token#*-} about=$BENCHD_RESULT_DIR/benchd-services/$token
+            mkdir -p "$about" && cp "${JOB%/*/*/*}/${run%%-*}/jobs/$token/result"/benchd-* "$about"
+        done 2>/dev/null
+}
+
 
 benchd_payload() {
     benchd_secrets ''
     exec {benchd_pipe}>&-
-    exec -- python3 "$BENCHD_SHIP_LOAD" http --url "$BENCHD_TARGET_URLS" --out "$BENCHD_RESULT_DIR" --run-id "$(basename "$JOB")" --method=POST --path=/collections/bench/points/search '--body={"vector": [0.2, 0.1, 0.9, 0.7], "limit": 10}' '--expect="status":"ok"' --concurrency=1 --requests=5000 --timeout=60.0
+    exec -- python3 "$BENCHD_SHIP_LOAD" http --url "$BENCHD_TARGET_URLS" --out "$BENCHD_RESULT_DIR" --run-id "$(basename "$JOB")" --method=POST --path=/collections/bench/points/search '--body={"vector": [0.2, 0.1, 0.9, 0.7], "limit": 10}' '--expect="status":"ok"' --seed=0 --concurrency=1 --requests=5000 --timeout=60.0
 }
 benchd_run benchd_payload
+benchd_gather
 exit "$benchd_status"

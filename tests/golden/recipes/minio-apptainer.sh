@@ -224,6 +224,18 @@ benchd_publish "$BENCHD_PORT_0,$BENCHD_PORT_1"
 export BENCHD_RESULT_DIR=$JOB/result
 mkdir -p "$BENCHD_RESULT_DIR" || benchd_stop "$BENCHD_RESULT_DIR cannot be made"
 
+benchd_node() {
+    local line cpu='' memory='' kernel=''
+    while IFS= read -r line; do
+        case $line in 'model name'*) cpu=${line#*: } && break ;; esac
+    done </proc/cpuinfo
+    read -r _ memory _ </proc/meminfo
+    read -r kernel </proc/sys/kernel/osrelease
+    printf '{"node":"%s","cpu":"%s","cores":%d,"mem_kib":%d,"kernel":"%s"}\n' "$BENCHD_HOST" \
+        "${cpu//[!A-Za-z0-9 ()@.,_+-]/}" "$(nproc --all)" "$memory" "${kernel//[!A-Za-z0-9._+~-]/}"
+}
+benchd_node 2>/dev/null >"$BENCHD_RESULT_DIR/benchd-node.json"
+
 benchd_enter() {
     local benchd_name
     for benchd_name in "${!BENCHD_@}" CUDA_VISIBLE_DEVICES GPU_DEVICE_ORDINAL ROCR_VISIBLE_DEVICES SLURM_CPUS_PER_TASK SLURM_JOB_ID SLURM_RESTART_COUNT ${BENCHD_SECRETS:-}; do
@@ -231,10 +243,25 @@ benchd_enter() {
     done
     export APPTAINER_NO_EVAL=1
 }
+benchd_ask() {
+    local file=$BENCHD_RESULT_DIR/benchd-$1
+    ("$2") {benchd_pipe}>&- </dev/null 2>/dev/null | head -c 4096 >"$file.part"
+    if [ -s "$file.part" ]; then mv -fT "$file.part" "$file"; else rm -f "$file.part"; fi
+}
+benchd_gpus() {
+    exec timeout --foreground -k 1 5 nvidia-smi --format=csv,noheader,nounits \
+        --query-gpu=name,memory.total,driver_version,uuid
+}
+
 
 benchd_payload() {
     benchd_secrets MINIO_ROOT_PASSWORD
     mkdir -p "$BENCHD_DATA/minio"
+    benchd_version() {
+        benchd_enter
+        exec timeout --foreground -k 1 5 env APPTAINERENV_MINIO_ROOT_USER=bench APPTAINERENV_MINIO_BROWSER=on APPTAINERENV_MINIO_UPDATE=off APPTAINERENV_MINIO_PROMETHEUS_AUTH_TYPE=public apptainer exec --cleanenv --bind "$JOB" --bind "$BENCHD_DATA" --pwd "$JOB" "$benchd_image" minio --version
+    }
+    (benchd_ask version.txt benchd_version &)
     exec {benchd_pipe}>&-
     benchd_enter
     exec env APPTAINERENV_MINIO_ROOT_USER=bench APPTAINERENV_MINIO_BROWSER=on APPTAINERENV_MINIO_UPDATE=off APPTAINERENV_MINIO_PROMETHEUS_AUTH_TYPE=public apptainer exec --cleanenv --bind "$JOB" --bind "$BENCHD_DATA" --pwd "$JOB" "$benchd_image" minio server --address "$BENCHD_BIND:$BENCHD_PORT" --console-address "$BENCHD_BIND:$BENCHD_PORT_1" "$BENCHD_DATA/minio"

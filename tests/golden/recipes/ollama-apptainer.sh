@@ -221,6 +221,18 @@ export BENCHD_PORT=$BENCHD_PORT_0
 export BENCHD_RESULT_DIR=$JOB/result
 mkdir -p "$BENCHD_RESULT_DIR" || benchd_stop "$BENCHD_RESULT_DIR cannot be made"
 
+benchd_node() {
+    local line cpu='' memory='' kernel=''
+    while IFS= read -r line; do
+        case $line in 'model name'*) cpu=${line#*: } && break ;; esac
+    done </proc/cpuinfo
+    read -r _ memory _ </proc/meminfo
+    read -r kernel </proc/sys/kernel/osrelease
+    printf '{"node":"%s","cpu":"%s","cores":%d,"mem_kib":%d,"kernel":"%s"}\n' "$BENCHD_HOST" \
+        "${cpu//[!A-Za-z0-9 ()@.,_+-]/}" "$(nproc --all)" "$memory" "${kernel//[!A-Za-z0-9._+~-]/}"
+}
+benchd_node 2>/dev/null >"$BENCHD_RESULT_DIR/benchd-node.json"
+
 benchd_enter() {
     local benchd_name
     for benchd_name in "${!BENCHD_@}" CUDA_VISIBLE_DEVICES GPU_DEVICE_ORDINAL ROCR_VISIBLE_DEVICES SLURM_CPUS_PER_TASK SLURM_JOB_ID SLURM_RESTART_COUNT ${BENCHD_SECRETS:-}; do
@@ -275,6 +287,16 @@ benchd_up() {
 }
 rm -f "$JOB/up"
 
+benchd_ask() {
+    local file=$BENCHD_RESULT_DIR/benchd-$1
+    ("$2") {benchd_pipe}>&- </dev/null 2>/dev/null | head -c 4096 >"$file.part"
+    if [ -s "$file.part" ]; then mv -fT "$file.part" "$file"; else rm -f "$file.part"; fi
+}
+benchd_gpus() {
+    exec timeout --foreground -k 1 5 nvidia-smi --format=csv,noheader,nounits \
+        --query-gpu=name,memory.total,driver_version,uuid
+}
+
 
 benchd_payload() {
     export BENCHD_OLLAMA_MODELS="${JOB%/*/*/*/*}"/models/ollama
@@ -293,6 +315,12 @@ benchd_payload() {
         benchd_publish "$BENCHD_PORT_0"
     }
     (benchd_guard benchd_once_up &)
+    benchd_version() {
+        benchd_enter
+        exec timeout --foreground -k 1 5 env APPTAINERENV_OLLAMA_NOPRUNE=1 APPTAINERENV_OLLAMA_NUM_PARALLEL=4 APPTAINERENV_OLLAMA_CONTEXT_LENGTH=4096 APPTAINERENV_OLLAMA_KEEP_ALIVE=-1 apptainer exec --cleanenv --bind "$JOB" --bind "$BENCHD_OLLAMA_MODELS" --pwd "$JOB" --nv "$benchd_image" sh -c 'ollama --version 2>/dev/null | grep -oE '"'"'[0-9]+[.][0-9.]+.*'"'"' | tail -n 1'
+    }
+    (benchd_ask version.txt benchd_version &)
+    (benchd_ask gpus.csv benchd_gpus &)
     exec {benchd_pipe}>&-
     benchd_enter
     exec env APPTAINERENV_OLLAMA_NOPRUNE=1 APPTAINERENV_OLLAMA_NUM_PARALLEL=4 APPTAINERENV_OLLAMA_CONTEXT_LENGTH=4096 APPTAINERENV_OLLAMA_KEEP_ALIVE=-1 apptainer exec --cleanenv --bind "$JOB" --bind "$BENCHD_OLLAMA_MODELS" --pwd "$JOB" --nv "$benchd_image" env OLLAMA_HOST="$BENCHD_BIND":"$BENCHD_PORT" OLLAMA_MODELS="$BENCHD_OLLAMA_MODELS" ollama serve

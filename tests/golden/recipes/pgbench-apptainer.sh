@@ -315,6 +315,18 @@ set +a
 export BENCHD_RESULT_DIR=$JOB/result
 mkdir -p "$BENCHD_RESULT_DIR" || benchd_stop "$BENCHD_RESULT_DIR cannot be made"
 
+benchd_node() {
+    local line cpu='' memory='' kernel=''
+    while IFS= read -r line; do
+        case $line in 'model name'*) cpu=${line#*: } && break ;; esac
+    done </proc/cpuinfo
+    read -r _ memory _ </proc/meminfo
+    read -r kernel </proc/sys/kernel/osrelease
+    printf '{"node":"%s","cpu":"%s","cores":%d,"mem_kib":%d,"kernel":"%s"}\n' "$BENCHD_HOST" \
+        "${cpu//[!A-Za-z0-9 ()@.,_+-]/}" "$(nproc --all)" "$memory" "${kernel//[!A-Za-z0-9._+~-]/}"
+}
+benchd_node 2>/dev/null >"$BENCHD_RESULT_DIR/benchd-node.json"
+
 [ -z "${BENCHD_IMAGE_DIGEST:-}" ] || cp "$benchd_image.benchd.json" "$BENCHD_RESULT_DIR/benchd-image.json"
 benchd_enter() {
     local benchd_name
@@ -323,6 +335,15 @@ benchd_enter() {
     done
     export APPTAINER_NO_EVAL=1
 }
+benchd_gather() {
+    local token run about
+    sed -n 's/.*"token": *"\([a-z0-9-]*\)".*/\1/p' "$JOB/try-$TRY/targets.json" |
+        while read -r token; do
+            run=${token#*-} about=$BENCHD_RESULT_DIR/benchd-services/$token
+            mkdir -p "$about" && cp "${JOB%/*/*/*}/${run%%-*}/jobs/$token/result"/benchd-* "$about"
+        done 2>/dev/null
+}
+
 
 benchd_payload() {
     benchd_secrets ''
@@ -331,4 +352,5 @@ benchd_payload() {
     exec apptainer exec --cleanenv --bind "$JOB" --pwd "$JOB" "$benchd_image" sh "$JOB/pgbench.sh" "$BENCHD_TARGET_HOST" "$BENCHD_TARGET_PORT" "$BENCHD_RESULT_DIR" benchd benchd 3600 20 120 100 pgbench --client=32 --jobs=4 --protocol=prepared --random-seed=0 --rate=500 --builtin=tpcb-like
 }
 benchd_run benchd_payload
+benchd_gather
 exit "$benchd_status"

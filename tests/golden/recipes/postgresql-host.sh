@@ -304,6 +304,18 @@ export BENCHD_PORT=$BENCHD_PORT_0
 export BENCHD_RESULT_DIR=$JOB/result
 mkdir -p "$BENCHD_RESULT_DIR" || benchd_stop "$BENCHD_RESULT_DIR cannot be made"
 
+benchd_node() {
+    local line cpu='' memory='' kernel=''
+    while IFS= read -r line; do
+        case $line in 'model name'*) cpu=${line#*: } && break ;; esac
+    done </proc/cpuinfo
+    read -r _ memory _ </proc/meminfo
+    read -r kernel </proc/sys/kernel/osrelease
+    printf '{"node":"%s","cpu":"%s","cores":%d,"mem_kib":%d,"kernel":"%s"}\n' "$BENCHD_HOST" \
+        "${cpu//[!A-Za-z0-9 ()@.,_+-]/}" "$(nproc --all)" "$memory" "${kernel//[!A-Za-z0-9._+~-]/}"
+}
+benchd_node 2>/dev/null >"$BENCHD_RESULT_DIR/benchd-node.json"
+
 benchd_failed() {
     benchd_say "$2 ended with status $1, so the job ends"
     exit "$1"
@@ -351,6 +363,16 @@ benchd_up() {
 }
 rm -f "$JOB/up"
 
+benchd_ask() {
+    local file=$BENCHD_RESULT_DIR/benchd-$1
+    ("$2") {benchd_pipe}>&- </dev/null 2>/dev/null | head -c 4096 >"$file.part"
+    if [ -s "$file.part" ]; then mv -fT "$file.part" "$file"; else rm -f "$file.part"; fi
+}
+benchd_gpus() {
+    exec timeout --foreground -k 1 5 nvidia-smi --format=csv,noheader,nounits \
+        --query-gpu=name,memory.total,driver_version,uuid
+}
+
 
 benchd_payload() {
     benchd_secrets POSTGRES_PASSWORD
@@ -366,6 +388,10 @@ benchd_payload() {
         benchd_publish "$BENCHD_PORT_0"
     }
     (benchd_guard benchd_once_up &)
+    benchd_version() {
+        exec timeout --foreground -k 1 5 postgres --version
+    }
+    (benchd_ask version.txt benchd_version &)
     exec {benchd_pipe}>&-
     exec -- sh "$JOB/postgresql.sh" serve postgres -p "$BENCHD_PORT" -c "listen_addresses=$BENCHD_BIND" -c unix_socket_directories= -c shared_buffers=4GB -c max_connections=100 -c work_mem=4MB -c fsync=on -c synchronous_commit=on
 }

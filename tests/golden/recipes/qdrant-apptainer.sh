@@ -211,6 +211,18 @@ export BENCHD_PORT=$BENCHD_PORT_0
 export BENCHD_RESULT_DIR=$JOB/result
 mkdir -p "$BENCHD_RESULT_DIR" || benchd_stop "$BENCHD_RESULT_DIR cannot be made"
 
+benchd_node() {
+    local line cpu='' memory='' kernel=''
+    while IFS= read -r line; do
+        case $line in 'model name'*) cpu=${line#*: } && break ;; esac
+    done </proc/cpuinfo
+    read -r _ memory _ </proc/meminfo
+    read -r kernel </proc/sys/kernel/osrelease
+    printf '{"node":"%s","cpu":"%s","cores":%d,"mem_kib":%d,"kernel":"%s"}\n' "$BENCHD_HOST" \
+        "${cpu//[!A-Za-z0-9 ()@.,_+-]/}" "$(nproc --all)" "$memory" "${kernel//[!A-Za-z0-9._+~-]/}"
+}
+benchd_node 2>/dev/null >"$BENCHD_RESULT_DIR/benchd-node.json"
+
 benchd_enter() {
     local benchd_name
     for benchd_name in "${!BENCHD_@}" CUDA_VISIBLE_DEVICES GPU_DEVICE_ORDINAL ROCR_VISIBLE_DEVICES SLURM_CPUS_PER_TASK SLURM_JOB_ID SLURM_RESTART_COUNT ${BENCHD_SECRETS:-}; do
@@ -265,6 +277,16 @@ benchd_up() {
 }
 rm -f "$JOB/up"
 
+benchd_ask() {
+    local file=$BENCHD_RESULT_DIR/benchd-$1
+    ("$2") {benchd_pipe}>&- </dev/null 2>/dev/null | head -c 4096 >"$file.part"
+    if [ -s "$file.part" ]; then mv -fT "$file.part" "$file"; else rm -f "$file.part"; fi
+}
+benchd_gpus() {
+    exec timeout --foreground -k 1 5 nvidia-smi --format=csv,noheader,nounits \
+        --query-gpu=name,memory.total,driver_version,uuid
+}
+
 
 benchd_payload() {
     mkdir -p "$BENCHD_DATA/storage" "$BENCHD_DATA/snapshots"
@@ -277,6 +299,11 @@ benchd_payload() {
         benchd_publish "$BENCHD_PORT_0,$BENCHD_PORT_1"
     }
     (benchd_guard benchd_once_up &)
+    benchd_version() {
+        benchd_enter
+        exec timeout --foreground -k 1 5 env APPTAINERENV_QDRANT__SERVICE__HOST="$BENCHD_BIND" APPTAINERENV_QDRANT__SERVICE__HTTP_PORT="$BENCHD_PORT" APPTAINERENV_QDRANT__SERVICE__GRPC_PORT="$BENCHD_PORT_1" APPTAINERENV_QDRANT__STORAGE__STORAGE_PATH="$BENCHD_DATA/storage" APPTAINERENV_QDRANT__STORAGE__SNAPSHOTS_PATH="$BENCHD_DATA/snapshots" APPTAINERENV_QDRANT__TELEMETRY_DISABLED=true APPTAINERENV_QDRANT_INIT_FILE_PATH="$BENCHD_DATA/.qdrant-initialized" APPTAINERENV_QDRANT__LOG_LEVEL=WARN apptainer exec --cleanenv --bind "$JOB" --bind "$BENCHD_DATA" --pwd "$JOB" "$benchd_image" sh -c 'qdrant --version || /qdrant/qdrant --version'
+    }
+    (benchd_ask version.txt benchd_version &)
     exec {benchd_pipe}>&-
     benchd_enter
     exec env APPTAINERENV_QDRANT__SERVICE__HOST="$BENCHD_BIND" APPTAINERENV_QDRANT__SERVICE__HTTP_PORT="$BENCHD_PORT" APPTAINERENV_QDRANT__SERVICE__GRPC_PORT="$BENCHD_PORT_1" APPTAINERENV_QDRANT__STORAGE__STORAGE_PATH="$BENCHD_DATA/storage" APPTAINERENV_QDRANT__STORAGE__SNAPSHOTS_PATH="$BENCHD_DATA/snapshots" APPTAINERENV_QDRANT__TELEMETRY_DISABLED=true APPTAINERENV_QDRANT_INIT_FILE_PATH="$BENCHD_DATA/.qdrant-initialized" APPTAINERENV_QDRANT__LOG_LEVEL=WARN apptainer exec --cleanenv --bind "$JOB" --bind "$BENCHD_DATA" --pwd "$JOB" "$benchd_image" /qdrant/qdrant

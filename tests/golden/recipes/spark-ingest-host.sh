@@ -162,6 +162,18 @@ set +a
 export BENCHD_RESULT_DIR=$JOB/result
 mkdir -p "$BENCHD_RESULT_DIR" || benchd_stop "$BENCHD_RESULT_DIR cannot be made"
 
+benchd_node() {
+    local line cpu='' memory='' kernel=''
+    while IFS= read -r line; do
+        case $line in 'model name'*) cpu=${line#*: } && break ;; esac
+    done </proc/cpuinfo
+    read -r _ memory _ </proc/meminfo
+    read -r kernel </proc/sys/kernel/osrelease
+    printf '{"node":"%s","cpu":"%s","cores":%d,"mem_kib":%d,"kernel":"%s"}\n' "$BENCHD_HOST" \
+        "${cpu//[!A-Za-z0-9 ()@.,_+-]/}" "$(nproc --all)" "$memory" "${kernel//[!A-Za-z0-9._+~-]/}"
+}
+benchd_node 2>/dev/null >"$BENCHD_RESULT_DIR/benchd-node.json"
+
 benchd_failed() {
     benchd_say "$2 ended with status $1, so the job ends"
     exit "$1"
@@ -197,6 +209,15 @@ benchd_settle() {
         sleep 0.1
     done
     kill -s KILL -- "-$benchd_pid" 2>/dev/null
+}
+
+benchd_gather() {
+    local token run about
+    sed -n 's/.*"token": *"\([a-z0-9-]*\)".*/\1/p' "$JOB/try-$TRY/targets.json" |
+        while read -r token; do
+            run=${token#*-} about=$BENCHD_RESULT_DIR/benchd-services/$token
+            mkdir -p "$about" && cp "${JOB%/*/*/*}/${run%%-*}/jobs/$token/result"/benchd-* "$about"
+        done 2>/dev/null
 }
 
 benchd_srun() {
@@ -243,4 +264,5 @@ benchd_after() {
 benchd_kept=$benchd_status
 benchd_run benchd_after
 benchd_status=$benchd_kept
+benchd_gather
 exit "$benchd_status"

@@ -267,6 +267,27 @@ set +a
 export BENCHD_RESULT_DIR=$JOB/result
 mkdir -p "$BENCHD_RESULT_DIR" || benchd_stop "$BENCHD_RESULT_DIR cannot be made"
 
+benchd_node() {
+    local line cpu='' memory='' kernel=''
+    while IFS= read -r line; do
+        case $line in 'model name'*) cpu=${line#*: } && break ;; esac
+    done </proc/cpuinfo
+    read -r _ memory _ </proc/meminfo
+    read -r kernel </proc/sys/kernel/osrelease
+    printf '{"node":"%s","cpu":"%s","cores":%d,"mem_kib":%d,"kernel":"%s"}\n' "$BENCHD_HOST" \
+        "${cpu//[!A-Za-z0-9 ()@.,_+-]/}" "$(nproc --all)" "$memory" "${kernel//[!A-Za-z0-9._+~-]/}"
+}
+benchd_node 2>/dev/null >"$BENCHD_RESULT_DIR/benchd-node.json"
+
+benchd_gather() {
+    local token run about
+    sed -n 's/.*"token": *"\([a-z0-9-]*\)".*/\1/p' "$JOB/try-$TRY/targets.json" |
+        while read -r token; do
+            run=${token#*-} about=$BENCHD_RESULT_DIR/benchd-services/$token
+            mkdir -p "$about" && cp "${JOB%/*/*/*}/${run%%-*}/jobs/$token/result"/benchd-* "$about"
+        done 2>/dev/null
+}
+
 
 benchd_payload() {
     benchd_secrets ''
@@ -274,4 +295,5 @@ benchd_payload() {
     exec -- sh "$JOB/sysbench.sh" "$BENCHD_TARGET_HOST" "$BENCHD_TARGET_PORT" "$BENCHD_RESULT_DIR" benchd benchd 3600 30 120 0 sysbench oltp_read_write --threads=1 --tables=8 --table-size=100000 --rand-type=uniform
 }
 benchd_run benchd_payload
+benchd_gather
 exit "$benchd_status"

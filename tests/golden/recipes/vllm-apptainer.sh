@@ -246,6 +246,18 @@ export BENCHD_PORT=$BENCHD_PORT_0
 export BENCHD_RESULT_DIR=$JOB/result
 mkdir -p "$BENCHD_RESULT_DIR" || benchd_stop "$BENCHD_RESULT_DIR cannot be made"
 
+benchd_node() {
+    local line cpu='' memory='' kernel=''
+    while IFS= read -r line; do
+        case $line in 'model name'*) cpu=${line#*: } && break ;; esac
+    done </proc/cpuinfo
+    read -r _ memory _ </proc/meminfo
+    read -r kernel </proc/sys/kernel/osrelease
+    printf '{"node":"%s","cpu":"%s","cores":%d,"mem_kib":%d,"kernel":"%s"}\n' "$BENCHD_HOST" \
+        "${cpu//[!A-Za-z0-9 ()@.,_+-]/}" "$(nproc --all)" "$memory" "${kernel//[!A-Za-z0-9._+~-]/}"
+}
+benchd_node 2>/dev/null >"$BENCHD_RESULT_DIR/benchd-node.json"
+
 benchd_enter() {
     local benchd_name
     for benchd_name in "${!BENCHD_@}" CUDA_VISIBLE_DEVICES GPU_DEVICE_ORDINAL ROCR_VISIBLE_DEVICES SLURM_CPUS_PER_TASK SLURM_JOB_ID SLURM_RESTART_COUNT ${BENCHD_SECRETS:-}; do
@@ -300,6 +312,16 @@ benchd_up() {
 }
 rm -f "$JOB/up"
 
+benchd_ask() {
+    local file=$BENCHD_RESULT_DIR/benchd-$1
+    ("$2") {benchd_pipe}>&- </dev/null 2>/dev/null | head -c 4096 >"$file.part"
+    if [ -s "$file.part" ]; then mv -fT "$file.part" "$file"; else rm -f "$file.part"; fi
+}
+benchd_gpus() {
+    exec timeout --foreground -k 1 5 nvidia-smi --format=csv,noheader,nounits \
+        --query-gpu=name,memory.total,driver_version,uuid
+}
+
 
 benchd_payload() {
     benchd_secrets VLLM_API_KEY
@@ -315,6 +337,12 @@ benchd_payload() {
         benchd_publish "$BENCHD_PORT_0"
     }
     (benchd_guard benchd_once_up &)
+    benchd_version() {
+        benchd_enter
+        exec timeout --foreground -k 1 5 env APPTAINERENV_HF_HOME="$BENCHD_HF_HOME" APPTAINERENV_VLLM_NO_USAGE_STATS=1 APPTAINERENV_HF_HUB_DISABLE_TELEMETRY=1 APPTAINERENV_VLLM_CACHE_ROOT="$BENCHD_DATA/vllm" APPTAINERENV_TRITON_CACHE_DIR="$BENCHD_DATA/triton" APPTAINERENV_OUTLINES_CACHE_DIR="$BENCHD_DATA/outlines" APPTAINERENV_TORCHINDUCTOR_CACHE_DIR="$BENCHD_DATA/inductor" apptainer exec --cleanenv --bind "$JOB" --bind "$BENCHD_DATA" --bind "$BENCHD_HF_HOME" --pwd "$JOB" --nv "$benchd_image" python3 -c 'import vllm; print(vllm.__version__)'
+    }
+    (benchd_ask version.txt benchd_version &)
+    (benchd_ask gpus.csv benchd_gpus &)
     exec {benchd_pipe}>&-
     benchd_enter
     exec env APPTAINERENV_HF_HOME="$BENCHD_HF_HOME" APPTAINERENV_VLLM_NO_USAGE_STATS=1 APPTAINERENV_HF_HUB_DISABLE_TELEMETRY=1 APPTAINERENV_VLLM_CACHE_ROOT="$BENCHD_DATA/vllm" APPTAINERENV_TRITON_CACHE_DIR="$BENCHD_DATA/triton" APPTAINERENV_OUTLINES_CACHE_DIR="$BENCHD_DATA/outlines" APPTAINERENV_TORCHINDUCTOR_CACHE_DIR="$BENCHD_DATA/inductor" apptainer exec --cleanenv --bind "$JOB" --bind "$BENCHD_DATA" --bind "$BENCHD_HF_HOME" --pwd "$JOB" --nv "$benchd_image" vllm serve Qwen/Qwen2.5-7B-Instruct --host "$BENCHD_BIND" --port "$BENCHD_PORT" --tensor-parallel-size 4 --served-model-name qwen --max-model-len 8192 --gpu-memory-utilization 0.9 --no-enable-prefix-caching

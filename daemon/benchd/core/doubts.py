@@ -1,0 +1,63 @@
+"""What benchd itself knows that speaks against a number: flags beside those of the client. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+
+from benchd.core.model import Binding, Job
+from benchd.core.numbers import Flag, Severity, flag
+from benchd.core.placement import nodes_of
+
+# Seconds by which a node's clock and Slurm's may tell a job's length apart: both count in whole
+# seconds, and Slurm counts the start and the end of the script as well.
+CLOCK_STEP_LIMIT = 2.0
+
+
+def doubts(
+    job: Job,
+    bindings: Sequence[Binding],
+    unseen: Mapping[str, tuple[float, float]],
+    files: Mapping[str, bytes],
+) -> tuple[Flag, ...]:
+    """Return the flags. ``unseen``: service -> seconds without a look at it, and the limit."""
+    return (*_same_node(job, bindings), *_unseen(unseen), *_clock_step(job, files))
+
+
+def _same_node(job: Job, bindings: Sequence[Binding]) -> Iterator[Flag]:
+    own = set(nodes_of(job.nodes))
+    for binding in bindings:
+        if shared := sorted(own & set(nodes_of(binding.nodes))):
+            where = ", ".join(shared)
+            detail = f"client and {binding.name} shared {where}: they compete, and no network is in"
+            yield flag("same_node_client", Severity.INFO, value=len(shared), detail=detail)
+            return
+
+
+def _unseen(unseen: Mapping[str, tuple[float, float]]) -> Iterator[Flag]:
+    for name, (seconds, limit) in unseen.items():
+        if seconds > 0:
+            detail = f"nobody looked at {name} for {seconds:.1f} s of the measurement"
+            detail += ": its health is known before and after only"
+            yield flag(
+                "service_not_observed", Severity.WARN, value=seconds, limit=limit, detail=detail
+            )
+
+
+def _clock_step(job: Job, files: Mapping[str, bytes]) -> Iterator[Flag]:
+    """Yield a flag when the node's clock tells a longer job than Slurm saw, or one that ran back.
+
+    Only then: that Slurm saw a longer one may be its prolog.
+    """
+    try:
+        said = json.loads(files.get("exit.json", b""))
+        spent = float(said["ended_at"]) - float(said["started_at"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return
+    if job.started_at is None or job.ended_at is None:
+        return
+    ahead = spent - (job.ended_at - job.started_at)
+    if spent < 0 or ahead > CLOCK_STEP_LIMIT:
+        step = spent if spent < 0 else ahead
+        detail = "the clock of the client's node was set while it measured"
+        yield flag("clock_step", Severity.WARN, value=step, limit=CLOCK_STEP_LIMIT, detail=detail)
