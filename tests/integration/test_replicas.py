@@ -89,6 +89,19 @@ async def test_a_client_spreads_over_all_replicas(slurm: EmbeddedCluster, tmp_pa
     assert 2 >= max(shares) - min(shares)
 
 
+async def test_load_generators_of_two_nodes_share_the_work(
+    slurm: EmbeddedCluster, tmp_path: Path
+) -> None:
+    """The embedded cluster starts a process for each node, and their samples make one result."""
+    async with daemon_on(slurm, tmp_path) as inside:
+        inside.drop(recipe(client="nodes: 2"))
+        run = await inside.wait_run()
+        (document,) = await inside.daemon.store.results()
+    assert (RunOutcome.PASSED, None) == (run.outcome, run.why)
+    nodes = json.loads(document)["provenance"]["client"]["nodes"]
+    assert [(0, 20), (1, 20)] == [(node["index"], node["ok"]) for node in nodes]
+
+
 @pytest.mark.parametrize("placement", ["same-node", "other-node"])
 async def test_a_client_runs_where_it_is_placed(
     slurm: EmbeddedCluster, tmp_path: Path, placement: str

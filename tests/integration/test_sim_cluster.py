@@ -60,6 +60,23 @@ async def test_how_a_script_ends_is_reported(
 
 
 @pytest.mark.asyncio
+async def test_a_step_runs_once_for_each_node_and_ends_with_the_first_that_fails(
+    tmp_path: Path,
+) -> None:
+    """Each process of srun knows its node; one that fails ends the others, with its status."""
+    async with connected(tmp_path) as client:
+        body = (
+            "srun --overlap --nodes=2 bash -c 'echo $SLURM_NODEID $SLURM_NNODES >n$SLURM_NODEID'\n"
+            "srun --overlap --nodes=2 bash -c '((SLURM_NODEID)) && exit 7; sleep 600'\necho $?"
+        )
+        job = await client.submit("steps", body, "--nodes=2")
+        await client.until(job, "COMPLETED")
+        here = client.cluster.workdir
+        assert "7" == (here / f"{job}.out").read_text().strip()
+        assert ["0 2", "1 2"] == [(here / f"n{i}").read_text().strip() for i in (0, 1)]
+
+
+@pytest.mark.asyncio
 async def test_output_that_cannot_be_opened_fails_the_job(tmp_path: Path) -> None:
     """A missing output directory is 0:53 in sacct, as on the real thing."""
     async with connected(tmp_path) as client:

@@ -178,9 +178,10 @@ class EmbeddedCluster:
         """Write sbatch and the others, and return the directory they are in."""
         shims = self.dir / "bin"
         shims.mkdir(exist_ok=True)
-        shim = Path(__file__).with_name("shim.py")
-        for name in COMMANDS:
-            words = shlex.join([interpreter(), "-ISE", str(shim), name, str(desk)])
+        asks = {name: ["shim.py", name, str(desk)] for name in COMMANDS}
+        for name, (file, *more) in {**asks, "srun": ["srun.py"]}.items():
+            program = str(Path(__file__).with_name(file))
+            words = shlex.join([interpreter(), "-ISE", program, *more])
             path = shims / name
             path.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
             path.chmod(0o755)
@@ -324,9 +325,7 @@ class EmbeddedCluster:
             key,
             [str(script), *job.request.arguments],
             cwd=job.request.chdir,
-            environment=job_environment(
-                job, self.config, self._fresh_environment(), gid=os.getgid()
-            ),
+            environment=job_environment(job, self.config, self.login_environment, gid=os.getgid()),
             out=out,
             err=expand(job.request.error, job) if job.request.error else out,
             append=job.request.append,
