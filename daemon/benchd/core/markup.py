@@ -23,7 +23,9 @@ def text(value: object) -> Markup:
     """Escape a value; what would be invisible or turn the reading direction becomes visible."""
     if isinstance(value, Markup):
         return value
-    plain = "".join(c if c in "\n\t" or category(c) not in _HIDDEN else _SHOWN for c in str(value))
+    plain = str(value)
+    if not plain.isprintable():  # most texts are, and need no look at each character
+        plain = "".join(c if c in "\n\t" or category(c) not in _HIDDEN else _SHOWN for c in plain)
     return Markup(escape(plain, quote=True))
 
 

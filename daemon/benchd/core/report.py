@@ -144,9 +144,7 @@ def build(
 
     ``last_words`` are the last lines that jobs wrote to stderr, by token.
     """
-    documents = [
-        _told(r.model_dump(mode="json", by_alias=True, exclude_none=True)) for r in results
-    ]
+    documents = [_told(each) for each in results]
     clients = {job.token: job for job in jobs}
     documents.sort(key=lambda d: _place(d, clients.get(str(d["job"]))))
     several = len({job.name for job in jobs if job.role is Role.CLIENT}) > 1
@@ -182,12 +180,22 @@ def build(
     )
 
 
-def _told(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a result with the numbers that a reader can reckon again."""
-    metrics = document.get("metrics") or {}
-    if "tpot" not in metrics:
-        return document
-    return {**document, "metrics": {k: v for k, v in metrics.items() if k not in _UNVOUCHED}}
+def _told(result: Result) -> dict[str, Any]:
+    """Return a result as its JSON has it, with the numbers that a reader can reckon again."""
+    # Histograms and timelines are most of it, and JSON already.
+    document = result.model_dump(
+        mode="json",
+        by_alias=True,
+        exclude_none=True,
+        exclude={"timeline": True, "metrics": {"__all__": {"hist"}}},
+    )
+    metrics = document["metrics"]
+    for name, metric in result.metrics.items():
+        if name in _UNVOUCHED and "tpot" in metrics:
+            del metrics[name]
+        elif metric.hist is not None:
+            metrics[name]["hist"] = metric.hist
+    return {**document, "timeline": result.timeline}
 
 
 # --- numbers ------------------------------------------------------------------------------------
