@@ -12,6 +12,7 @@ from benchd.catalog.clients import (
     pgbench,
     rag_load,
     redis_benchmark,
+    redis_load,
     script,
     spark,
     sysbench,
@@ -20,6 +21,7 @@ from benchd.catalog.kinds import ClientKind
 
 KINDS: tuple[ClientKind, ...] = (
     redis_benchmark.KIND,
+    redis_load.KIND,
     memtier.KIND,
     sysbench.KIND,
     mysqlslap.KIND,

@@ -39,6 +39,8 @@ class _RawFacts(_Raw):
     offered_rate: float | None = None
     achieved_rate: float | None = None
     not_steady: bool | None = None
+    client_ops: int | None = None
+    server_ops: int | None = None
     nodes_missing: int = 0
     start_spread_ms: float | None = None
     clock_error_ms: float | None = None
@@ -163,6 +165,24 @@ def _several(raw: _RawLoad) -> Iterator[Flag]:
         yield flag("replica_idle", Severity.WARN, value=len(idle), limit=0, detail=detail)
 
 
+# Share by which the server's own count may differ from the client's.
+_COUNT_LIMIT = 0.01
+
+
+def _counters(raw: _RawLoad) -> Iterator[Flag]:
+    """Yield what is to be said when the server counted something else than was sent."""
+    ours, theirs = raw.facts.client_ops, raw.facts.server_ops
+    # Each node measures; only the first one asks, at its own time.
+    if not ours or theirs is None or "nodes" in raw.client:
+        return
+    share = abs(theirs - ours) / ours
+    if share > _COUNT_LIMIT:
+        detail = f"the server counted {theirs} commands, {ours} were sent: is it used by others?"
+        yield flag(
+            "counter_mismatch", Severity.WARN, value=share, limit=_COUNT_LIMIT, detail=detail
+        )
+
+
 def _load_flags(raw: _RawLoad, spec: JobSpec) -> Iterator[Flag]:
     facts, ok = raw.facts, raw.counts.ok or 0
     yield from _several(raw)
@@ -177,6 +197,7 @@ def _load_flags(raw: _RawLoad, spec: JobSpec) -> Iterator[Flag]:
             detail="the load generator was busy itself: it may be what was measured",
         )
     yield from _open_loop(raw)
+    yield from _counters(raw)
     lag, limit = facts.loop_lag_p99_ms, _limit(raw.metrics, 5.0)
     if lag is not None and lag > limit:
         detail = "the load generator noticed some answers late (p99, ms): a busy node?"

@@ -7,7 +7,7 @@ import sys
 import uuid
 from typing import Any, Dict, List, Optional
 
-from . import VERSION, chroma, driving, ingest, llm, loads, quality, rag, target, web
+from . import VERSION, chroma, driving, ingest, llm, loads, quality, rag, redis, target, web
 from .arrivals import Load
 from .nodes import Together
 from .options import add_common
@@ -23,8 +23,8 @@ WORKLOADS: Dict[str, Any] = {
     "rag": rag,
     "http": web,
     "ingest": ingest,
+    "redis": redis,
 }
-_LATER = ("redis",)
 
 
 def parser(prog: str = "load") -> argparse.ArgumentParser:
@@ -37,8 +37,6 @@ def parser(prog: str = "load") -> argparse.ArgumentParser:
         add_common(sub)
         loads.add_load(sub)
         module.add_options(sub)
-    for name in _LATER:
-        kinds.add_parser(name, add_help=False, help="not in this version yet")
     return top
 
 
@@ -110,10 +108,6 @@ def main(argv: Optional[List[str]] = None, prog: str = "load") -> int:
     args, unknown = top.parse_known_args(words)
     if args.workload is None:
         top.error("say what to load: %s" % ", ".join(WORKLOADS))
-    if args.workload in _LATER:
-        top.error(
-            "%s is not in this version yet; there are %s" % (args.workload, ", ".join(WORKLOADS))
-        )
     if unknown:
         top.error("unknown arguments: %s" % " ".join(unknown))
     try:

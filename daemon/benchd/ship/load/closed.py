@@ -77,8 +77,15 @@ class Users(Sender):
 
     async def _user(self, phase: Phase, user: int, meeting: Optional[Meeting]) -> None:
         pause = _BACKOFF
+        lanes = self.workload.runs_lanes and not self.think_time and meeting is None
         try:
             while True:
+                connection = self.connections[user].get(0) if lanes else None
+                if connection is not None and connection.usable:
+                    if await self.workload.lane(connection, phase, user, self):
+                        return
+                    await asyncio.sleep(pause)
+                    continue
                 if meeting is not None:
                     await meeting.wait()
                 index = phase.next_index()

@@ -26,6 +26,7 @@ class Arrivals(Sender):
         self.most = most
         self._free: List[int] = []
         self._tasks: "Set[asyncio.Future[None]]" = set()
+        self._bug: Optional[BaseException] = None
 
     async def open_ahead(self, count: int) -> None:
         """Open connections for so many requests in flight."""
@@ -38,8 +39,10 @@ class Arrivals(Sender):
         """Send everything that is planned, and wait for the last answer."""
         try:
             await self._send_all(phase)
-            while self._tasks:
-                await asyncio.wait(self._tasks)
+            while self._tasks and self._bug is None:
+                await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            if self._bug is not None:
+                raise self._bug
         finally:
             left = list(self._tasks)
             for task in left:
@@ -53,7 +56,7 @@ class Arrivals(Sender):
             pause = due - time.monotonic()
             if pause > 0:
                 await asyncio.sleep(pause)
-            if phase.gone:
+            if phase.gone or self._bug is not None:
                 return
             self._arrive(phase, index, due)
 
@@ -75,7 +78,12 @@ class Arrivals(Sender):
         phase.samples.append(sample)
         task = asyncio.ensure_future(self._carry_out(phase, sample, slot))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Future[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._bug = self._bug or task.exception()
 
     async def _carry_out(self, phase: Phase, sample: Sample, slot: int) -> None:
         try:

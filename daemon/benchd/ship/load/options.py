@@ -25,6 +25,14 @@ def seconds(text: str) -> float:
     return value
 
 
+def share(text: str) -> float:
+    """Read a share of a whole."""
+    value = float(text)
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError("%s is not between 0 and 1" % text)
+    return value
+
+
 def run_id(text: str) -> str:
     """Read a run id: it becomes a header of each request."""
     if not text or len(text) > 200 or not all("!" <= c <= "~" for c in text):

@@ -150,6 +150,7 @@ class Run:
                 await self.driver.open_ahead()
             if plan.together:
                 await plan.together.start()
+            await workload.begin()
             self.measure = planned
             self.measure.started = time.monotonic()
             self.watch.start()

@@ -43,7 +43,7 @@ def parse(url: str) -> Target:
         port = parts.port
     except ValueError as error:
         raise Usage("--url %r is no URL: %s" % (url, error)) from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme not in ("http", "https", "redis") or not parts.hostname:
         raise Usage("--url %r: write it as http://host:port" % url)
     if parts.username or parts.password or parts.query or parts.fragment:
         raise Usage("--url takes a host, a port and a path, nothing else")
@@ -52,4 +52,5 @@ def parse(url: str) -> Target:
     if base.endswith("/v1"):
         base = base[: -len("/v1")]
     tls = parts.scheme == "https"
-    return Target(parts.hostname, port or (443 if tls else 80), base, tls)
+    usual = {"http": 80, "https": 443, "redis": 6379}[parts.scheme]
+    return Target(parts.hostname, port or usual, base, tls)

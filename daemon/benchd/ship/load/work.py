@@ -133,6 +133,7 @@ class Workload:
     shared = False  # whether several nodes may send parts of it
     spreads = False  # whether any of several targets may get any request
     numbered = True  # whether requests have one row of numbers, whoever sends them
+    runs_lanes = False  # whether it can keep a closed loop going by itself (``lane``)
     forks = False  # whether several processes may send parts of it
     repeatable = True  # whether a request may be sent again when no byte of an answer came
 
@@ -184,6 +185,13 @@ class Workload:
 
     async def prepare(self, samples: Samples, zero: float) -> None:
         """Look at the service and fill it, before any load; raise ``NotReady``."""
+
+    async def begin(self) -> None:
+        """Do what comes right before the measurement."""
+
+    async def lane(self, connection: Any, phase: Any, user: int, sender: Any) -> bool:
+        """Send on one connection until the phase is over (True) or something fails (False)."""
+        raise NotImplementedError
 
     async def send(self, connection: http1.Connection, sample: Sample) -> None:
         """Send one request and read its answer into the sample."""
