@@ -20,7 +20,8 @@ from typing import Any
 DOCS = Path(__file__).resolve().parent
 sys.path[:0] = [str(DOCS.parent / "daemon"), str(DOCS)]
 
-import slurm_words  # noqa: E402 - the path is set above
+import result_page  # noqa: E402 - the path is set above
+import slurm_words  # noqa: E402 - as above
 
 from benchd import config  # noqa: E402 - the path is set above
 from benchd.catalog import CATALOG, own  # noqa: E402 - as above
@@ -143,6 +144,15 @@ def recipe() -> str:
             "`secrets`": spec.Secret,
             "`limits`": spec.Limits,
         }
+    )
+
+
+def result_keys() -> str:
+    """Return the keys of results."""
+    return "\n".join(
+        f"## {title}\n\n{_first_line(model)}\n\n"
+        + table(("key", "value", "meaning"), result_page.keys(model))
+        for title, model in result_page.MODELS.items()
     )
 
 
@@ -370,6 +380,8 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "faults": faults,
     "benchctl-commands": benchctl_commands,
     "load-workloads": load_workloads,
+    "result-keys": result_keys,
+    "result-formulas": lambda: table(("id", "unit", "better", "is"), result_page.formulas()),
     "slurm-versions": lambda: table(*slurm_words.versions()),
     "slurm-states": lambda: table(*slurm_words.states()),
     "slurm-classes": lambda: table(*slurm_words.classes()),

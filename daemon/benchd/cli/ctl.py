@@ -148,9 +148,9 @@ def _acting(line: _CommandLine) -> None:
     sub = line.add("cancel", commands.cancel, "end a run, a job, or everything")
     sub.add_argument("thing", nargs="?", type=_name, metavar="RUN|JOB", help=_THING)
     sub.add_argument("--all", action="store_true", help="every job of every run")
-    line.add("retry", commands.retry, "a new attempt of what failed").add_argument(
-        "thing", type=_name, metavar="RUN|JOB", help=_THING
-    )
+    text = "a new attempt of what failed, was ended, or has no valid result; the rest stays"
+    sub = line.add("retry", commands.retry, text)
+    sub.add_argument("thing", type=_name, metavar="RUN|JOB", help=_THING)
     sub = line.add("cluster", commands.clusters, "list, pause or resume clusters")
     actions = sub.add_subparsers(dest="action", metavar="list|pause|resume", required=True)
     listing = actions.add_parser("list", help="how each cluster is doing")
