@@ -178,11 +178,12 @@ def test_redis_benchmark_by_the_servers_own_commandstats(
 
 def test_redis_benchmark_says_what_it_can_do() -> None:
     """The tool, its version as the preflight met it, and what it cannot be trusted with."""
-    files = redis_files(tool__txt=b"/usr/bin/redis-benchmark\nredis-benchmark 7.0.15\n")
+    files = redis_files(tool__txt=b"/usr/bin/redis-benchmark\n\nredis-benchmark 7.0.15\n")
     assert redis_benchmark(files, spec()).client == {
         "tool": "redis-benchmark",
         "tool_version": "7.0.15",
         "path": "/usr/bin/redis-benchmark",
+        "source": "host",
         "co_safe": False,
         "capabilities": {
             "co_safe": False,

@@ -134,6 +134,14 @@ def client_facts(job: Job, files: Mapping[str, bytes]) -> dict[str, JsonValue]:
     }
 
 
+def sourced(said: dict[str, JsonValue], job: Job, services: Sequence[Job]) -> dict[str, JsonValue]:
+    """Return what a client says of its tool, with whose image it is that it was found in."""
+    if said.get("source") != "image":
+        return said
+    shared = any(_image(service) == _image(job) for service in services)
+    return said | {"source": "service image" if shared else "own image"}
+
+
 def _image(job: Job) -> str | None:
     container = job.spec.container
     return (container.docker_source or container.image_path) if container else None

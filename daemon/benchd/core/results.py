@@ -38,6 +38,7 @@ from benchd.core.origins import (
     place_facts,
     resolved_sha256,
     service_facts,
+    sourced,
 )
 
 __all__ = [
@@ -308,7 +309,7 @@ def _provenance(
             "resolved_sha256": resolved_sha256(job, services),
         },
         benchd=dict(versions),
-        client=client_facts(job, files) | plain_object(measured.client),
+        client=client_facts(job, files) | sourced(plain_object(measured.client), job, services),
         service=facts[0] if facts else {},
         services=tuple(facts),
         cluster={"name": job.cluster, **cluster, **place_facts(job, services)},

@@ -214,7 +214,7 @@ tool() { # ADVICE COMMAND ...: is it there, where, and what does it say of itsel
     say "$advice"
     exit 126
   }
-  { command -v "$1" && printf '"'"'%s\n'"'"' "$heard" | grep . | head -n 1; } >"$dir/tool.txt"
+  { command -v "$1"; printf '"'"'%s\n'"'"' "${BENCHD_TOOL_IMAGE:-}" "$heard"; } | head -n 9 >"$dir/tool.txt"
 }
 for place in /usr/lib/postgresql/*/bin /usr/pgsql-*/bin; do
   if [ -d "$place" ]; then PATH=$PATH:$place; fi
@@ -349,7 +349,7 @@ benchd_payload() {
     benchd_secrets ''
     exec {benchd_pipe}>&-
     benchd_enter
-    exec apptainer exec --cleanenv --bind "$JOB" --pwd "$JOB" "$benchd_image" sh "$JOB/pgbench.sh" "$BENCHD_TARGET_HOST" "$BENCHD_TARGET_PORT" "$BENCHD_RESULT_DIR" benchd benchd 3600 20 120 100 pgbench --client=32 --jobs=4 --protocol=prepared --random-seed=0 --rate=500 --builtin=tpcb-like
+    exec env APPTAINERENV_BENCHD_TOOL_IMAGE="${benchd_image:-}" apptainer exec --cleanenv --bind "$JOB" --pwd "$JOB" "$benchd_image" sh "$JOB/pgbench.sh" "$BENCHD_TARGET_HOST" "$BENCHD_TARGET_PORT" "$BENCHD_RESULT_DIR" benchd benchd 3600 20 120 100 pgbench --client=32 --jobs=4 --protocol=prepared --random-seed=0 --rate=500 --builtin=tpcb-like
 }
 benchd_run benchd_payload
 benchd_gather

@@ -203,7 +203,7 @@ tool() { # ADVICE COMMAND ...: is it there, where, and what does it say of itsel
     say "$advice"
     exit 126
   }
-  { command -v "$1" && printf '"'"'%s\n'"'"' "$heard" | grep . | head -n 1; } >"$dir/tool.txt"
+  { command -v "$1"; printf '"'"'%s\n'"'"' "${BENCHD_TOOL_IMAGE:-}" "$heard"; } | head -n 9 >"$dir/tool.txt"
 }
 note_status() { # FILE; host, port, user and password are known
   client=$(command -v mariadb || command -v mysql) || return 0
@@ -292,7 +292,7 @@ benchd_gather() {
 benchd_payload() {
     benchd_secrets ''
     exec {benchd_pipe}>&-
-    exec -- sh "$JOB/sysbench.sh" "$BENCHD_TARGET_HOST" "$BENCHD_TARGET_PORT" "$BENCHD_RESULT_DIR" benchd benchd 3600 30 120 0 sysbench oltp_read_write --threads=1 --tables=8 --table-size=100000 --rand-type=uniform
+    exec env BENCHD_TOOL_IMAGE="${benchd_image:-}" sh "$JOB/sysbench.sh" "$BENCHD_TARGET_HOST" "$BENCHD_TARGET_PORT" "$BENCHD_RESULT_DIR" benchd benchd 3600 30 120 0 sysbench oltp_read_write --threads=1 --tables=8 --table-size=100000 --rand-type=uniform
 }
 benchd_run benchd_payload
 benchd_gather

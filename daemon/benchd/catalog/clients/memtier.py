@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchd.catalog import readings
-from benchd.catalog.clients import redis_tools
+from benchd.catalog.clients import redis_tools, wrapped
 from benchd.catalog.clients.common import RESULT
 from benchd.catalog.kinds import (
     ClientKind,
@@ -175,6 +175,7 @@ def _payload(spec: JobSpec) -> Payload:
             *arguments(spec),
         ),
         environment={
+            **wrapped.ENVIRONMENT,
             "MEMTIER_RATIO": of("ratio"),
             "MEMTIER_PATTERN": of("key_pattern"),
             "MEMTIER_PIPELINE": of("pipeline"),

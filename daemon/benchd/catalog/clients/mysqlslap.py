@@ -91,6 +91,7 @@ def _payload(spec: JobSpec) -> Payload:
             f"--auto-generate-sql-load-type={of('load_type')}",
             *arguments(spec),
         ),
+        environment=wrapped.ENVIRONMENT,
         files={"mysqlslap.sh": _WRAPPER},
     )
 

@@ -162,6 +162,7 @@ def _payload(spec: JobSpec) -> Payload:
             *((f"--builtin={script}",) if is_own else ("--file", word(script))),
             *arguments(spec),
         ),
+        environment=wrapped.ENVIRONMENT,
         files={"pgbench.sh": _WRAPPER},
     )
 

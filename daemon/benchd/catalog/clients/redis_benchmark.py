@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchd.catalog import readings
-from benchd.catalog.clients import redis_tools
+from benchd.catalog.clients import redis_tools, wrapped
 from benchd.catalog.clients.common import RESULT
 from benchd.catalog.kinds import ClientKind, Parameter, arguments, program, setting
 from benchd.core.payload import Payload, Sh
@@ -116,6 +116,7 @@ def _redis_benchmark_payload(spec: JobSpec) -> Payload:
             *(("--threads", str(threads)) if threads else ()),
             *arguments(spec),
         ),
+        environment=wrapped.ENVIRONMENT,
         files={"redis-benchmark.sh": _REDIS_WRAPPER},
     )
 

@@ -163,6 +163,7 @@ def _payload(spec: JobSpec) -> Payload:
             *(f"--table-size={of('table_size')}", f"--rand-type={of('rand_type')}"),
             *arguments(spec),
         ),
+        environment=wrapped.ENVIRONMENT,
         files={"sysbench.sh": _WRAPPER},
     )
 

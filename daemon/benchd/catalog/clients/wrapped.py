@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from benchd.catalog.kinds import Parameter
+from benchd.core.payload import Sh
 
 # POSIX sh. A program runs in the background, because a shell sees a signal only between commands;
 # it has a hard limit, because it may wait for ever for a server that has stopped answering. GNU's
@@ -52,9 +55,12 @@ tool() { # ADVICE COMMAND ...: is it there, where, and what does it say of itsel
     say "$advice"
     exit 126
   }
-  { command -v "$1" && printf '%s\n' "$heard" | grep . | head -n 1; } >"$dir/tool.txt"
+  { command -v "$1"; printf '%s\n' "${BENCHD_TOOL_IMAGE:-}" "$heard"; } | head -n 9 >"$dir/tool.txt"
 }
 """
+
+# Tells a wrapper in which image it runs: on the host of a job with an image there is none.
+ENVIRONMENT: Mapping[str, str | Sh] = {"BENCHD_TOOL_IMAGE": Sh('"${benchd_image:-}"')}
 
 
 def limit(seconds: int = 3600) -> Parameter:

@@ -6,14 +6,15 @@ the durations of threads are averaged in two halves. Its count has error replies
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 
 from pydantic import JsonValue
 
 from benchd.catalog.readings import counters, hdr, histogram, redis_info, tools
-from benchd.catalog.readings.text import last_line, number, text, window
+from benchd.catalog.readings.loose import fields, number, parsed
+from benchd.catalog.readings.text import last_line, text, window
+from benchd.catalog.readings.text import number as text_number
 from benchd.core.numbers import counted, flag
 from benchd.core.results import SAMPLES_NEEDED, Counts, Flag, Measured, Metric, Severity
 from benchd.core.spec import JobSpec
@@ -28,40 +29,27 @@ _CLOSED = (
 )
 
 
-def _object(value: object) -> Mapping[str, JsonValue]:
-    return value if isinstance(value, dict) else {}
-
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
 def _parts(files: Mapping[str, bytes]) -> dict[str, Mapping[str, JsonValue]]:
     """Return Sets, Gets and Totals, as far as work was done."""
-    try:
-        all_stats = _object(
-            _object(json.loads(files.get("result/memtier.json", b""))).get("ALL STATS")
-        )
-    except (ValueError, RecursionError):
-        return {}
-    found = {name: _object(all_stats.get(name)) for name in ("Sets", "Gets", "Totals")}
+    all_stats = fields(parsed(files.get("result/memtier.json", b"")).get("ALL STATS"))
+    found = {name: fields(all_stats.get(name)) for name in ("Sets", "Gets", "Totals")}
     return {name: part for name, part in found.items() if _done(part)}
 
 
 def _done(part: Mapping[str, JsonValue]) -> int:
     """Return the work that was done: what is said of each second, added up."""
-    seconds = _object(part.get("Time-Serie")).values()
-    return int(sum(_number(_object(second).get("Count")) or 0 for second in seconds))
+    seconds = fields(part.get("Time-Serie")).values()
+    return int(sum(number(fields(second).get("Count")) or 0 for second in seconds))
 
 
 def _latency(part: Mapping[str, JsonValue]) -> Metric:
-    said = _object(part.get("Percentile Latencies"))
-    packed = _object(said.get("Histogram log format")).get("Compressed Histogram")
+    said = fields(part.get("Percentile Latencies"))
+    packed = fields(said.get("Histogram log format")).get("Compressed Histogram")
     micros = hdr.decode(packed) if isinstance(packed, str) else {}
     known = {
-        "mean": _number(part.get("Average Latency")),
-        "min": _number(part.get("Min Latency")),
-        "max": _number(part.get("Max Latency")),
+        "mean": number(part.get("Average Latency")),
+        "min": number(part.get("Min Latency")),
+        "max": number(part.get("Max Latency")),
     }
     metric = histogram.latency(
         "latency_service", {value / 1000: count for value, count in micros.items()}, **known
@@ -70,7 +58,7 @@ def _latency(part: Mapping[str, JsonValue]) -> Metric:
         hist = counted((value / 1000, count) for value, count in micros.items())
         return metric.model_copy(update={"hist": hist})
     n = _done(part)
-    printed = {q: _number(said.get(f"p{float(q):.2f}")) for q in SAMPLES_NEEDED}
+    printed = {q: number(said.get(f"p{float(q):.2f}")) for q in SAMPLES_NEEDED}
     few = {q: printed[q] if n >= needed else None for q, needed in SAMPLES_NEEDED.items()}
     return metric.model_copy(update={"n": n, "percentiles": few})
 
@@ -85,9 +73,7 @@ def _metrics(
         rate = _done(part) * share / took if took else None
         found[f"req_s{names[name]}"] = histogram.rate("req_s", rate)
         found[f"latency_service{names[name]}"] = _latency(part)
-    hits, misses = (
-        _number(parts.get("Gets", {}).get(f"{what}/sec")) for what in ("Hits", "Misses")
-    )
+    hits, misses = (number(parts.get("Gets", {}).get(f"{what}/sec")) for what in ("Hits", "Misses"))
     if hits is not None and misses is not None and hits + misses > 0:
         found["hit_ratio"] = Metric(
             formula="hit_ratio/v1", unit="1", better="higher", value=hits / (hits + misses)
@@ -105,7 +91,7 @@ def _flags(
 ) -> Iterator[Flag]:
     yield flag("closed_loop", Severity.INFO, detail=_CLOSED)
     totals = parts["Totals"]
-    said, done = _number(totals.get("Count")), _done(totals)
+    said, done = number(totals.get("Count")), _done(totals)
     if said != done:
         detail = f"memtier reports {said or 0:.0f} requests, its seconds add up to {done}"
         yield flag("incomplete", Severity.ERROR, value=done, limit=said, detail=detail)
@@ -134,7 +120,7 @@ def memtier(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
     slack = _SLACK + int(spec.parameters.get("pipeline", 1))
     calls = redis_info.calls(server)
     flags += counters.judged("memtier", done, calls, what="requests", slack=slack)
-    connections = max(connections, int(_number(parts["Totals"].get("Connection Errors")) or 0))
+    connections = max(connections, int(number(parts["Totals"].get("Connection Errors")) or 0))
     if connections:
         detail = "connections failed; memtier ends with status 0 all the same"
         flags.append(flag("conn_errors", Severity.ERROR, value=connections, limit=0, detail=detail))
@@ -180,8 +166,8 @@ def _first_error(files: Mapping[str, bytes]) -> Iterator[str]:
 
 def _timeline(part: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     rows: list[JsonValue] = []
-    for second, said in _object(part.get("Time-Serie")).items():
-        at, row = number(second), _object(said)
+    for second, said in fields(part.get("Time-Serie")).items():
+        at, row = text_number(second), fields(said)
         if at is not None and row.get("Count"):
             rows.append([at, row.get("Count"), row.get("Average Latency"), row.get("p99.00")])
     columns: list[JsonValue] = ["t", "ops_s", "mean_ms", "p99_ms"]

@@ -26,8 +26,9 @@ def client(
     ``co_safe``: latencies hold when the server stalls; ``errors_counted``: a failed request never
     counts as a good one.
     """
+    # path, image (empty on the host), and what it says of itself
     lines = text(files, "result/tool.txt").splitlines()
-    version = _VERSION.search(lines[1]) if len(lines) > 1 else None
+    version = next((found for line in lines[2:] if (found := _VERSION.search(line))), None)
     capabilities: dict[str, JsonValue] = {
         "co_safe": co_safe,
         "percentiles": [*percentiles],
@@ -38,6 +39,13 @@ def client(
         "tool": name,
         "tool_version": version[0] if version else None,
         "path": lines[0] if lines else None,
+        "source": ("image" if lines[1] else "host") if len(lines) > 1 else None,
         "co_safe": co_safe,
         "capabilities": capabilities,
     }
+
+
+def seed(files: Mapping[str, bytes]) -> int | None:
+    """Return the seed that a wrapper has chosen."""
+    said = text(files, "result/seed.txt").strip()
+    return int(said) if said.isdecimal() else None
