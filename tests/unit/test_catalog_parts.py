@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchd.catalog import CATALOG
+from benchd.catalog import CATALOG, OWN_KINDS
 from benchd.catalog.kinds import Parameter, word
 from benchd.core.payload import Sh
 from benchd.core.spec import Client, HealthCheck, JobSpec, Role, Service, TargetRef
@@ -47,7 +47,8 @@ def test_word_leaves_only_known_variables_to_the_shell(text: str, expected: str 
                     ("name",),
                     (
                         "no kind of service is called 'redsi'; did you mean 'redis'?; set `kind` "
-                        f"when the name is not a kind; there are: {', '.join(CATALOG.services)}"
+                        f"when the name is not a kind; there are: {', '.join(CATALOG.services)}; "
+                        f"{OWN_KINDS}"
                     ),
                 )
             ],
@@ -63,7 +64,7 @@ def test_word_leaves_only_known_variables_to_the_shell(text: str, expected: str 
                     ("kind",),
                     (
                         "no kind of service is called 'redsi'; did you mean 'redis'?; there are: "
-                        f"{', '.join(CATALOG.services)}"
+                        f"{', '.join(CATALOG.services)}; {OWN_KINDS}"
                     ),
                 ),
                 (

@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from benchd.api.answers import Problem, answer
-from benchd.catalog import Catalog, ClientKind, Kind, ServiceKind
+from benchd.catalog import OWN_KINDS, Catalog, ClientKind, Kind, ServiceKind
 from benchd.catalog.kinds import Parameter, did_you_mean
 
 _OPTIONAL = ("unit", "minimum", "maximum", "pattern")
@@ -41,7 +41,7 @@ class KindRoutes:
         if not found:
             names = sorted({kind.name for kind in self._all()})
             what = f"no kind is called {name!r}{did_you_mean(name, names)}"
-            raise Problem(404, what, "`benchctl catalog` lists them")
+            raise Problem(404, what, f"`benchctl catalog` lists them; {OWN_KINDS}")
         return answer("catalog", {"kinds": found})
 
     def _all(self) -> list[Kind]:

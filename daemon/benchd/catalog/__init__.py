@@ -19,10 +19,23 @@ from benchd.catalog.kinds import (
 from benchd.core.seeds import KnownScript
 from benchd.core.spec import Client, HealthCheck, Part, Secret, Service
 
-__all__ = ["CATALOG", "Catalog", "ClientKind", "Complaint", "Kind", "Parameter", "ServiceKind"]
+__all__ = [
+    "CATALOG",
+    "OWN_KINDS",
+    "Catalog",
+    "ClientKind",
+    "Complaint",
+    "Kind",
+    "Parameter",
+    "ServiceKind",
+]
 
 
 _K = TypeVar("_K", bound=Kind)
+
+
+# What somebody needs to know whose own kind is not found.
+OWN_KINDS = "kinds of your own are read from `catalog/` beside the configuration when benchd starts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +133,7 @@ class Catalog:
             return f"{name!r} is a kind of {other}: write it under `{other}:`"
         said = f"no kind of {role} is called {name!r}{did_you_mean(name, list(own))}"
         hint = "" if part.kind else "; set `kind` when the name is not a kind"
-        return f"{said}{hint}; there are: {', '.join(own)}"
+        return f"{said}{hint}; there are: {', '.join(own)}; {OWN_KINDS}"
 
 
 def _by_name(kinds: Sequence[_K]) -> dict[str, _K]:

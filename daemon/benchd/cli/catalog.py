@@ -61,11 +61,17 @@ def _facts(kind: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("usual image", kind["image"] or ""),
         ("usual ports", ", ".join(map(str, kind.get("ports", ())))),
         ("health check", " ".join(filter(None, [check.get("type"), check.get("endpoint")]))),
-        ("its metrics", f"port {metrics['port']}, {metrics['path']}" if metrics else ""),
+        ("its metrics", _page(metrics) if metrics else ""),
         ("usual client", kind.get("default_client") or ""),
         ("usual for", ", ".join(kind.get("default_for", ()))),
         ("version", " ".join(kind["version"])),
     ]
+
+
+def _page(metrics: Mapping[str, Any]) -> str:
+    """Say on which of its ports the page for Prometheus is."""
+    number = metrics["port"]
+    return f"{metrics['path']} on its {'first port' if not number else f'port number {number + 1}'}"
 
 
 def _takes(parameter: Mapping[str, Any]) -> str:
