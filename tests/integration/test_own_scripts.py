@@ -89,6 +89,31 @@ async def test_a_script_of_the_user_measures_the_service(
     assert ["error_rate"] == flags  # one in ten failed, and the script says so
 
 
+ELSEWHERE = """\
+client:
+  name: elsewhere
+  kind: script
+  resources: {cpus_per_task: 1, time: "00:05:00"}
+  output: {file: $HOME/their/results/out.json}
+  script:
+    name: elsewhere.sh
+    text: |
+      echo '{"done": 3}' > "$BENCHD_OUTPUT_FILE"
+"""
+
+
+async def test_the_directory_of_an_output_file_is_made(
+    slurm: EmbeddedCluster, tmp_path: Path
+) -> None:
+    """A script may write where no directory is yet, and what it writes there comes home."""
+    async with working(Daemon(settings_for(slurm, tmp_path)), slurm) as inside:
+        inside.drop(ELSEWHERE)
+        run = await inside.wait_run()
+        (document,) = map(json.loads, await inside.daemon.store.results(run.id))
+    assert (slurm.home / "their" / "results" / "out.json").is_file()
+    assert 3 == document["metrics"]["done"]["value"]
+
+
 ENDLESS = """\
 client:
   name: endless

@@ -56,6 +56,9 @@ if [ -n "$packages" ]; then
   export PYTHONPATH
 fi
 
+# Their scripts take the directory for granted; that it is missing would be found after measuring.
+if [ "${file%/*}" != "$file" ]; then mkdir -p "${file%/*}" 2>/dev/null; fi
+
 # shellcheck disable=SC2317,SC2329 # the trap calls it
 stop() {
   stopped=yes
