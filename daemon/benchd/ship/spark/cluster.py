@@ -71,7 +71,7 @@ def place(environ: Mapping[str, str]) -> Place:
     )
 
 
-def settings(secret: str, partitions: int, cores: int, memory: int, address: str) -> Dict[str, str]:
+def settings(secret: str, cores: int, nodes: int, memory: int, address: str) -> Dict[str, str]:
     """Return Spark's settings (spark.apache.org, "Configuration", "Security"; 3.5 and 4.0)."""
     return {
         "spark.authenticate": "true",
@@ -83,7 +83,8 @@ def settings(secret: str, partitions: int, cores: int, memory: int, address: str
         "spark.master.ui.decommission.allow.mode": "DENY",
         "spark.driver.host": address,
         "spark.driver.bindAddress": address,
-        "spark.cores.max": str(partitions),
+        # A multiple of an executor's, or the last executor would never be started.
+        "spark.cores.max": str(cores * nodes),
         "spark.executor.cores": str(cores),
         "spark.executor.memory": "%dm" % memory,
         "spark.driver.memory": "%dm" % memory,
@@ -174,9 +175,8 @@ class Node:
 def prepare(place: Place, partitions: int, memory: int) -> None:
     """Write Spark's settings, with a new secret, for this user's eyes only."""
     os.mkdir(place.conf, 0o700)
-    mine = settings(
-        secrets.token_hex(32), partitions, cores(partitions, place.nodes), memory, place.address
-    )
+    each = cores(partitions, place.nodes)
+    mine = settings(secrets.token_hex(32), each, place.nodes, memory, place.address)
     text = "".join("%s %s\n" % item for item in sorted(mine.items()))
     path = os.path.join(place.conf, "spark-defaults.conf")
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
