@@ -18,6 +18,9 @@ K ?=
 HEAVY := $(addprefix tests/slurm/test_,testbed.py cluster_real.py rest_real.py launch_real.py script_real.py \
 	slurm_24_11.py) tests/acceptance/test_real_slurm.py
 
+# On this machine's own Slurm, with what takes long to install or to start.
+LARGE := tests/slurm/test_containers_real.py $(addprefix tests/acceptance/test_real_,ray.py spark.py)
+
 BIN := $(VENV)/bin
 # The environment is made again when what it is made from changes; otherwise `make` is instant.
 KEY := $(shell cat pyproject.toml daemon/requirements.txt 2>/dev/null | cksum | cut -d' ' -f1)
@@ -37,7 +40,7 @@ help: ## say what there is
 	@echo 'make demo                 install benchd into $(VENV) and watch it do its whole job here'
 	@echo 'make demo CLUSTER=slurm   the same on a real Slurm that is brought up for the occasion'
 	@echo 'make test                 every check and every test (installs Debian packages if it may)'
-	@echo 'make test-heavy           the tests on real Slurm also on Slurm 24.11 (root; installs it into build/)'
+	@echo 'make test-heavy           also Slurm 24.11, Apptainer, Spark and Ray (root; installs them into build/, 2 GB)'
 	@echo 'make sim SEEDS=200        the daemon in virtual time, killed at every step; SEED0=7 K=133 tells one story'
 	@echo 'make sim-mutants          mistakes put into the protocol on purpose: each has to be caught'
 	@echo 'make sim-week             seven virtual days, 2,000 jobs, everything that goes wrong'
@@ -97,7 +100,10 @@ test: setup-dev packages
 # The tests on real Slurm once more, on the Slurm 24.11 of Debian 13.
 test-heavy: setup-dev packages
 	@tests/install/apptainer.sh build/apptainer || test $$? = 77
-	@$(BIN)/pytest -m heavy tests/slurm/test_containers_real.py $(PYTEST_ARGS)
+	@tests/install/system-packages.sh heavy
+	@PYTHON=$(PYTHON) tests/install/own-python.sh spark
+	@PYTHON=$(PYTHON) tests/install/own-python.sh ray
+	@$(BIN)/pytest -m heavy $(LARGE) $(PYTEST_ARGS)
 	@tests/slurm/release.sh trixie -- $(BIN)/pytest $(HEAVY) $(PYTEST_ARGS); status=$$?; \
 	if [ $$status = 77 ]; then \
 	  echo 'make test-heavy: not run on this machine; why is said above' >&2; [ "$$BENCHD_REQUIRE_REAL" != 1 ]; \
@@ -146,6 +152,9 @@ lock:
 	@$(COMPILE) $(LOCK_ARGS) --no-allow-unsafe --no-annotate \
 	  $(addprefix --unsafe-package ,$(shell cat tests/install/chroma-unused.txt)) \
 	  --output-file tests/install/chroma.txt tests/install/chroma.in
+	@for name in ray spark spark-build; do echo "lock: tests/install/$$name.txt"; \
+	  $(COMPILE) $(LOCK_ARGS) --no-annotate \
+	    --output-file tests/install/$$name.txt tests/install/$$name.in || exit 1; done
 
 clean:
 	rm -rf $(VENV) build dist .demo .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

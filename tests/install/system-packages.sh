@@ -2,10 +2,11 @@
 # Install the system packages that tests on real components need: Debian and Ubuntu, as root or
 # with a password-less sudo.
 #
-#   system-packages.sh [--check] [all|slurm]
+#   system-packages.sh [--check] [all|slurm|heavy]
 #
 #   --check          only say what is missing; exit status 1 if something is
 #   slurm            only what a private Slurm cluster with an sshd needs
+#   heavy            what only `make test-heavy` needs besides: a Java for Spark
 #   BENCHD_INSTALL=0 never install, whatever the rights
 #
 # Nothing is started, now or at the next boot: while it installs, a policy forbids it, and services
@@ -18,6 +19,7 @@ SLURM="munge slurmctld slurmd slurmdbd slurm-client slurm-wlm-basic-plugins mari
 OTHERS="redis-server redis-tools sysbench postgresql prometheus prometheus-redis-exporter
   prometheus-mysqld-exporter prometheus-node-exporter prometheus-process-exporter chromium shellcheck systemd debootstrap zsh fish
   charliecloud busybox-static patchelf squashfs-tools"
+HEAVY="default-jre-headless"
 SERVICES="munge slurmctld slurmd slurmdbd slurmrestd mariadb ssh ssh.socket redis-server postgresql prometheus
   prometheus-redis-exporter prometheus-mysqld-exporter prometheus-node-exporter
   prometheus-process-exporter"
@@ -81,7 +83,7 @@ main() {
   for argument in "$@"; do
     case $argument in
       --check) check=true ;;
-      all | slurm) group=$argument ;;
+      all | slurm | heavy) group=$argument ;;
       *)
         sed -n '2,15s/^# \{0,1\}//p' "$0" >&2
         exit 2
@@ -94,6 +96,7 @@ main() {
   fi
   local names=$SLURM
   [[ $group == slurm ]] || names+=" $OTHERS"
+  [[ $group != heavy ]] || names=$HEAVY
   # shellcheck disable=SC2086 # a list of words
   mapfile -t absent < <(missing_packages $names)
   if [[ ${#absent[@]} == 0 ]]; then

@@ -28,6 +28,8 @@ import pytest
 
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"  # daemons; a plain user's PATH often lacks them
 LONGEST_S = 180.0  # for one test with its fixtures; the longest take 20 s on two busy cores
+BUILD = Path(__file__).resolve().parents[2] / "build"
+SPARK = BUILD / "spark" / "bin" / "python"  # one that has pyspark
 # Where `make test-heavy` puts an Apptainer.
 INSTALLED = (
     Path(__file__).resolve().parents[2] / "build" / "apptainer" / "usr" / "bin" / "apptainer"
@@ -86,8 +88,9 @@ def _mknod() -> str | None:
 
 
 def where_ray_is() -> str | None:
-    """Return Ray's program: beside this Python, or on the PATH."""
-    return shutil.which("ray", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
+    """Return Ray's program: where `make test-heavy` puts it, beside this Python, or on the PATH."""
+    places = (BUILD / "ray" / "bin", Path(sys.executable).parent, os.environ.get("PATH", ""))
+    return shutil.which("ray", path=":".join(map(str, places)))
 
 
 def _slurmrestd() -> str | None:
@@ -129,7 +132,11 @@ COMPONENTS: dict[str, Probe] = {
     "zsh": _binaries("zsh"),
     "fish": _binaries("fish"),
     "xllamacpp": _modules("xllamacpp"),
-    "ray": lambda: None if where_ray_is() else "ray is not installed (pip install ray)",
+    "ray": lambda: (
+        None if where_ray_is() else "tests/install/own-python.sh ray has not installed it"
+    ),
+    "spark": _path(str(SPARK), "tests/install/own-python.sh spark has not installed it"),
+    "java": _binaries("java"),
     "apptainer": _path(str(INSTALLED), "tests/install/apptainer.sh has not installed it"),
     "charliecloud": _binaries("ch-run"),
     "busybox": _binaries("busybox"),
