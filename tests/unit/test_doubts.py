@@ -1,0 +1,141 @@
+"""What benchd itself knows against a number, and where it says the number comes from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from benchd.core.doubts import doubts
+from benchd.core.model import Binding, JobState, ProbeAnswer, Verdict
+from benchd.core.numbers import Severity
+from benchd.core.origins import hardware, resolved_sha256, service_facts, without_notes
+from benchd.core.spec import HealthCheck
+from benchd.lookout import Lookout
+from support.builders import CREATED_AT as T0
+from support.builders import client, service
+
+GOOD = ProbeAnswer(verdict=Verdict.GOOD, detail="PONG", seconds=0.01)
+NONE = ProbeAnswer(verdict=Verdict.NONE, detail="the link is down", seconds=0.01)
+# Looked at every 5 s, for 2 s at most: up to 12 s between two looks are nothing to speak of.
+REDIS = service(
+    state=JobState.RUNNING, health_check=HealthCheck(type="redis", interval=5.0, timeout=2.0)
+)
+
+
+def bound(nodes: str) -> Binding:
+    """Return what a client is bound to when its service runs on these nodes."""
+    return Binding(
+        name="redis", token=REDIS.token, generation=0, host="n1", ports=(6379,), nodes=nodes
+    )
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "said"),
+    [
+        ("n1", "n2", []),
+        ("n[1-2]", "n[2-3]", [("same_node_client", Severity.INFO, 1)]),
+        (None, "n1", []),
+    ],
+)
+def test_a_client_beside_its_service_is_said(
+    own: str | None, other: str, said: list[tuple[str, Severity, float]]
+) -> None:
+    """It is no mistake: the recipe may have wanted it; what nobody knows is not said."""
+    found = doubts(client(nodes=own), (bound(other),), {}, {})
+    assert said == [(each.code, each.severity, each.value) for each in found]
+
+
+@pytest.mark.parametrize(
+    ("script", "step"), [((100, 160), None), ((100, 3760), 3600.0), ((100, 40), -60.0)]
+)
+def test_a_clock_that_was_set_is_seen_beside_slurms(
+    script: tuple[int, int], step: float | None
+) -> None:
+    """The script's own times are of the node's clock; that Slurm saw a longer job is no wonder."""
+    times = json.dumps({"started_at": script[0], "ended_at": script[1]}).encode()
+    job = client(started_at=T0, ended_at=T0 + 60)
+    found = doubts(job, (), {}, {"exit.json": times})
+    assert ([] if step is None else [("clock_step", step)]) == [(f.code, f.value) for f in found]
+
+
+@pytest.mark.parametrize("text", [b"", b"[1]", b'{"started_at": "a", "ended_at": 1}', b"{"])
+def test_an_exit_json_that_says_nothing_raises_no_doubt(text: bytes) -> None:
+    """A job that was killed has none."""
+    job = client(started_at=T0, ended_at=T0 + 60)
+    assert () == doubts(job, (), {}, {"exit.json": text})
+
+
+def test_the_time_without_a_look_is_told_in_seconds_of_the_measurement() -> None:
+    """A look that our own trouble foiled is none; what lies outside does not count."""
+    lookout = Lookout()
+    for at, answer in ((0, GOOD), (5, GOOD), (10, NONE), (20, NONE), (45, GOOD), (50, GOOD)):
+        lookout.looked(REDIS, answer, T0 + at)
+    assert {"redis": (40.0, 12.0)} == lookout.unseen([REDIS], T0, T0 + 60)
+    assert {"redis": (15.0, 12.0)} == lookout.unseen([REDIS], T0 + 30, T0 + 60)
+    assert {"redis": (0.0, 12.0)} == lookout.unseen([REDIS], T0 + 46, T0 + 60)
+    (flag,) = doubts(client(), (), lookout.unseen([REDIS], T0, T0 + 60), {})
+    assert ("service_not_observed", Severity.WARN, 40.0, 12.0) == (
+        *(flag.code, flag.severity, flag.value),
+        flag.limit,
+    )
+
+
+def test_a_daemon_that_was_away_knows_since_when() -> None:
+    """The books say when the last look was made before it was killed."""
+    row = replace(REDIS, next_probe_at=T0 + 5)  # so it was looked at at T0
+    lookout = Lookout()
+    assert {"redis": (100.0, 12.0)} == lookout.unseen([row], T0, T0 + 100)
+    lookout.looked(row, GOOD, T0 + 30)
+    assert {"redis": (30.0, 12.0)} == lookout.unseen([row], T0, T0 + 40)
+
+
+# --- origins ------------------------------------------------------------------------------------
+
+NODE = {"node": "n1", "cpu": "EPYC 7452", "cores": 64, "mem_kib": 528_000_000, "kernel": "5.14.0"}
+ABOUT = f"result/benchd-services/{REDIS.token}/"
+GPUS = b"""NVIDIA A100-SXM4-40GB, 40960, 535.54, GPU-1
+NVIDIA A100-SXM4-40GB, 40960, 535.54, GPU-2
+Failed to initialize NVML
+"""
+FILES = {
+    f"{ABOUT}benchd-node.json": json.dumps(NODE).encode(),
+    f"{ABOUT}benchd-gpus.csv": GPUS,
+    f"{ABOUT}benchd-version.txt": b"\n  Redis server v=7.0.15 \nmore\n",
+    "result/benchd-node.json": json.dumps({**NODE, "node": "n2", "cpu": ""}).encode(),
+    "result/numbers.json": b"{}",
+}
+
+
+def test_the_hardware_of_services_and_client_is_known() -> None:
+    """Services first; GPUs that are alike are counted; what a node does not say is absent."""
+    machine = {"kernel": "5.14.0", "cores": 64, "mem_gib": 503.5}
+    gpus = {"type": "NVIDIA A100-SXM4-40GB", "count": 2, "driver": "535.54", "mem_mib": 40960}
+    gpus["uuids"] = ["GPU-1", "GPU-2"]
+    served = {"node": "n1", "role": "service", "job": "redis", "cpu": "EPYC 7452", **machine}
+    measured = {"node": "n2", "role": "client", **machine}
+    assert ({**served, "gpus": [gpus]}, measured) == hardware([REDIS], FILES)
+    assert () == hardware([REDIS], {"result/benchd-node.json": b'{"node":'})
+
+
+def test_a_version_is_the_first_line_that_says_something() -> None:
+    """A service that did not say one has none."""
+    assert "Redis server v=7.0.15" == service_facts(REDIS, (), FILES)["version"]
+    assert "version" not in service_facts(REDIS, (), {})
+
+
+def test_what_benchd_writes_is_no_result_of_the_clients() -> None:
+    """A kind that reads all files among its results does not find ours."""
+    assert {"result/numbers.json": b"{}"} == without_notes(FILES)
+
+
+def test_the_resolved_hash_is_of_what_was_told() -> None:
+    """Repeats share it; another parameter, of client or service, is another hash."""
+    job = client(parameters={"clients": 1})
+    same = resolved_sha256(replace(job, repeat=3, attempt=2), [REDIS])
+    others = [client(parameters={"clients": 2}), job]
+    told = [resolved_sha256(job, [REDIS]), same]
+    more = [resolved_sha256(others[0], [REDIS]), resolved_sha256(job, [service(concurrent=True)])]
+    assert 3 == len({*told, *more})
+    assert told[0] == told[1]
