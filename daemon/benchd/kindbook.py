@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchd.catalog import CATALOG, Catalog, ClientKind, Kind, ServiceKind
 from benchd.catalog.faults import faults
+from benchd.catalog.kinds import did_you_mean
 from benchd.catalog.own import read_kind
 from benchd.errors import UserError
 from benchd.yamldoc import MAX_BYTES
@@ -42,6 +43,8 @@ def load(config: Path | None, plug_ins: Callable[[], Iterable[EntryPoint]] = ins
         except UserError as error:
             wrong.append(str(error))
     wrong += _clashes(found)
+    if not wrong:  # a file that is wrong itself may be the one that is meant
+        wrong += _strangers(found)
     if wrong:
         raise UserError("\n".join(wrong))
     return CATALOG.extended(kind for _, kind in found)
@@ -85,3 +88,16 @@ def _clashes(found: list[tuple[str, Kind]]) -> Iterator[str]:
         if kind.name in taken:
             yield f"{origin}: a kind called {kind.name} comes from {taken[kind.name]}: rename it"
         taken.setdefault(kind.name, origin)
+
+
+def _strangers(found: list[tuple[str, Kind]]) -> Iterator[str]:
+    """Yield what names a kind of service that there is not: nobody would ever measure it."""
+    services = [
+        *CATALOG.services,
+        *(kind.name for _, kind in found if isinstance(kind, ServiceKind)),
+    ]
+    for origin, kind in found:
+        for name in kind.default_for if isinstance(kind, ClientKind) else ():
+            if name not in services:
+                near = did_you_mean(name, services)
+                yield f"{origin}: default_for: no kind of service is called {name!r}{near}"

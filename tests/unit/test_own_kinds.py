@@ -129,7 +129,7 @@ def test_the_script_of_an_own_kind_is_a_script(tmp_path: Path) -> None:
         ),
         (
             (b"default: 4", b"default: four"),
-            "weaviate.yaml:1:1: parameter max_gb: its default 'four' is not a whole number",
+            "weaviate.yaml:19:11: parameters.max_gb: its default 'four' is not a whole number",
         ),
         (
             (b"metrics: {port: 1}", b"metrics: {port: 2}"),
@@ -207,7 +207,7 @@ def test_a_plug_in_joins_the_catalogue() -> None:
             "BROKEN",
             [
                 "kind plugged: the summary is empty: say in one line what it is",
-                "kind plugged: parameter a has no doc: say what it means",
+                "kind plugged: parameter a: it has no doc: say what it means",
                 "kind plugged: parameter a: its default 'b' is not a whole number",
                 (
                     "kind plugged: no script can be made of it: ValueError: a payload needs a "
@@ -249,6 +249,18 @@ def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
         f"{folder}/a.yaml: a kind called redis comes from benchd itself: rename it",
         f"{folder}/c.yaml: a kind called weaviate comes from {folder}/b.yaml: rename it",
     ]
+
+
+def test_a_client_of_no_service_is_refused(tmp_path: Path) -> None:
+    """A kind that is the usual client of what there is not was written wrongly."""
+    mine = b"{role: client, name: w-load, summary: s, command: w, default_for: [weaviat]}"
+    config = _beside(tmp_path, a=mine, b=WEAVIATE)
+    with pytest.raises(UserError) as caught:
+        kindbook.load(config, plug_ins=lambda: ())
+    assert str(caught.value) == (
+        f"{tmp_path}/catalog/a.yaml: default_for: no kind of service is called 'weaviat'; "
+        "did you mean 'weaviate'?"
+    )
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ _TOKEN = "benchd-trial"  # noqa: S105 - the name of a job that is never sent
 
 def faults(kind: Kind) -> list[str]:
     """Return everything that is wrong with a kind, in sentences."""
-    return [*_facts(kind), *(what for p in kind.parameters for what in _parameter(p)), *_run(kind)]
+    return [*_facts(kind), *_parameters(kind), *_run(kind)]
 
 
 def _facts(kind: Kind) -> Iterator[str]:
@@ -34,20 +34,26 @@ def _facts(kind: Kind) -> Iterator[str]:
             yield f"metrics.port is {kind.metrics.port}, but there are {len(kind.ports)} ports"
 
 
-def _parameter(parameter: Parameter) -> Iterator[str]:
-    at = f"parameter {parameter.name}"
+def _parameters(kind: Kind) -> Iterator[str]:
+    for parameter in kind.parameters:
+        for what in parameter_faults(parameter):
+            yield f"parameter {parameter.name}: {what}"
+
+
+def parameter_faults(parameter: Parameter) -> Iterator[str]:
+    """Yield what is wrong with a parameter by itself."""
     if not parameter.doc.strip():
-        yield f"{at} has no doc: say what it means"
+        yield "it has no doc: say what it means"
     try:
         re.compile(parameter.pattern)
     except re.error as error:
-        yield f"{at}: its pattern is no regular expression: {error}"
+        yield f"its pattern is no regular expression: {error}"
         return
     if parameter.default is not None and (what := parameter.complaint(parameter.default)):
-        yield f"{at}: its default {what}"
+        yield f"its default {what}"
     for choice in parameter.choices:
         if what := parameter.complaint(choice):
-            yield f"{at}: its choice {what}"
+            yield f"its choice {what}"
 
 
 def _run(kind: Kind) -> Iterator[str]:

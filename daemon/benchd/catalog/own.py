@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from benchd.catalog import readings, templates
-from benchd.catalog.faults import faults
+from benchd.catalog.faults import faults, parameter_faults
 from benchd.catalog.kinds import ClientKind, Kind, Metrics, Parameter, ServiceKind, arguments, word
 from benchd.core.payload import Payload, Sh, Step
 from benchd.core.spec import HealthCheck, JobSpec
@@ -138,6 +138,9 @@ def _mistakes(own: OwnKind) -> Iterator[tuple[Path, str]]:
                 yield place, what
             elif place[0] != "options" and _may_lack(own, name):
                 yield place, f"{{{name}}} may have no value: give it a default, or use options"
+    for parameter in _parameters(own):
+        for what in parameter_faults(parameter):
+            yield ("parameters", parameter.name), what
     for key in own.options:
         if key not in own.parameters:
             yield ("options", key), f"there is no parameter {key}"
