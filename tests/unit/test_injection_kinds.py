@@ -67,7 +67,7 @@ REAL = (
     "bash cat cp cut date dirname basename env getent grep head hostname id kill ln mkdir mktemp "
     "mv nice ps readlink rm sed sleep sort stat tail timeout tr uname wc xargs"
 )
-DUMP = """#!{bash}
+DUMP = """
 printf '%s\\0' "${{0##*/}}" "$@" >>{dumped}
 """
 PARTS = [
@@ -239,6 +239,19 @@ def test_no_runtime_runs_what_a_recipe_says(name: str, commands: list[str], tmp_
     words = run(job, tmp_path / "there")
     assert not has_run(words)
     assert EVIL in words
+
+
+def test_a_script_with_the_line_ends_of_dos_is_sent_as_it_is(tmp_path: Path) -> None:
+    """A batch script that has them is refused by sbatch; the program gets them all the same."""
+    text = "#!/usr/bin/env python3\r\nprint(1)\r\n"
+    part = {"name": "part", "kind": "script", "script": {"name": "bench.py", "text": text}}
+    part["parameters"] = {"greeting": "a\r\nb", "place": "\r\n$HOME\r\n"}
+    (job,) = jobs({"client": part}, RuntimeSettings())
+    assert "\r" not in job.script
+    words = run(job, tmp_path)
+    sent = tmp_path / "W" / "runs" / "r" / "jobs" / "t" / "script" / "bench.py"
+    assert text.encode() == sent.read_bytes()
+    assert ["--greeting=a\r\nb", f"--place=\r\n{tmp_path}\r\n"] == words[-3:-1]
 
 
 def test_what_a_client_waits_for_is_no_command(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Literal
 
 from benchd.core.payload import Payload, Sh
 from benchd.core.results import Measured
+from benchd.core.runtimes import quoted
 from benchd.core.scraping import Watch
 from benchd.core.spec import Client, HealthCheck, JobSpec, Part, Secret, Service
 from benchd.fields import Scalar
@@ -48,13 +49,13 @@ def word(text: str) -> str | Sh:
         if not _KNOWN_VARIABLE.fullmatch(name):
             continue
         if match.start() > end:
-            pieces.append(shlex.quote(text[end : match.start()]))
+            pieces.append(quoted(text[end : match.start()]))
         pieces.append(f'"${{{name}}}"')
         end = match.end()
     if not pieces:
         return text
     if end < len(text):
-        pieces.append(shlex.quote(text[end:]))
+        pieces.append(quoted(text[end:]))
     return Sh("".join(pieces))
 
 

@@ -106,7 +106,15 @@ def word(argument: str | Sh) -> str:
         return argument.text
     if "\0" in argument:
         raise ValueError(f"{argument!r} cannot be an argument: no program can be given a NUL byte")
-    return quote(argument)
+    return quoted(argument)
+
+
+def quoted(text: str) -> str:
+    """Return a text as one word of shell, without carriage returns: sbatch takes no script of DOS.
+
+    They reach the program all the same.
+    """
+    return quote(text).replace("\r", "'$'\\r''")
 
 
 def _options(box: Box) -> list[str]:

@@ -13,6 +13,7 @@ from benchd.core import secrets
 from benchd.core.brought import ScriptFile
 from benchd.core.containers import shell_path
 from benchd.core.payload import Payload, Sh
+from benchd.core.runtimes import quoted
 from benchd.core.spec import Client, JobSpec, Part
 from benchd.secrecy import is_secret
 
@@ -207,7 +208,7 @@ def _options(spec: JobSpec, script: ScriptFile, said: Sequence[str]) -> Iterator
         option = f"--{name.replace('_', '-')}"
         if is_new(option):
             filled = _placed(value, output)
-            yield Sh(f"{option}={filled.text if isinstance(filled, Sh) else shlex.quote(filled)}")
+            yield Sh(f"{option}={filled.text if isinstance(filled, Sh) else quoted(filled)}")
 
 
 def _is_it(text: str, script: ScriptFile) -> bool:
