@@ -23,8 +23,9 @@ client:
   name: llm-load
   target_service: {name: sim-llm}
   resources: {cpus_per_task: 1, time: "00:05:00"}
-  parameters: {output_tokens: 4, requests: 130, warmup: 2}
-sweep: {client.parameters.concurrency: [1, 4]}
+  parameters:
+    {load: poisson, rate: 150, slo: ttft_sched_ms<=6, output_tokens: 4, requests: 130, warmup: 2}
+sweep: {client.parameters.rate: [150, 300]}
 repeat: 3
 """
 NONE = "\N{EN DASH}"
@@ -59,8 +60,11 @@ def in_tables(page: str) -> Iterator[tuple[Key, str]]:
     for point, _valid, *cells in summary[1]:
         for name, cell in zip(summary[0][2:], cells, strict=True):
             yield (point[0], name), cell[0]
-            for side, text in zip(("low", "high"), "".join(cell[1:]).split(" to "), strict=False):
-                yield (point[0], name, side), text
+            for side, text in zip(
+                ("low", "high"), " to ".join(cell[1:]).split(" to "), strict=False
+            ):
+                if text:
+                    yield (point[0], name, side), text
     for point, repeat, _verdict, *cells in repeats[1]:
         for name, cell in zip(repeats[0][3:], cells, strict=True):
             yield (point[0], name, repeat[0]), cell[0]

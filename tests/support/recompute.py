@@ -6,12 +6,14 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import mean, median, quantiles, stdev
 
-SPANS = {  # what the report calls a latency: from where to where in a line of samples.jsonl.gz
+# What the report calls a latency: from where to where in a line of samples.jsonl.gz.
+SPANS = {
     "TTFT, service": ("send", "first"),
     "TTFT, scheduled": ("sched", "first"),
     "End-to-end, service": ("send", "last"),
     "End-to-end, scheduled": ("sched", "last"),
     "ttfo": ("send", "first_out"),
+    "send_lag": ("sched", "send"),
 }
 NEEDED = {"50": 6, "90": 36, "95": 72, "99": 368, "99.9": 3688}  # samples for a percentile
 STUDENT = {3: 4.303, 4: 3.182, 5: 2.776}  # 0.975 quantile of t for so many repeats
@@ -23,7 +25,7 @@ def percentile(samples: list[float], q: str) -> float | None:
     return ways[round(float(q) * 10) - 1] if ways else None
 
 
-def one_repeat(path: Path) -> tuple[dict[str, float | None], dict[str, list[float]]]:
+def one_repeat(path: Path, limit: float) -> tuple[dict[str, float | None], dict[str, list[float]]]:
     """Return the plain numbers of a repeat, and its latencies in milliseconds."""
     with gzip.open(path, "rt") as file:
         lines = [line for line in map(json.loads, file) if line["phase"] == "measure"]
@@ -32,9 +34,10 @@ def one_repeat(path: Path) -> tuple[dict[str, float | None], dict[str, list[floa
     tokens = sum(line["n_out"] for line in good) / window
     numbers = {"Done": len(good), "Errors": len(lines) - len(good), "Window": window}
     times = {w: [1e3 * (line[b] - line[a]) for line in good] for w, (a, b) in SPANS.items()}
-    many = [line for line in good if min(line["n_out"], line["m"]) > 1]
+    many = [s for s in good if min(s["n_out"], s["m"]) > 1]
     times["TPOT"] = [1e3 * (s["last"] - s["first"]) / (s["n_out"] - 1) for s in many]
     times["ntpot"] = [1e3 * (s["last"] - s["send"]) / s["n_out"] for s in good if s["n_out"]]
+    numbers["Goodput"] = sum(t <= limit for t in times["TTFT, scheduled"]) / window
     return {**numbers, "Requests": len(good) / window, "Output tokens": tokens}, times
 
 
@@ -45,10 +48,10 @@ def everything(folder: Path) -> dict[tuple[str, ...], float | None]:
     repeats: dict[tuple[str, str], list[float]] = defaultdict(list)
     for path in sorted((folder / "results").glob("*.json")):
         said = json.loads(path.read_text())
-        point = ", ".join(
-            f"{key.rpartition('.')[2]}={value}" for key, value in said["cell"].items()
-        )
-        numbers, times = one_repeat(folder / "raw" / said["job"] / "result/samples.jsonl.gz")
+        cell = (f"{key.rpartition('.')[2]}={value}" for key, value in said["cell"].items())
+        point, raw = ", ".join(cell), folder / "raw" / said["job"] / "result/samples.jsonl.gz"
+        numbers, times = one_repeat(raw, said["workload"]["slo"]["ttft_sched_ms"])
+        found[point, "Offered"] = said["workload"]["load"]["rate"]
         for name, samples in times.items():
             pooled[point, name] += samples
             numbers |= {f"{name} p{q}": percentile(samples, q) for q in NEEDED}
@@ -57,8 +60,8 @@ def everything(folder: Path) -> dict[tuple[str, ...], float | None]:
             repeats[point, name] += [value] if value is not None else []
     for (point, name), values in repeats.items():
         found[point, name] = median(values) if values else None
-        for side, end in (("lowest", min), ("highest", max)):
-            found[point, name, side] = end(values, default=None)
+        found[point, name, "lowest"] = min(values, default=None)
+        found[point, name, "highest"] = max(values, default=None)
         if len(values) in STUDENT:
             reach = STUDENT[len(values)] * stdev(values) / len(values) ** 0.5
             found[point, name, "low"] = mean(values) - reach
