@@ -130,9 +130,9 @@ class Closing:
 
         try:
             return made(self._measured(job, fetched))
-        except ValueError as error:  # pydantic's too; what came home is kept as it is
-            what = " ".join(str(error).split())[:REASON_SHOWN]
-            log.error("result.malformed", what=what, **job.log_context())
+        except Exception as error:  # what came home is kept as it is, and the run goes on
+            what = f"{type(error).__name__}: {' '.join(str(error).split())}"[:REASON_SHOWN]
+            log.exception("result.malformed", **job.log_context())
             return made(Measured.nothing("malformed", f"it does not fit its own schema: {what}"))
 
     def _measured(self, job: Job, fetched: Fetched) -> Measured:
