@@ -83,6 +83,8 @@ def effect_key(effect: Effect) -> str:
         return f"run:{effect.run_id}"
     if isinstance(effect, AddReplica):
         return f"scale:{effect.token}"
+    if isinstance(effect, Look):  # it may make an image, for an hour, which a cancel does not await
+        return f"look:{effect.token}"
     return effect.token
 
 
