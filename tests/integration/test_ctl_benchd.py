@@ -71,6 +71,21 @@ def test_validate_warns_of_a_password(tmp_path: Path, capsys: pytest.CaptureFixt
     assert (status, warned, "hunter2" in said.out + said.err) == (0, True, False)
 
 
+@pytest.mark.parametrize(
+    ("runtime", "said"), [("none", "1 client job\n"), ("apptainer", "1 client job, 1 image job\n")]
+)
+def test_validate_counts_the_jobs_of_the_cluster(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], runtime: str, said: str
+) -> None:
+    """Images are only made where the configured cluster runs them."""
+    config = tmp_path / "benchd.yaml"
+    cluster = {"local": True, "runtime": {"name": runtime}}
+    config.write_text(yaml.safe_dump({"clusters": {"here": cluster}}))
+    recipe = str(RECIPES / "redis.yaml")
+    status = daemon.main(["validate", "--config", str(config), recipe])
+    assert (0, f"{recipe}: ok: 1 service job, {said}") == (status, capsys.readouterr().out)
+
+
 def test_render_prints_scripts_that_bash_reads(capsys: pytest.CaptureFixture[str]) -> None:
     """All scripts of a recipe are one text that bash can parse, the first one from line 1."""
     assert daemon.main(["render", str(RECIPES / "redis.yaml")]) == 0

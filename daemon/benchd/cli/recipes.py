@@ -37,7 +37,7 @@ def validate_files(
 ) -> int:
     """Print what each recipe is, or all its mistakes; 1 if any has one."""
     catalog, scripts = catalog_of(config), scripts_of(config)
-    found = [_validated(file, catalog, scripts) for file in files]
+    found = [_validated(file, config, catalog, scripts) for file in files]
     for each in found:
         if each["valid"] and not as_json:
             counts = {role: each[f"{role}s"] for role in (Role.SERVICE, Role.CLIENT, Role.IMAGE)}
@@ -70,11 +70,17 @@ def scripts_of(config: Path | None) -> Scripts:
         return Scripts(Path.cwd())
 
 
-def _validated(file: str, catalog: Catalog, scripts: Scripts) -> dict[str, Any]:
+def _validated(
+    file: str, config: Path | None, catalog: Catalog, scripts: Scripts
+) -> dict[str, Any]:
     """Return what a recipe is, or what is wrong with it."""
     try:
         understood = _understood(file, catalog, scripts)
-        jobs = _jobs(understood.recipe, "default", NEUTRAL, catalog)
+        try:
+            name, settings = _cluster(understood.recipe, config, None)
+        except UserError:  # as with scripts_of: the recipe is asked about, nothing else
+            name, settings = "default", NEUTRAL
+        jobs = _jobs(understood.recipe, name, settings, catalog)
     except RecipeError as error:
         print(error, file=sys.stderr)
         mistakes = [{"file": file, **asdict(mistake)} for mistake in error.mistakes]
