@@ -113,7 +113,7 @@ def test_the_script_of_an_own_kind_is_a_script(tmp_path: Path) -> None:
             (b"{port} --scheme", b"{prot} --scheme"),
             (
                 "weaviate.yaml:5:10: command: there is no {prot}; there are: query_limit, max_gb, "
-                "debug, port, host, address, data, job, port_1 (a brace is written twice)"
+                "debug, port, host, address, bind, data, job, port_1 (a brace is written twice)"
             ),
         ),
         (

@@ -21,6 +21,7 @@ _SERVICE = {
     "port": "BENCHD_PORT",
     "host": "BENCHD_HOST",
     "address": "BENCHD_HOST_IP",
+    "bind": "BENCHD_BIND",
     "data": "BENCHD_DATA",
     "job": "JOB",
 }
