@@ -281,14 +281,16 @@ export BENCHD_RESULT_DIR=$JOB/result
 mkdir -p "$BENCHD_RESULT_DIR" || benchd_stop "$BENCHD_RESULT_DIR cannot be made"
 
 benchd_node() {
-    local line cpu='' memory='' kernel=''
+    local line cpu='' memory='' kernel='' place
     while IFS= read -r line; do
         case $line in 'model name'*) cpu=${line#*: } && break ;; esac
     done </proc/cpuinfo
     read -r _ memory _ </proc/meminfo
     read -r kernel </proc/sys/kernel/osrelease
-    printf '{"node":"%s","cpu":"%s","cores":%d,"mem_kib":%d,"kernel":"%s"}\n' "$BENCHD_HOST" \
-        "${cpu//[!A-Za-z0-9 ()@.,_+-]/}" "$(nproc --all)" "$memory" "${kernel//[!A-Za-z0-9._+~-]/}"
+    place=${SLURM_JOB_PARTITION:-}/${SLURM_JOB_QOS:-}/${SLURM_JOB_ACCOUNT:-}
+    printf '{"node":"%s","cpu":"%s","cores":%d,"mem_kib":%d,"kernel":"%s","given":%d,"in":"%s"}\n' \
+        "$BENCHD_HOST" "${cpu//[!A-Za-z0-9 ()@.,_+-]/}" "$(nproc --all)" "$memory" \
+        "${kernel//[!A-Za-z0-9._+~-]/}" "${SLURM_CPUS_ON_NODE:-0}" "${place//[!A-Za-z0-9._+/-]/}"
 }
 benchd_node 2>/dev/null >"$BENCHD_RESULT_DIR/benchd-node.json"
 

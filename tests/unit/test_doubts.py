@@ -10,8 +10,9 @@ import pytest
 from benchd.core.doubts import doubts
 from benchd.core.model import Binding, JobState, ProbeAnswer, Verdict
 from benchd.core.numbers import Severity
-from benchd.core.origins import hardware, resolved_sha256, service_facts, without_notes
+from benchd.core.origins import hardware, place_facts, resolved_sha256, service_facts, without_notes
 from benchd.core.spec import HealthCheck
+from benchd.fields import Resources
 from benchd.lookout import Lookout
 from support.builders import CREATED_AT as T0
 from support.builders import client, service
@@ -94,6 +95,7 @@ def test_a_daemon_that_was_away_knows_since_when() -> None:
 # --- origins ------------------------------------------------------------------------------------
 
 NODE = {"node": "n1", "cpu": "EPYC 7452", "cores": 64, "mem_kib": 528_000_000, "kernel": "5.14.0"}
+NODE |= {"given": 4, "in": "gpu/high/p200981"}
 ABOUT = f"result/benchd-services/{REDIS.token}/"
 GPUS = b"""NVIDIA A100-SXM4-40GB, 40960, 535.54, GPU-1
 NVIDIA A100-SXM4-40GB, 40960, 535.54, GPU-2
@@ -110,13 +112,24 @@ FILES = {
 
 def test_the_hardware_of_services_and_client_is_known() -> None:
     """Services first; GPUs that are alike are counted; what a node does not say is absent."""
-    machine = {"kernel": "5.14.0", "cores": 64, "mem_gib": 503.5}
+    machine = {"kernel": "5.14.0", "cores": 64, "cores_given": 4, "mem_gib": 503.5}
     gpus = {"type": "NVIDIA A100-SXM4-40GB", "count": 2, "driver": "535.54", "mem_mib": 40960}
     gpus["uuids"] = ["GPU-1", "GPU-2"]
     served = {"node": "n1", "role": "service", "job": "redis", "cpu": "EPYC 7452", **machine}
     measured = {"node": "n2", "role": "client", **machine}
     assert ({**served, "gpus": [gpus]}, measured) == hardware([REDIS], FILES)
     assert () == hardware([REDIS], {"result/benchd-node.json": b'{"node":'})
+
+
+def test_the_place_is_what_the_job_saw_or_else_what_was_asked_for() -> None:
+    """Slurm's defaults are known only there."""
+    jobs = {"service_job": {"id": "7", "nodes": "n1"}, "client_job": {"id": "8", "nodes": "n2"}}
+    redis = replace(REDIS, slurm_id="7", nodes="n1")
+    job = client(slurm_id="8", nodes="n2")
+    seen = {"partition": "gpu", "qos": "high", "account": "p200981"}
+    assert {**seen, **jobs} == place_facts(job, [redis], FILES)
+    asked = redis.spec.model_copy(update={"resources": Resources(partition="cpu")})
+    assert {"partition": "cpu", **jobs} == place_facts(job, [replace(redis, spec=asked)], {})
 
 
 def test_a_version_is_the_first_line_that_says_something() -> None:

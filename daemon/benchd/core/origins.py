@@ -35,18 +35,25 @@ def resolved_sha256(job: Job, services: Sequence[Job]) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
-def place_facts(job: Job, services: Sequence[Job]) -> dict[str, JsonValue]:
-    """Return which of Slurm's jobs it was, in what they were asked to run, and where they ran."""
-    asked = (services[0] if services else job).spec.resources
+def place_facts(
+    job: Job, services: Sequence[Job], files: Mapping[str, bytes]
+) -> dict[str, JsonValue]:
+    """Return which of Slurm's jobs it was, what they were charged to, and where they ran.
+
+    What the service's script saw counts; else what was asked for, if anything was.
+    """
+    first = services[0] if services else job
+    folder = f"{_SERVICES}{first.token}/" if services else "result/"
+    seen = str(_object(files.get(folder + _NODE, b"")).get("in", "")).split("/")
+    said = dict(zip(("partition", "qos", "account"), seen, strict=False))
     facts: dict[str, JsonValue] = {
-        key: value for key in _ASKED if (value := getattr(asked, key)) is not None
+        key: value
+        for key in ("partition", "qos", "account", "reservation", "constraint")
+        if (value := said.get(key) or getattr(first.spec.resources, key))
     }
     if services:
-        facts["service_job"] = {"id": services[0].slurm_id, "nodes": services[0].nodes}
+        facts["service_job"] = {"id": first.slurm_id, "nodes": first.nodes}
     return {**facts, "client_job": {"id": job.slurm_id, "nodes": job.nodes}}
-
-
-_ASKED = ("partition", "account", "qos", "reservation", "constraint")
 
 
 def hardware(
@@ -67,6 +74,7 @@ def _node(role: str, folder: str, files: Mapping[str, bytes]) -> dict[str, JsonV
         return {}
     facts: dict[str, JsonValue] = {"node": said["node"], "role": role}
     facts |= {key: said[key] for key in ("cpu", "kernel", "cores") if said.get(key)}
+    facts |= {"cores_given": said["given"]} if said.get("given") else {}
     memory = said.get("mem_kib")
     if isinstance(memory, int) and memory > 0:
         facts["mem_gib"] = round(memory / 1024**2, 1)

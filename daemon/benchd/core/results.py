@@ -312,7 +312,7 @@ def _provenance(
         client=client_facts(job, files) | sourced(plain_object(measured.client), job, services),
         service=facts[0] if facts else {},
         services=tuple(facts),
-        cluster={"name": job.cluster, **cluster, **place_facts(job, services)},
+        cluster={"name": job.cluster, **cluster, **place_facts(job, services, files)},
         hardware=hardware(services, files),
     )
 

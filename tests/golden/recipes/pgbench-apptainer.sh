@@ -262,7 +262,8 @@ note_status() { # FILE
   if grep -Eq '"'"'^server_version_num.(9|1[0-4])'"'"' "$dir/$1"; then sleep 1 && look "$1"; fi
 }
 counted() { # COLUMNS: microseconds that awk makes of a line -> "milliseconds count"
-  cat "$logs".* | awk "{ us = $1; if (us < 1) us = 1
+  # in place of its time stands failed or skipped where there was none
+  cat "$logs".* | awk "\$3 ~ /^[0-9]+\$/ { us = $1; if (us < 1) us = 1
       step = 1; while (us / step >= 1000) step *= 10
       count[int(us / step + 0.5) * step]++ }
     END { for (us in count) printf \"%.6f %d\\n\", us / 1000, count[us] }" | sort -n
@@ -316,14 +317,16 @@ export BENCHD_RESULT_DIR=$JOB/result
 mkdir -p "$BENCHD_RESULT_DIR" || benchd_stop "$BENCHD_RESULT_DIR cannot be made"
 
 benchd_node() {
-    local line cpu='' memory='' kernel=''
+    local line cpu='' memory='' kernel='' place
     while IFS= read -r line; do
         case $line in 'model name'*) cpu=${line#*: } && break ;; esac
     done </proc/cpuinfo
     read -r _ memory _ </proc/meminfo
     read -r kernel </proc/sys/kernel/osrelease
-    printf '{"node":"%s","cpu":"%s","cores":%d,"mem_kib":%d,"kernel":"%s"}\n' "$BENCHD_HOST" \
-        "${cpu//[!A-Za-z0-9 ()@.,_+-]/}" "$(nproc --all)" "$memory" "${kernel//[!A-Za-z0-9._+~-]/}"
+    place=${SLURM_JOB_PARTITION:-}/${SLURM_JOB_QOS:-}/${SLURM_JOB_ACCOUNT:-}
+    printf '{"node":"%s","cpu":"%s","cores":%d,"mem_kib":%d,"kernel":"%s","given":%d,"in":"%s"}\n' \
+        "$BENCHD_HOST" "${cpu//[!A-Za-z0-9 ()@.,_+-]/}" "$(nproc --all)" "$memory" \
+        "${kernel//[!A-Za-z0-9._+~-]/}" "${SLURM_CPUS_ON_NODE:-0}" "${place//[!A-Za-z0-9._+/-]/}"
 }
 benchd_node 2>/dev/null >"$BENCHD_RESULT_DIR/benchd-node.json"
 
