@@ -113,7 +113,8 @@ phase() { # NAME FILE COMMAND ...
 """.replace("__USER__", POSTGRES_USER).replace("__TICKET__", TICKET)
     + databases.POSTGRES_STATUS
     + r"""counted() { # COLUMNS: microseconds that awk makes of a line -> "milliseconds count"
-  cat "$logs".* | awk "{ us = $1; if (us < 1) us = 1
+  # in place of its time stands failed or skipped where there was none
+  cat "$logs".* | awk "\$3 ~ /^[0-9]+\$/ { us = $1; if (us < 1) us = 1
       step = 1; while (us / step >= 1000) step *= 10
       count[int(us / step + 0.5) * step]++ }
     END { for (us in count) printf \"%.6f %d\\n\", us / 1000, count[us] }" | sort -n

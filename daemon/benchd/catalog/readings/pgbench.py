@@ -43,7 +43,8 @@ def _latency(files: Mapping[str, bytes], name: str, **known: float | None) -> Me
 def _metrics(output: str, files: Mapping[str, bytes], *, is_open: bool) -> dict[str, Metric]:
     # without the time that connecting took, which pgbench has left out already
     found = {"ops_s": histogram.rate("ops_s", _said(output, r"tps = ([\d.]+)"))}
-    mean, spread = _said(output, r"latency average = ([\d.]+)"), _said(output, _STDDEV)
+    # where some failed, its own average is of these as well
+    mean, spread = _said(output, r"latency average = ([\d.]+) ms$"), _said(output, _STDDEV)
     if is_open:
         found["latency_sched"] = _latency(files, "latency_sched", mean=mean, stdev=spread)
         found["latency_service"] = _latency(files, "latency_service")
@@ -87,6 +88,8 @@ def pgbench(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
     output = text(files, "result/pgbench.txt")
     done = int(_said(output, r"number of transactions actually processed: (\d+)") or 0)
     failed = int(_said(output, r"number of failed transactions: (\d+)") or 0)
+    # too late to be sent at all, with a --latency-limit
+    skipped = int(_said(output, r"number of transactions skipped: (\d+)") or 0)
     rate, said = spec.parameters.get("rate"), last_line(text(files, "err"))
     server = status.server_metrics(files)
     flags = [*_flags(files, done, is_open=bool(rate)), *_checked(server, done, spec)]
@@ -102,11 +105,11 @@ def pgbench(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
     return Measured(
         metrics=_metrics(output, files, is_open=bool(rate)) if done else {},
         counts=Counts(
-            scheduled=done + failed,
+            scheduled=done + failed + skipped,
             issued=done + failed,
             ok=done,
             errors=failed,
-            dropped=0,
+            dropped=skipped,
             cancelled=0,
             by_class={"sql_error": failed} if failed else {},
             first_errors=(said,) if said else (),
