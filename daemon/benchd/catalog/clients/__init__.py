@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from benchd.catalog.clients import (
+    aiperf,
     chroma_load,
     generic,
+    guidellm,
     http_load,
     llm_load,
     memtier,
@@ -16,6 +18,7 @@ from benchd.catalog.clients import (
     script,
     spark,
     sysbench,
+    vllm_bench,
 )
 from benchd.catalog.kinds import ClientKind
 
@@ -27,6 +30,9 @@ KINDS: tuple[ClientKind, ...] = (
     mysqlslap.KIND,
     pgbench.KIND,
     llm_load.KIND,
+    vllm_bench.KIND,
+    guidellm.KIND,
+    aiperf.KIND,
     chroma_load.KIND,
     http_load.KIND,
     rag_load.KIND,

@@ -1,0 +1,260 @@
+"""What vLLM's client, GuideLLM and AIPerf leave: computed again, by our formulas, from requests.
+
+The files were written by guidellm 0.8.1 and aiperf 0.13.0 on a server whose answers were fixed: 200
+ms to the first of 8 tokens, 2 ms between them; 100 requests at 20/s with at most 2 in flight, so
+that the last one waited 5.9 s for its place. Of guidellm's requests two are kept, of aiperf's
+three. vLLM's file is made by hand after its source: there is none of a real run.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchd.catalog.readings import aiperf, guidellm, vllm_bench
+from benchd.core.results import Measured, count_flags
+from benchd.core.spec import JobSpec, Role
+
+DATA = Path(__file__).parent.parent / "data"
+GUIDELLM = json.loads((DATA / "guidellm-0.8.1-capped.trimmed.json").read_text())
+AIPERF = json.loads((DATA / "aiperf-0.13.0-capped.json").read_text())
+RECORDS = (DATA / "aiperf-0.13.0-capped.first3.jsonl").read_text()
+OPEN: dict[str, Any] = {"rate": 20.0, "concurrency": 2, "output_tokens": 8, "prompt_tokens": 7}
+
+
+def spec(**parameters: Any) -> JobSpec:
+    """Return a client's spec."""
+    said = {key: value for key, value in {**OPEN, **parameters}.items() if value is not None}
+    return JobSpec(role=Role.CLIENT, name="c", kind="x", parameters=said)
+
+
+def codes(measured: Measured) -> dict[str, str]:
+    """Return code -> severity of everything that is doubtful, but for few samples."""
+    flags = [*measured.flags, *count_flags(measured.counts)]
+    return {flag.code: str(flag.severity) for flag in flags}
+
+
+def p50(measured: Measured, name: str) -> float | None:
+    """Return a median; of fewer than six samples the mean."""
+    metric = measured.metrics[name]
+    return (metric.percentiles or {}).get("50") or metric.mean
+
+
+def two(**totals: int) -> dict[str, Any]:
+    """Return guidellm's document as if the two requests that are kept had been all of them."""
+    document = copy.deepcopy(GUIDELLM)
+    found = {"successful": 2, "errored": 0, "incomplete": 0, **totals}
+    document["benchmarks"][0]["metrics"]["request_totals"] = found
+    return document
+
+
+def guide(document: object, **parameters: Any) -> Measured:
+    """Read guidellm's file."""
+    files = {"result/guidellm.json": json.dumps(document).encode(), "result/seed.txt": b"7\n"}
+    return guidellm(files, spec(**parameters))
+
+
+def test_guidellm_is_computed_again_from_its_requests() -> None:
+    """Its ITL is our tpot, its TPOT our ntpot, and latencies begin when they were due as well."""
+    measured = guide(two())
+    # of the two requests: 27 ms is what it calls TPOT, 2.05 ms what it calls ITL
+    assert p50(measured, "ntpot") == pytest.approx(26.96, abs=0.05)
+    assert p50(measured, "tpot") == pytest.approx(2.05, abs=0.05)
+    assert p50(measured, "ttft_service") == pytest.approx(201.35, abs=1)
+    assert measured.metrics["e2e_sched"].max == pytest.approx(220, abs=10)
+    assert measured.metrics["tpot"].formula == "tpot/v1"
+    assert (measured.counts.ok, measured.counts.errors) == (2, 0)
+    assert measured.workload["seed"] == 7
+    assert codes(measured) == {"client_root_late": "warn"}
+
+
+def test_guidellm_without_its_requests_is_shown_by_its_own_formulas() -> None:
+    """A summary is no sample: its numbers are milliseconds, and compared with nothing of ours."""
+    measured = guide(GUIDELLM)
+    scheduled = measured.metrics["e2e_sched"]
+    assert scheduled.percentiles is not None
+    assert scheduled.percentiles["95"] == pytest.approx(5832.49, abs=0.01)
+    assert scheduled.percentiles["99"] is None  # of 100 samples, nobody knows it
+    assert (scheduled.formula, p50(measured, "tpot")) == (
+        "e2e_sched/tool",
+        pytest.approx(1.95, 0.01),
+    )
+    assert codes(measured) == {"client_root_late": "warn", "not_recomputed": "warn"}
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ({"benchmarks": []}, {"no_result": "error", "no_work": "error"}),
+        ({"benchmarks": [{}, {}]}, {"no_result": "error", "no_work": "error"}),
+        ("text", {"no_result": "error", "no_work": "error"}),
+        ({"benchmarks": [{}]}, {"no_work": "error"}),
+        ({"benchmarks": [{"requests": 3, "metrics": [1]}]}, {"no_work": "error"}),
+    ],
+)
+def test_guidellm_without_samples_has_no_numbers(
+    document: object, expected: dict[str, str]
+) -> None:
+    """No benchmark, several, or one in which nothing succeeded: null, and never its zeros."""
+    measured = guide(document)
+    assert (codes(measured), dict(measured.metrics)) == (expected, {})
+
+
+def test_guidellm_zeros_are_not_taken_over() -> None:
+    """Where all of 40 streams failed it writes zeros and ends well: these are no numbers."""
+    document = two(successful=0, errored=40)
+    benchmark = document["benchmarks"][0]
+    benchmark["requests"] = {
+        "successful": [],
+        "errored": [{"info": {"error": "Server error: status 503"}}] * 40,
+        "incomplete": [],
+    }
+    measured = guide(document)
+    assert dict(measured.metrics) == {}
+    assert measured.counts.by_class == {"http_5xx": 40}
+    assert {"no_work": "error", "error_rate": "error"}.items() <= codes(measured).items()
+
+
+def perf(summary: object, records: str = RECORDS, **parameters: Any) -> Measured:
+    """Read aiperf's two files."""
+    files = {
+        "result/profile_export_aiperf.json": json.dumps(summary).encode(),
+        "result/profile_export.jsonl": records.encode(),
+    }
+    return aiperf(files, spec(**parameters))
+
+
+def three(**changes: object) -> dict[str, Any]:
+    """Return aiperf's summary as if the three records had been all."""
+    return {**AIPERF, "request_count": {"unit": "requests", "avg": 3.0}, **changes}
+
+
+def test_aiperf_is_computed_again_from_its_records() -> None:
+    """Its ITL is our tpot, its chunks our icl, by the unit that stands beside each number."""
+    measured = perf(three())
+    metrics = measured.metrics
+    assert p50(measured, "ttft_service") == pytest.approx(203, abs=2)
+    assert p50(measured, "tpot") == pytest.approx(1.9, abs=0.2)
+    assert (metrics["icl"].n, metrics["ttft_service"].n) == (21, 3)
+    assert "e2e_sched" not in metrics  # it does not tell when a request was due
+    assert codes(measured) == {"tool_not_co_safe": "warn"}
+
+
+def test_aiperf_calls_broken_streams_successes() -> None:
+    """A record with fewer tokens than ignore_eos asks for, or with none, is an error."""
+    lines = [json.loads(line) for line in RECORDS.splitlines()]
+    lines[0]["metrics"]["usage_completion_tokens"]["value"] = 3
+    for name in ("usage_completion_tokens", "output_sequence_length"):
+        del lines[1]["metrics"][name]
+    measured = perf(three(), "\n".join(json.dumps(line) for line in lines))
+    assert measured.counts.by_class == {"no_tokens": 1, "short_output": 1}
+    assert measured.metrics["ttft_service"].n == 1
+    assert codes(measured)["recounted"] == "info"
+    assert perf(three(), ignore_eos=False).counts.by_class == {}
+
+
+def test_aiperf_errors_are_those_of_its_summary_too() -> None:
+    """An error that only the summary admits is counted, with its class."""
+    told = [{"error_details": {"code": 503, "type": "X", "message": "busy"}, "count": 4}]
+    measured = perf(three(error_summary=told))
+    assert measured.counts.by_class == {"http_5xx": 4}
+    assert (measured.counts.ok, measured.counts.scheduled) == (3, 7)
+
+
+@pytest.mark.parametrize(
+    ("summary", "records", "expected"),
+    [
+        ({}, "", {"no_result": "error", "no_work": "error"}),
+        ({"request_count": {"avg": 0}}, "", {"tool_not_co_safe": "warn", "no_work": "error"}),
+        (AIPERF, RECORDS, {"tool_not_co_safe": "warn", "not_recomputed": "warn"}),
+        (
+            three(was_cancelled=True),
+            RECORDS,
+            {"tool_not_co_safe": "warn", "client_cancelled": "error"},
+        ),
+        (three(), RECORDS + "cut {", {"tool_not_co_safe": "warn", "error_rate": "error"}),
+    ],
+)
+def test_aiperf_flags(summary: object, records: str, expected: dict[str, str]) -> None:
+    """What is missing or cut short is said."""
+    assert codes(perf(summary, records)).items() >= expected.items()
+
+
+# Two answers of three tokens, one that failed, one that ended early.
+VLLM: dict[str, Any] = {
+    "completed": 3,
+    "duration": 9.0,
+    "request_rate": "inf",
+    "mean_ttft_ms": 0.0,
+    "ttfts": [0.1, 0.2, 0.0, 0.1],
+    "itls": [[0.01, 0.03], [0.02, 0.02], [], []],
+    "output_lens": [3, 3, 0, 1],
+    "input_lens": [7, 7, 7, 7],
+    "start_times": [100.0, 100.5, 101.0, 101.0],
+    "errors": ["", "", "Traceback\naiohttp.ClientPayloadError: not completed", ""],
+}
+
+
+def vllm(*documents: object, **parameters: Any) -> Measured:
+    """Read vLLM's file, in which every run may have left an object."""
+    data = "\n".join(json.dumps(document) for document in documents).encode()
+    return vllm_bench({"result/vllm.json": data, "result/seed.txt": b"9\n"}, spec(**parameters))
+
+
+def test_vllm_is_computed_again_from_its_arrays() -> None:
+    """Formulas are ours, a cut answer is an error, and the last of several runs counts."""
+    measured = vllm({"errors": []}, VLLM, output_tokens=3)
+    metrics = measured.metrics
+    assert metrics["ttft_service"].mean == pytest.approx(150)
+    assert metrics["e2e_service"].mean == pytest.approx((140 + 240) / 2)
+    assert metrics["tpot"].mean == pytest.approx(20)
+    assert metrics["ntpot"].mean == pytest.approx((140 + 240) / 6)
+    assert metrics["icl"].n == 4
+    assert metrics["req_s"].value == pytest.approx(2 / 0.74)  # not 3 / 9 s
+    assert metrics["out_tok_s"].value == pytest.approx(6 / 0.74)
+    assert measured.counts.by_class == {"conn_lost": 1, "short_output": 1}
+    assert codes(measured)["recounted"] == "info"
+
+
+def test_vllm_counts_from_the_schedule_where_it_can() -> None:
+    """With the time that requests waited for a place, latencies begin when they were due."""
+    waited = {**VLLM, "queue_times": [0.0, 1.0, 0.0, 0.0]}
+    measured = vllm(waited, output_tokens=3)
+    assert measured.metrics["e2e_sched"].max == pytest.approx(1240)
+    assert (measured.client["co_safe"], "tool_not_co_safe" in codes(measured)) == (True, False)
+    assert codes(vllm(VLLM, output_tokens=3))["tool_not_co_safe"] == "warn"
+
+
+@pytest.mark.parametrize(
+    ("documents", "parameters", "expected"),
+    [
+        ((), {}, {"no_result": "error"}),
+        (({"completed": 5},), {}, {"no_result": "error"}),
+        (({**VLLM, "ttfts": 3},), {}, {"no_result": "error"}),
+        (({**VLLM, "errors": ["x"] * 4},), {}, {"no_work": "error", "error_rate": "error"}),
+        ((VLLM,), {"seed": 1}, {"fixed_seed": "warn"}),
+        ((VLLM,), {"prompt_tokens": 8, "output_tokens": 3}, {"prompt_len_mismatch": "warn"}),
+        ((VLLM,), {"rate": None}, {"closed_loop": "info"}),
+    ],
+)
+def test_vllm_flags(
+    documents: tuple[object, ...], parameters: dict[str, Any], expected: dict[str, str]
+) -> None:
+    """No samples is no result; what makes a run doubtful is said."""
+    assert codes(vllm(*documents, **parameters)).items() >= expected.items()
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"[]", b"null", b"\xff{", b"[" * 100_000, b'{"errors": [1]}']
+)
+def test_garbage_is_no_exception(data: bytes) -> None:
+    """Whatever comes home is read: garbage is no result."""
+    for name, parse in (("vllm", vllm_bench), ("guidellm", guidellm)):
+        measured = parse({f"result/{name}.json": data}, spec())
+        assert "error" in codes(measured).values()
+    names = ("profile_export_aiperf.json", "profile_export.jsonl")
+    assert "error" in codes(aiperf({f"result/{n}": data for n in names}, spec())).values()
