@@ -172,7 +172,7 @@ def test_no_text_of_the_users_becomes_shell(spec: JobSpec, runtime: RuntimeSetti
     last = text.split("benchd_payload() {\n")[1].split("\n}\n")[0].split("\n")[-1]
     words = shlex.split(last)
     assert [spec.command or "", *spec.args] == words[len(words) - 1 - len(spec.args) :]
-    prefix = "APPTAINERENV_" if words[:2] != ["exec", "--"] and "--cleanenv" in words else ""
+    prefix = "APPTAINERENV_" if spec.container is not None and runtime is APPTAINER else ""
     for name, value in spec.environment.items():
         assert f"{prefix}{name}={value}" in words
 
