@@ -103,3 +103,39 @@ def test_one_document_cannot_fill_the_store() -> None:
     found = measured({f"n{i}": i for i in range(500)})
     (flag,) = [each for each in found.flags if each.code == "metrics_left_out"]
     assert (201, 300) == (len(found.metrics), flag.value)
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ({"error": "Connection refused", "req_s": 0}, "error is 'Connection refused'"),
+        ({"results": {"errors": ["refused"], "req_s": 0}}, "results.errors has 1 entries"),
+        ({"errors": {"timeout": 4}, "req_s": 0}, "errors has 1 entries"),
+        ({"status": "FAILED", "total_time": 3}, "status is 'FAILED'"),
+        ({"tests": [{"name": "a", "error": "no such key", "p50_ms": 0}]}, "tests.a.error is"),
+        ({"success_rate": 0.0, "ops_per_sec": 12}, "success_rate is 0.0"),
+        ({"read_error_rate": 1.0, "ops_per_sec": 12}, "read_error_rate is 1.0"),
+        ({"failure_rate": 100, "ops_per_sec": 12}, "failure_rate is 100"),
+    ],
+)
+def test_a_script_that_writes_down_its_failure_is_not_valid(document: Any, said: str) -> None:
+    """It ended with status 0, and its numbers are of nothing."""
+    found = measured(document)
+    assert ["reported_failure"] == errors(found)
+    assert said in found.flags[0].detail
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"error": None, "errors": [], "status": "success", "req_s": 4},
+        {"error": "", "exception": "None", "state": "ok", "req_s": 4},
+        {"successful_requests": 99, "failed_requests": 1, "errors": ["timeout"], "req_s": 4},
+        {"success_rate": 99.5, "error_rate": 0.5, "req_s": 4},
+        {"errors": {"timeout": 0}, "req_s": 4},
+        {"status": 200, "error_budget": 1, "req_s": 4},
+    ],
+)
+def test_a_script_that_says_that_all_went_well_is_believed(document: Any) -> None:
+    """Nor do single failures that it has counted spoil the rest."""
+    assert [] == [code for code in errors(measured(document)) if code == "reported_failure"]

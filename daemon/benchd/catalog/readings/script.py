@@ -37,6 +37,14 @@ _SUBJECT = r"(_?(requests|clients|operations|queries|ops|transactions|count|tota
 _GOOD = re.compile(rf"(successful|succeeded|success|ok){_SUBJECT}")
 _BAD = re.compile(rf"(failed|failures|failure|errors|error){_SUBJECT}")
 _VERDICT = re.compile(r"success|succeeded|ok|passed")
+# What a script writes that caught its own failure and ended with status 0 all the same.
+_ERROR = re.compile(r"errors?|error_messages?|exceptions?|traceback|failure_reason")
+_NONE = re.compile(r"\s*(none|null|no|false|0|n/?a|-)?\s*", re.IGNORECASE)
+_STATE = re.compile(r"status|state|outcome")
+_FAILED = re.compile(r"fail(ed|ure)?|error(ed)?|time(d_)?out|aborted|crashed|killed", re.IGNORECASE)
+_ALL_GOOD, _ALL_BAD = re.compile(r"(.*_)?success_rate"), re.compile(r"(.*_)?(error|failure)_rate")
+# A rate of 1 or 100 percent: nobody knows which of them is meant, and either is all of it.
+_ALL = (1, 100)
 
 
 @dataclass(slots=True)
@@ -49,6 +57,7 @@ class _Found:
     bad: int = 0
     verdicts: list[bool] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
+    regrets: list[str] = field(default_factory=list)  # troubles, unless it counts what failed
     left_out: list[str] = field(default_factory=list)
 
 
@@ -107,10 +116,46 @@ def _member(found: _Found, key: str, inner: JsonValue, path: str) -> None:
             found.troubles.append(f"{path} is true")
     elif name in ("returncode", "return_code", "exit_status") and inner not in (0, None):
         found.troubles.append(f"{path} is {str(inner)[:20]}")
+    elif _is_failure(name, inner):
+        found.troubles.append(f"{path} is {_shown(inner)}")
     elif _RAW.fullmatch(name) or name in ("timestamp", "returncode", "return_code", "exit_status"):
         return
     else:
+        if _ERROR.fullmatch(name) and (number := _entries(inner)):
+            found.regrets.append(f"{path} has {number} entries")
+        elif _says_all_failed(name, inner):
+            found.regrets.append(f"{path} is {inner}")
         _take(found, inner, path)
+
+
+def _is_failure(name: str, value: JsonValue) -> bool:
+    """Tell whether a text says that the whole of it failed."""
+    if not isinstance(value, str):
+        return False
+    if _STATE.fullmatch(name):
+        return _FAILED.fullmatch(_slug(value)) is not None
+    return _ERROR.fullmatch(name) is not None and _NONE.fullmatch(value) is None
+
+
+def _entries(value: JsonValue) -> int:
+    """Return how many members of a list or an object are neither empty nor 0."""
+    if isinstance(value, dict):
+        return sum(map(bool, value.values()))
+    return len(value) if isinstance(value, list) else 0
+
+
+def _says_all_failed(name: str, value: JsonValue) -> bool:
+    """Tell whether a rate says that nothing went well."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if _ALL_GOOD.fullmatch(name):
+        return value == 0
+    return _ALL_BAD.fullmatch(name) is not None and value in _ALL
+
+
+def _shown(value: JsonValue) -> str:
+    """Return the beginning of a text, in one line."""
+    return repr("".join(c for c in " ".join(str(value).split()) if c.isprintable())[:80])
 
 
 def _list(found: _Found, items: list[JsonValue], path: str) -> None:
@@ -202,7 +247,8 @@ def _doubts(
     found: _Found, spec: JobSpec, documents: Mapping[str, bytes], *, has_metrics: bool
 ) -> Iterator[Flag]:
     """Yield why the numbers may be no measurement."""
-    for what in found.troubles[:3]:
+    regrets = found.regrets if not (found.good or found.bad or found.verdicts) else []
+    for what in [*found.troubles, *regrets][:3]:
         yield flag("reported_failure", Severity.ERROR, detail=f"the script says that {what}")
     output = spec.output.file if spec.output is not None else None
     wanted = output or spec.parameters.get("output_file")
