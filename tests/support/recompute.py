@@ -12,8 +12,6 @@ SPANS = {
     "TTFT, scheduled": ("sched", "first"),
     "End-to-end, service": ("send", "last"),
     "End-to-end, scheduled": ("sched", "last"),
-    "ttfo": ("send", "first_out"),
-    "send_lag": ("sched", "send"),
 }
 NEEDED = {"50": 6, "90": 36, "95": 72, "99": 368, "99.9": 3688}  # samples for a percentile
 STUDENT = {3: 4.303, 4: 3.182, 5: 2.776}  # 0.975 quantile of t for so many repeats
@@ -36,7 +34,7 @@ def one_repeat(path: Path, limit: float) -> tuple[dict[str, float | None], dict[
     times = {w: [1e3 * (line[b] - line[a]) for line in good] for w, (a, b) in SPANS.items()}
     many = [s for s in good if min(s["n_out"], s["m"]) > 1]
     times["TPOT"] = [1e3 * (s["last"] - s["first"]) / (s["n_out"] - 1) for s in many]
-    times["ntpot"] = [1e3 * (s["last"] - s["send"]) / s["n_out"] for s in good if s["n_out"]]
+    times["End-to-end by token"] = [1e3 * (s["last"] - s["send"]) / s["n_out"] for s in good]
     numbers["Goodput"] = sum(t <= limit for t in times["TTFT, scheduled"]) / window
     return {**numbers, "Requests": len(good) / window, "Output tokens": tokens}, times
 
@@ -52,12 +50,13 @@ def everything(folder: Path) -> dict[tuple[str, ...], float | None]:
         point, raw = ", ".join(cell), folder / "raw" / said["job"] / "result/samples.jsonl.gz"
         numbers, times = one_repeat(raw, said["workload"]["slo"]["ttft_sched_ms"])
         found[point, "Offered"] = said["workload"]["load"]["rate"]
+        valid = said["validity"]["valid"]
         for name, samples in times.items():
-            pooled[point, name] += samples
+            pooled[point, name] += samples if valid else []
             numbers |= {f"{name} p{q}": percentile(samples, q) for q in NEEDED}
         for name, value in numbers.items():
             found[point, name, str(said["repeat"] + 1)] = value
-            repeats[point, name] += [value] if value is not None else []
+            repeats[point, name] += [value] if valid and value is not None else []
     for (point, name), values in repeats.items():
         found[point, name] = median(values) if values else None
         found[point, name, "lowest"] = min(values, default=None)

@@ -166,8 +166,8 @@ def _curves(
             place = (float(spot.cell[key]), spot.value, spot.low, spot.high)
             groups.setdefault(_series(spot, rest), []).append(place)
         drawn = [Curve(name=n, points=tuple(sorted(p))) for n, p in groups.items() if len(p) > 1]
-        if not drawn:
-            continue
+        if not any(high for curve in drawn for *_, high in curve.points):
+            continue  # nothing, or nothing but zeros: no errors are no curve
         alone = drawn[0].points if len(drawn) == 1 and family(column.metric) in _SPEEDS else ()
         yield Curves(
             title=column.title,

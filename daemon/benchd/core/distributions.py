@@ -15,7 +15,7 @@ from typing import Any
 from benchd.core.headline import PERCENTILES, label, number, rank
 from benchd.core.numbers import bucket_counts, merged, percentile_of
 
-CHARTS = 6  # distributions that are drawn; more are in the result files
+CHARTS = 6  # distributions that are told; more are in the result files
 SERIES = 8  # points in one chart whose curves can be told apart
 POINTS = 40  # points whose repeats are put together in the table
 # Samples below which a tail is anecdote: an interval for a percentile needs about 3.7 samples
@@ -141,7 +141,7 @@ def _hists(by_point: ByPoint) -> Hists:
                 whole = merged([each.get("hist") for each in of_all])
                 if whole is not None:
                     found.setdefault(name, {})[point] = whole
-    return {name: found[name] for name in sorted(found, key=rank)}
+    return {name: found[name] for name in sorted(found, key=rank)[:CHARTS]}
 
 
 def _pooled(by_point: ByPoint, hists: Hists) -> Iterator[Pooled]:

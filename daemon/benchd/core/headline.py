@@ -42,6 +42,11 @@ LABELS = {
     "e2e_service": "End-to-end, service",
     "latency_sched": "Latency, scheduled",
     "latency_service": "Latency, service",
+    "ttfo": "First output",
+    "ntpot": "End-to-end by token",
+    "send_lag": "Send lag",
+    "slo_attainment": "Within objectives",
+    "concurrency": "In flight",
     "recall_at_k": "Recall at k",
     "error_rate": "Errors",
 }
