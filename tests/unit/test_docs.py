@@ -44,6 +44,14 @@ def test_every_part_is_on_a_page(generate: ModuleType) -> None:
     assert set(generate.PARTS) == shown
 
 
+def test_the_readme_names_every_kind() -> None:
+    """What benchd says it can measure is what its catalogue has."""
+    text = (ROOT / "README.md").read_text()
+    table = text.partition("<!-- kinds:")[2].partition("<!-- end -->")[0]
+    named = set(re.findall(r"`([a-z-]+)`", table))
+    assert {*CATALOG.services, *CATALOG.clients} == named
+
+
 def test_a_stale_page_is_named(generate: ModuleType) -> None:
     """A page whose generated part was changed by hand is written anew."""
     page = (ROOT / "docs" / "reference" / "states.md").read_text()
