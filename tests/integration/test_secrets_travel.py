@@ -7,6 +7,7 @@ import stat
 import pytest
 
 from benchd.core.model import Accepted
+from benchd.core.secrets import MOMENTARY
 from benchd.sim import EmbeddedCluster
 from support.builders import client
 from support.near_slurm import FENCED, Now, Opened, job_dir, order
@@ -68,7 +69,12 @@ async def test_what_ended_jobs_left_is_removed(
         late = job_dir(slurm, jobs[0]) / "try-2" / "secret.env"
         late.parent.mkdir()
         late.write_text("x")
+        killed = [job_dir(slurm, jobs[0]) / name for name in MOMENTARY]
+        for path in killed:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("password=x")
         for _ in range(2):
             await at.cluster.forget(jobs[:1])
     assert [False, True, False] == [path.exists() for path in (*files, late)]
+    assert [] == [path for path in killed if path.exists()]
     assert (files[0].parent / "script.sh").exists()

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from benchd.catalog import CATALOG
 from benchd.core.payload import Payload, Sh
 from benchd.core.script import render
+from benchd.core.secrets import MOMENTARY
 from benchd.core.spec import Container, JobSpec, RestartPolicy, Role, Secret
 from benchd.edge.targets import secret_env
 from support.node import Node, nodes
@@ -109,3 +111,15 @@ def test_a_service_without_secrets_has_no_word_of_them() -> None:
     """Scripts that need none of this are as short as before."""
     spec = JobSpec(role=Role.SERVICE, name="redis", kind="generic")
     assert "secret" not in render(spec, TOKEN, Payload(argv=("true",)), HOST, {})
+
+
+def test_what_kinds_write_secrets_to_is_known() -> None:
+    """Each file that is removed after a job that was killed is one that some kind writes."""
+    named = {name.rpartition("/")[2] for name in MOMENTARY}
+    written = set()
+    for kind in (*CATALOG.services.values(), *CATALOG.clients.values()):
+        role = Role.SERVICE if kind.name in CATALOG.services else Role.CLIENT
+        files = kind.payload(JobSpec(role=role, name="x", kind=kind.name)).files
+        for text in files.values():
+            written |= {name for name in named if name in str(text)}
+    assert named == written

@@ -22,6 +22,9 @@ from benchd.yamldoc import Path, read
 # Made for every service that has secrets: a password of less worth, for programs that can be told
 # one only on their command line, where other users of a node see it.
 TICKET = "BENCHD_TICKET"
+# Where programs of kinds write secrets down for a moment, in the directory of their job: removed by
+# themselves, and by benchd after a job that was killed before it came to that.
+MOMENTARY = ("sysbench.conf", "data/first.sql", "data/first-password")
 # Variables that the batch script or bash itself depend on.
 _TAKEN = re.compile(
     r"(BENCHD|SLURM|SBATCH|BASH)(_.*)?|JOB|TRY|ID|GENERATION|PATH|IFS|E?UID|PPID|SHELLOPTS|BASHOPTS"

@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from shlex import quote
 
 from benchd.core.model import Fetched, Job, JobState
+from benchd.core.secrets import MOMENTARY
 from benchd.edge import witness
 from benchd.edge.pack import Package
 from benchd.edge.remote import Remote
@@ -137,8 +138,9 @@ async def forget(remote: Remote, place: Place, jobs: Sequence[Job]) -> None:
     """Remove the secrets that ended jobs may have left: one that never started, or was killed."""
     for portion in range(0, len(jobs), _AT_ONCE):
         files = " ".join(
-            f"{quote(place.job_dir(job.run_id, job.token))}/try-*/secret.env"
+            f"{quote(place.job_dir(job.run_id, job.token))}/{name}"
             for job in jobs[portion : portion + _AT_ONCE]
+            for name in ("try-*/secret.env", *MOMENTARY)
         )
         done = await remote.run(f"rm -f -- {files}", op="forget")
         if done.status != 0:
