@@ -137,12 +137,13 @@ def test_the_steps_of_an_installation_match_the_units() -> None:
 
 
 def test_commands_show_what_their_parsers_know(generate: ModuleType) -> None:
-    """A text that ends in dots keeps them, and what is not built yet is not offered."""
+    """A text that ends in dots keeps them, and every workload has a section with its options."""
     commands, workloads = generate.benchd_commands(), generate.load_workloads()
 
     assert "benchd load WORKLOAD --url URL ...\n" in commands
-    assert ["llm", "chroma", "rag", "http"] == re.findall(r"### `benchd load (\w+)`", workloads)
-    assert "--rate" not in workloads
+    found = re.findall(r"### `benchd load (\w+)`", workloads)
+    assert ["llm", "chroma", "rag", "http", "ingest", "redis"] == found
+    assert len(found) == workloads.count("| `--rate RATE` |")
 
 
 def test_the_page_on_recipes_names_every_absent_key() -> None:
