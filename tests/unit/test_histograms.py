@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchd.core.numbers import SAMPLES_NEEDED, histogram, merged, percentile, percentile_of
+from benchd.ship.load import summary
 
 LATENCIES = st.lists(st.floats(0.001, 60_000.0), min_size=1, max_size=60)
 
@@ -51,6 +52,12 @@ def test_too_few_samples_have_no_percentile(q: str) -> None:
     needed = SAMPLES_NEEDED[q]
     few, enough = histogram([5.0] * (needed - 1)), histogram([5.0] * needed)
     assert (percentile_of(few, float(q)), percentile_of(enough, float(q))) == (None, 5.005)
+
+
+@pytest.mark.parametrize("samples", [[0.0, 1.15, 1.16, 82.5], [k / 7 for k in range(400)]])
+def test_the_load_generator_counts_alike(samples: list[float]) -> None:
+    """What stands alone on a node makes the histogram that is made here: they can be merged."""
+    assert summary.histogram([sample / 1000 for sample in samples]) == histogram(samples)
 
 
 ODD = histogram([1.0])

@@ -104,7 +104,11 @@ class Metric(Record):
     percentiles: dict[str, float | None] | None = Field(
         None, description="null: too few samples to estimate it"
     )
-    hist: dict[str, JsonValue] | None = None
+    hist: dict[str, JsonValue] | None = Field(
+        None,
+        description="samples counted by buckets (`kind: loglinear`): lower bounds in microseconds, "
+        "rounded down to so many digits; a percentile read from it is at most 5 % off",
+    )
     windows: dict[str, float | None] | None = Field(
         None, description="the same number over other windows: full, steady"
     )

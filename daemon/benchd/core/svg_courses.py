@@ -15,6 +15,7 @@ RIGHT = WIDTH - 10
 PANEL = 70  # height of one panel
 GAP = 20  # between the panels: the errors' marks
 MARK = 8  # height of a mark
+EDGE = 24  # from the right: a moment written around it would be cut off
 
 
 def course(one: Course, all_of_them: Courses) -> Markup:
@@ -36,7 +37,8 @@ def course(one: Course, all_of_them: Courses) -> Markup:
     for tick in time_ticks(end, 5):
         x = across(tick)
         parts.append(tag("line", class_="grid", x1=x, x2=x, y1=TOP, y2=bottom))
-        parts.append(text(span(tick) if tick else "0", x, bottom + 20, "tick", anchor="middle"))
+        anchor = "middle" if x < RIGHT - EDGE else "end"
+        parts.append(text(span(tick) if tick else "0", x, bottom + 20, "tick", anchor=anchor))
     for points, up, top, unit, kind in panels:
         parts += _panel(points, up)
         places = " ".join(f"{across(at + one.step / 2):g},{up(v):g}" for at, v in points)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
+from benchd.core.numbers import counted
 from benchd.core.results import SAMPLES_NEEDED, Metric
 
 
@@ -51,6 +52,7 @@ def latency(name: str, counts: Mapping[float, int], **known: float | None) -> Me
         min=known.get("min"),
         max=known.get("max"),
         stdev=known.get("stdev"),
+        hist=counted(counts.items()) if counts else None,
     )
 
 

@@ -12,8 +12,9 @@ Json = Dict[str, Any]
 NEEDED = {"50": 6, "90": 36, "95": 72, "99": 368, "99.9": 3688}
 # Rows of the timeline at most; a longer run gets wider buckets.
 _ROWS = 600
-# Significant digits of the bounds of a histogram's buckets.
-_DIGITS = 2
+# Significant digits of the bounds of a histogram's buckets: fine ones where that makes no more than
+# so many of them, coarse ones otherwise.
+_FINE, _COARSE, _MOST_FINE = 3, 2, 128
 
 
 def percentile(ordered: Sequence[float], q: float) -> float:
@@ -48,17 +49,26 @@ def distribution(name: str, samples: Sequence[float], n: Optional[int] = None) -
 
 
 def histogram(samples: Sequence[float]) -> Json:
-    """Count seconds by buckets of microseconds: a tenth of their lower bound wide, at most.
+    """Count seconds by buckets of microseconds, a hundredth or a tenth of their lower bound wide.
 
-    A bound is a number of microseconds with all but its first two digits set to zero.
+    A bound is a number of microseconds with all but its first digits set to zero: three digits
+    are kept where that makes few buckets, and two otherwise.
     """
-    counts: Dict[int, int] = {}
-    for sample in samples:
-        us = max(0, int(round(sample * 1000.0 * 1000.0)))
-        bound = us - us % 10 ** max(len(str(us)) - _DIGITS, 0)
-        counts[bound] = counts.get(bound, 0) + 1
+    whole = [max(0, int(round(sample * 1000.0 * 1000.0))) for sample in samples]
+    counts = _counted(whole, _FINE)
+    digits = _FINE if len(counts) <= _MOST_FINE else _COARSE
+    if digits == _COARSE:
+        counts = _counted(whole, _COARSE)
     buckets = [[bound, counts[bound]] for bound in sorted(counts)]
-    return {"kind": "loglinear", "unit": "us", "digits": _DIGITS, "buckets": buckets}
+    return {"kind": "loglinear", "unit": "us", "digits": digits, "buckets": buckets}
+
+
+def _counted(whole: Sequence[int], digits: int) -> Dict[int, int]:
+    counts: Dict[int, int] = {}
+    for us in whole:
+        bound = us - us % 10 ** max(len(str(us)) - digits, 0)
+        counts[bound] = counts.get(bound, 0) + 1
+    return counts
 
 
 def rate(name: str, unit: str, value: Optional[float], better: str = "higher") -> Json:
