@@ -16,7 +16,7 @@ from benchd.core import paths
 from benchd.core.around import asked
 from benchd.core.brought import ScriptFile
 from benchd.core.spec import Client, Container, HealthCheck, Part, Recipe, Secret, Service
-from benchd.core.sweep import paths_of
+from benchd.core.sweep import paths_of, swept_paths
 from benchd.errors import UserError
 from benchd.fields import Scalar
 from benchd.yamldoc import Path
@@ -342,7 +342,7 @@ class _Adapting:
             one = self.path == ("client",)
             key = f"client.parameters.{name}"
             key = key if one else f"clients.{self.part.name}.parameters.{name}"
-            if key not in self.done.recipe.sweep:
+            if key not in swept_paths(self.done.recipe):
                 sweep = {**self.done.recipe.sweep, key: values}
                 self.done.recipe = self.done.recipe.model_copy(update={"sweep": sweep})
                 self._remark(("parameters",), f"{value} becomes a sweep of {name}")
