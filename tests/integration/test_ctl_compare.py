@@ -17,7 +17,7 @@ from support.builders import RUN_ID, client, run
 from support.documents import result, value
 from support.house import House
 
-FAST, SLOW, OLD = RUN_ID, "b" * 10, "c" * 10
+FAST, SLOW, OLD, BAD = RUN_ID, "b" * 10, "c" * 10, "d" * 10
 CLIENT = client(cell={"client.parameters.pipeline": 16})
 Ctl = Callable[..., tuple[int, str, str]]
 
@@ -40,6 +40,9 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         made.reads.documents[run_id] = [
             _document(replace(CLIENT, repeat=i), run_id, speed + i, formula) for i in range(5)
         ]
+    made.reads.run_rows.append(replace(run(), id=BAD))
+    flag = {"code": "job_failed", "severity": "error", "detail": "exit 1"}
+    made.reads.documents[BAD] = [result(CLIENT, run=BAD, flags=(flag,)).document()]
     async with made.open():
         yield made
 
@@ -112,6 +115,7 @@ async def test_scripts_get_json_csv_and_benchstat(
         ((FAST,), "1 runs to compare: name two to 8: the first is what they are compared to"),
         ((FAST, SLOW, "--threshold", "5"), "'5' is no threshold: write a share of the base"),
         ((FAST, "zzz"), "there is no run 'zzz'"),
+        ((FAST, BAD), f"run {BAD} has no valid results: see what is wrong with them: benchctl"),
     ],
 )
 async def test_a_slip_is_told(

@@ -106,6 +106,12 @@ def test_unlike_things_are_refused_until_they_are_meant(
     assert ([d.key for d in found.refused], bool(found.rows)) == (refused, not refused)
 
 
+def test_a_parameter_that_one_side_lacks_was_not_set() -> None:
+    """What a recipe left to its default is said so, and not as if a record were missing."""
+    (found,) = compare(BASE, [result(100.0, parameters={"clients": 9})]).refused
+    assert (found.base, found.other) == ("not set", "9")
+
+
 def test_cells_are_matched_by_what_they_vary() -> None:
     """A swept parameter tells cells apart; those of one run only are named."""
     base = [result(100.0 + i, cell={"pipeline": p}) for i in range(4) for p in (1, 16)]

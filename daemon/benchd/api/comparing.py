@@ -74,6 +74,9 @@ class CompareRoutes:
         if not documents:
             what = f"run {run.id} has no results"
             raise Problem(409, what, f"see how far it is: benchctl show {run.id}")
+        if not any((document.get("validity") or {}).get("valid") for document in documents):
+            what = f"run {run.id} has no valid results"
+            raise Problem(409, what, f"see what is wrong with them: benchctl results {run.id}")
         return documents
 
 

@@ -169,11 +169,9 @@ def _differences(base: Sequence[Document], other: Sequence[Document]) -> Iterato
         left, right = facts[0].get(key, frozenset()), facts[1].get(key, frozenset())
         if left != right:
             fatal = key in _NEVER or key.startswith("formula.")
-            yield Difference(key=key, base=_list(left), other=_list(right), fatal=fatal)
-
-
-def _list(values: Collection[str]) -> str:
-    return ", ".join(sorted(values)) or "not recorded"
+            lacks = "not set" if ".parameters." in key else "not recorded"
+            sides = (", ".join(sorted(values)) or lacks for values in (left, right))
+            yield Difference(key=key, base=next(sides), other=next(sides), fatal=fatal)
 
 
 def _facts(results: Iterable[Document]) -> dict[str, frozenset[str]]:
