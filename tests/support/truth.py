@@ -24,7 +24,7 @@ import benchd.ship
 SHIP = Path(benchd.ship.__file__).parent
 # Seconds after which a load generator that should have ended is given up.
 PATIENCE = 90.0
-_ID = re.compile(rb"x-request-id: (\S+)-([a-z]+)-(\d+)", re.IGNORECASE)
+_ID = re.compile(rb"x-request-id: (\S+?)-([a-z]+(?:-\d+)?)-(\d+)\r", re.IGNORECASE)
 
 
 @dataclass

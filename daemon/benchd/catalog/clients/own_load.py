@@ -10,7 +10,7 @@ from benchd.core.spec import Client, JobSpec, Part
 from benchd.fields import Scalar
 
 _PACED = ("constant", "poisson", "gamma", "ramp")
-_OPEN = (*_PACED, "trace", "offline")
+_OPEN = (*_PACED, "trace", "offline", "find-peak")
 # MLPerf's names of loads.
 _SCENARIOS = {
     "single-stream": "closed",
@@ -20,7 +20,8 @@ _SCENARIOS = {
 }
 # What only some load models have.
 _ONLY: Mapping[str, tuple[str, ...]] = {
-    "rate": _PACED,
+    "rate": (*_PACED, "find-peak"),
+    "step_time": ("find-peak",),
     "end_rate": ("ramp",),
     "burstiness": ("gamma",),
     "max_in_flight": _OPEN,
@@ -38,7 +39,7 @@ LOAD = (
         choices=("closed", *_OPEN),
         doc="when requests are sent: closed (users who wait for answers), or by a schedule that "
         "takes no notice of answers: constant, poisson, gamma, ramp, trace, offline (all at once); "
-        "default: closed",
+        "find-peak: the highest rate at which `slo` is met, then measured; default: closed",
     ),
     Parameter(
         name="scenario",
@@ -73,7 +74,7 @@ LOAD = (
         minimum=0.000001,
         maximum=1_000_000,
         unit="1/s",
-        doc="constant, poisson, gamma: requests a second; ramp: those at the beginning",
+        doc="constant, poisson, gamma: requests a second; ramp, find-peak: those at the beginning",
     ),
     Parameter(
         name="end_rate",
@@ -92,6 +93,15 @@ LOAD = (
         maximum=1_000_000,
         doc="gamma: shape of the gaps between arrivals; below 1 they come in bursts, above 1 more "
         "evenly; default: 1, which is poisson",
+    ),
+    Parameter(
+        name="step_time",
+        type="float",
+        default=None,
+        minimum=0.1,
+        maximum=86_400,
+        unit="s",
+        doc="find-peak: how long each rate is tried; default: 10",
     ),
     Parameter(
         name="trace",
@@ -177,7 +187,7 @@ def loads(part: Part) -> Iterator[Complaint]:
     if str(given.get("scenario")) in ("single-stream", "multi-stream") and "concurrency" in given:
         what = f"scenario: {given['scenario']} has a concurrency of its own: leave it out"
         yield ("parameters", "concurrency"), what
-    needed = {"ramp": ("rate", "end_rate"), "trace": ("trace",)}
+    needed = {"ramp": ("rate", "end_rate"), "trace": ("trace",), "find-peak": ("slo",)}
     wanted = needed.get(chosen, ("rate",) if chosen in _PACED else ())
     for name in wanted:
         if name not in given:
@@ -189,6 +199,8 @@ def loads(part: Part) -> Iterator[Complaint]:
         yield ("parameters", "requests"), "a ramp has as many as its rates and duration make"
     if chosen == "offline" and duration is not None:
         yield at, "offline sends all requests at once: leave duration out"
+    if chosen == "find-peak" and isinstance(part, Client) and part.nodes > 1:
+        yield at, "find-peak searches on one node"
     slo = str(given.get("slo", ""))
     if chosen == "closed" and "_sched_ms" in slo:
         yield ("parameters", "slo"), "a closed loop has no schedule: use *_service_ms"

@@ -14,7 +14,7 @@ from .target import Usage
 
 # Arrivals in one schedule at most: 8 bytes each here, and a line of samples each later.
 _MOST = 20 * 10**6
-OPEN = ("constant", "poisson", "gamma", "ramp", "trace", "offline")
+OPEN = ("constant", "poisson", "gamma", "ramp", "trace", "offline", "find-peak")
 MODELS = ("closed",) + OPEN
 # MLPerf's names for what we have: https://github.com/mlcommons/inference
 SCENARIOS: Dict[str, Dict[str, object]] = {
@@ -38,6 +38,7 @@ class Load(NamedTuple):
     seed: int = 0
     scenario: str = ""
     trace: str = ""
+    step_time: float = 10.0
 
     @property
     def is_open(self) -> bool:
@@ -74,6 +75,8 @@ class Load(NamedTuple):
             said["burstiness"] = self.burstiness
         if self.model == "ramp":
             said["end_rate"] = self.end_rate
+        if self.model == "find-peak":
+            said["step_time_s"] = self.step_time
         if self.model == "trace":
             said["trace"] = self.trace
         return said

@@ -202,7 +202,7 @@ class Workload(work.Workload):
 
     async def send(self, connection: http1.Connection, sample: work.Sample) -> None:
         """Send one batch or search."""
-        bodies = self.bodies[sample.phase]
+        bodies = self.bodies[sample.phase if sample.phase in self.bodies else "warmup"]
         body = bodies[sample.index % len(bodies)]
         is_search = sample.phase != "insert"
         wanted = min(self.options.k, self.options.vectors) if is_search else None

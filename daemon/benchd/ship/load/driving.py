@@ -41,8 +41,8 @@ def phase(name: str, load: Load, stop: Stop, part: Part) -> Phase:
 
 def for_warmup(load: Load) -> Load:
     """Return the load of a warm-up: that of the measurement, as it begins."""
-    if load.model == "ramp":
-        return load._replace(model="poisson")
+    if load.model in ("ramp", "find-peak"):
+        return load._replace(model="poisson", rate=load.rate or 1.0)
     return load
 
 

@@ -9,7 +9,8 @@ from .target import Usage
 
 # What only some models have: option, models.
 _ONLY = (
-    ("rate", ("constant", "poisson", "gamma", "ramp")),
+    ("rate", ("constant", "poisson", "gamma", "ramp", "find-peak")),
+    ("step_time", ("find-peak",)),
     ("end_rate", ("ramp",)),
     ("burstiness", ("gamma",)),
     ("max_in_flight", OPEN),
@@ -41,6 +42,7 @@ def add_load(parser: argparse.ArgumentParser) -> None:
     add("--burstiness", type=positive, help="shape of gamma: below 1 bursts, above 1 smoother")
     add("--trace", metavar="FILE", help="seconds after the start, one arrival a line (trace)")
     add("--max-in-flight", type=whole(1, 10**6), help="arrivals beyond are dropped (open loops)")
+    add("--step-time", type=seconds, help="seconds of each step (find-peak; default 10)")
     add("--slo", action="append", default=[], metavar="ttft_sched_ms<=500", help="for goodput")
     add("--processes", type=whole(1, 256), help="that share the load (default: as needed)")
 
@@ -73,6 +75,7 @@ def of(args: argparse.Namespace) -> Load:
         seed=getattr(args, "seed", 0),
         scenario=args.scenario or "",
         trace=args.trace or "",
+        step_time=args.step_time or 10.0,
     )
 
 
@@ -101,6 +104,10 @@ def _demand(args: argparse.Namespace, model: str) -> None:
         missing("duration", args.duration)
         if args.requests is not None:
             raise Usage("--requests: a ramp has as many as its rates and --duration make")
+    if model == "find-peak":
+        missing("slo", args.slo or None)
+        if args.nodes > 1:
+            raise Usage("--nodes: --load find-peak searches on one node")
     if model == "trace":
         missing("trace", args.trace)
     if model == "offline" and args.duration is not None:

@@ -103,11 +103,11 @@ def facts(samples: "Sequence[Sample]", workload: "Workload", is_even: bool) -> J
     """Return whether an open loop was what it should be, and whether the service kept up."""
     found: Json = {"not_steady": is_growing(samples) if is_even else None}
     if workload.is_open:
-        found.update(_delivery(samples))
+        found.update(delivery(samples))
     return found
 
 
-def _delivery(samples: "Sequence[Sample]") -> Json:
+def delivery(samples: "Sequence[Sample]") -> Json:
     """Return the rate that was offered, and the one at which requests really left."""
     sends = sorted(s.begun for s in samples if s.begun is not None)
     plans = sorted(s.scheduled for s in samples)

@@ -16,6 +16,7 @@ from .driving import Driver, Part, for_warmup, phase
 from .health import Watch
 from .merge import Merged
 from .nodes import Together
+from .peak import Search
 from .record import Samples, write_whole
 from .sending import Phase, Stop
 from .work import Json, NotReady, Sample, Workload
@@ -69,6 +70,7 @@ class Run:
             self.driver = Driver(self.workload, plan.load, plan.part, self._sample)
         self.warmup: Optional[Phase] = None
         self.measure: Optional[Phase] = None
+        self.search: Optional[Search] = None
         self.error = ""
         self.partial = False
         self.told = False  # to end now
@@ -142,10 +144,13 @@ class Run:
                     workload, plan.load, plan.part, self.zero, self.out, self._line
                 )
             if plan.warmup:
-                stop, load = Stop(plan.warmup, None), for_warmup(plan.load)
-                self.warmup = phase("warmup", load, stop, plan.part)
-                await self._run(self.warmup, stop)
-            planned = phase("measure", plan.load, plan.stop, plan.part)
+                stop = Stop(plan.warmup, None)
+                self.warmup = await self._try("warmup", for_warmup(plan.load), stop)
+            load = plan.load
+            if load.model == "find-peak":
+                self.search = Search(workload, load, self._try)
+                load = await self.search.find()
+            planned = phase("measure", load, plan.stop, plan.part)
             if self.driver:
                 await self.driver.open_ahead()
             if plan.together:
@@ -154,7 +159,7 @@ class Run:
             self.measure = planned
             self.measure.started = time.monotonic()
             self.watch.start()
-            await self._run(self.measure, plan.stop)
+            await self._run(self.measure, plan.stop, load)
             self.watch.stop()
             if self.measure.gone:
                 self.partial = True
@@ -165,9 +170,15 @@ class Run:
             self.watch.stop()
             await workload.finish()
 
-    async def _run(self, what: Phase, stop: Stop) -> None:
+    async def _try(self, name: str, load: Load, stop: Stop) -> Phase:
+        """Run what is not the measurement."""
+        what = phase(name, load, stop, self.plan.part)
+        await self._run(what, stop, load)
+        return what
+
+    async def _run(self, what: Phase, stop: Stop, load: Load) -> None:
         if self.crew:
-            await self.crew.run(what, stop)
+            await self.crew.run(what, stop, load)
         elif self.driver:
             what.started = time.monotonic()
             await self.driver.run(what)
@@ -211,7 +222,10 @@ class Run:
     def _metrics(self, samples: List[Sample]) -> Json:
         if not any(s.ok for s in samples):
             return {}
-        return dict(self.workload.metrics(samples), **quality.metrics(samples, self.workload))
+        found = dict(self.workload.metrics(samples), **quality.metrics(samples, self.workload))
+        if self.search and self.search.peak is not None:
+            found["peak_rate"] = summary.rate("peak_rate", "1/s", self.search.peak)
+        return found
 
     def _worst(self, name: str, own: Optional[float]) -> Optional[float]:
         """Return the highest of what this process and its workers noticed of themselves."""
@@ -230,6 +244,8 @@ class Run:
             "slo": {slo.name + "_ms": slo.limit_ms for slo in self.workload.slos},
         }
         common.update(self.workload.described())
+        if self.search:
+            common["search"] = self.search.described()
         return common
 
     def _client(self, merged: Optional[Merged]) -> Json:

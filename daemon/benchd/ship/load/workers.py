@@ -15,7 +15,7 @@ import time
 from typing import Any, Dict, List, Optional, Tuple
 
 from .arrivals import Load
-from .driving import Driver, Part, for_warmup, phase
+from .driving import Driver, Part, phase
 from .health import Watch
 from .sending import Phase, Stop
 from .work import Json, NotReady, Sample, Workload
@@ -113,9 +113,8 @@ class _Worker:
             if said is None or said == "end":
                 driver.close()
                 return
-            name, stop, begins = said
-            loaded = for_warmup(load) if name == "warmup" else load
-            what = phase(name, loaded, stop, part)
+            name, stop, begins, wanted = said
+            what = phase(name, wanted, stop, part)
             running = asyncio.ensure_future(self._phase(driver, what, begins))
             order = asyncio.ensure_future(self.channel.hear())
             await asyncio.wait([running, order], return_when=asyncio.FIRST_COMPLETED)
@@ -186,13 +185,13 @@ class Crew:
             workload.numbering.index, workload.numbering.count = own
             await channel.say((workload, load, own, zero, self._homes[-1]))
 
-    async def run(self, what: Phase, stop: Stop) -> None:
+    async def run(self, what: Phase, stop: Stop, load: Load) -> None:
         """Have a phase run by all, and collect what came of it."""
         what.elsewhere = 0
         begins = max(what.started, time.monotonic()) + _MARGIN
         what.started = begins
         waits = [
-            asyncio.ensure_future(self._one(channel, what, (what.name, stop, begins)))
+            asyncio.ensure_future(self._one(channel, what, (what.name, stop, begins, load)))
             for channel in self.channels
         ]
         try:

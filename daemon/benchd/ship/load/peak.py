@@ -1,0 +1,97 @@
+"""The highest rate at which the objectives are met: doubled until they are not, then halved in."""
+
+from typing import Any, Awaitable, Callable, Dict, List, Optional
+
+from . import quality, summary
+from .arrivals import Load
+from .sending import Phase, Stop
+from .work import NotReady, Workload
+
+# Share of the requests of a step that must be good. A p99 has a hundredth of them beyond it.
+_SHARE = 0.99
+# Share of the offered rate that must have been sent.
+_DELIVERED = 0.98
+# Steps up or down from the first rate, and between the last two: 2**20 is every rate there is,
+# and six halvings of a doubling leave 1.6 % of it.
+_DOUBLINGS = 20
+_HALVINGS = 6
+# How near the rates of a good and a bad step are when the search ends.
+_NEAR = 1.03
+
+Json = Dict[str, Any]
+Try = Callable[[str, Load, Stop], Awaitable[Phase]]
+
+
+class Search:
+    """Tries rates, each for a while, and keeps what came of them."""
+
+    def __init__(self, workload: Workload, load: Load, attempt: Try) -> None:
+        self.workload = workload
+        self.load = load._replace(model="poisson")
+        self.attempt = attempt
+        self.steps: List[Json] = []
+        self.peak: Optional[float] = None
+
+    async def find(self) -> Load:
+        """Return the load at the highest rate that was good."""
+        good: Optional[float] = None
+        bad: Optional[float] = None
+        rate = self.load.rate or 1.0
+        for _ in range(_DOUBLINGS):
+            if await self._is_good(rate):
+                good = rate
+                if bad is not None:
+                    break
+                rate *= 2.0
+            else:
+                bad = rate
+                if good is not None:
+                    break
+                rate /= 2.0
+        if good is None:
+            message = "not even %.3g requests a second meet the objectives: %s"
+            said = ", ".join(slo.text for slo in self.workload.slos)
+            raise NotReady(message % (bad or rate, said))
+        for _ in range(_HALVINGS):
+            if bad is None or bad / good <= _NEAR:
+                break
+            middle = (good + bad) / 2.0
+            if await self._is_good(middle):
+                good = middle
+            else:
+                bad = middle
+        self.peak = good
+        return self.load._replace(rate=good)
+
+    async def _is_good(self, rate: float) -> bool:
+        name = "search-%d" % len(self.steps)
+        load = self.load._replace(rate=rate)
+        phase = await self.attempt(name, load, Stop(None, self.load.step_time))
+        if phase.gone:
+            raise NotReady(phase.gone)
+        step = self._judged(rate, phase)
+        self.steps.append(step)
+        return bool(step["good"])
+
+    def _judged(self, rate: float, phase: Phase) -> Json:
+        samples = phase.samples
+        tried = summary.issued(samples)
+        good = quality.good_ones(tried, self.workload)
+        share = len(good) / float(len(samples)) if samples else 0.0
+        delivery = quality.delivery(samples)
+        offered, achieved = delivery["offered_rate"], delivery["achieved_rate"]
+        is_sent = not offered or (achieved or 0.0) >= _DELIVERED * offered
+        is_even = not quality.is_growing(samples)
+        return {
+            "rate": rate,
+            "requests": len(samples),
+            "good_share": share,
+            "delivered": is_sent,
+            "steady": is_even,
+            # A rate so low that nothing came in a step is no bad one.
+            "good": is_sent and is_even and (share >= _SHARE or not samples),
+        }
+
+    def described(self) -> Json:
+        """Return every step, and what was found."""
+        return {"peak_rate": self.peak, "share": _SHARE, "steps": self.steps}
