@@ -133,7 +133,7 @@ def _pooled_row(row: Pooled) -> Markup:
         singles = " to ".join(dict.fromkeys((rough(row.singles[0]), rough(row.singles[-1]))))
     return tag(
         "tr",
-        tag("td", label(row.metric)),
+        tag("td", label(row.metric), class_="nowrap"),
         tag("td", row.point),
         tag("td", row.repeats, class_="n"),
         tag("td", figure(float(row.samples)), class_="n"),
