@@ -225,6 +225,21 @@ def test_an_image_is_not_made_anew_under_its_users() -> None:
     assert Look(anew.token) in decided(replace(using, state=JobState.FAILED), anew, user())
 
 
+def test_nobody_begins_to_use_an_image_that_is_made_anew() -> None:
+    """A job of another run whose own look is over waits as well: there may be no file just now."""
+    other = run(id="m2otherrun", recipe_path="b.yaml")
+    looked = {"state": JobState.CANCELLED, "cancel_why": CancelWhy.DONE, "ended_at": NOW}
+    later = (image(run_id=other.id, **looked), user(run_id=other.id))
+    anew = sent(image(container=BOX.model_copy(update={"force_rebuild": True})))
+    both = (run(), other)
+    assert [] == [e for e in decided(anew, user(), *later, runs=both) if isinstance(e, Submit)]
+    said = waiting_for(later[1], world(anew, user(), *later, runs=both), NOW)
+    assert f"{anew.token} makes {PATH} anew" == said
+    done = replace(anew, state=JobState.COMPLETED, ended_at=NOW)
+    begun = [e.token for e in decided(done, user(), *later, runs=both) if isinstance(e, Submit)]
+    assert [user().token, later[1].token] == begun
+
+
 def test_what_needs_an_image_that_cannot_be_had_ends_unsent() -> None:
     """The run fails with the sentence about the image; nothing is tried again."""
     bad = image(state=JobState.FAILED, why="REFUSED", detail="no such image", ended_at=NOW)

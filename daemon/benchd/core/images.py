@@ -285,10 +285,15 @@ def users_of(job: Job, index: Index) -> list[Job]:
 
 
 def in_the_way(job: Job, index: Index, making: Mapping[Place, Job]) -> str:
-    """Return why an image job may not begin yet; empty when it may, and for every other job."""
-    if job.role is not Role.IMAGE:
-        return ""
+    """Return why a job may not begin yet, because of who makes or uses its image; empty if it may.
+
+    Only an image that is made anew is there already, and keeps those waiting who would use it.
+    """
     maker = making.get(place_of(job))
+    if job.role is not Role.IMAGE:
+        box = maker.spec.container if maker is not None else None
+        is_anew = box is not None and box.force_rebuild
+        return f"{maker.token} makes {path_of(job)} anew" if maker and is_anew else ""
     if maker is not None and maker.token != job.token:
         return f"{maker.token} makes the same image; then it is looked for again"
     users = users_of(job, index)

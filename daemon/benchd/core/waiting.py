@@ -115,18 +115,18 @@ def _created(job: Job, index: Index, now: float) -> str:
         why = f": {job.detail}" if job.detail else ""
         who = "it did not work" if job.role is Role.IMAGE else "Slurm refused it"
         return f"{who} for now; next try in {job.not_before - now:.0f} s{why}"
-    if job.role is Role.IMAGE:
-        return _image_created(job, index)
     if (image := awaited(job, index)) is not None:
         return f"its image {path_of(image)} has to be there first: {image.token} is {image.state}"
+    if held := in_the_way(job, index, being_made(index)):
+        return held
+    if job.role is Role.IMAGE:
+        return _image_created(job)
     if job.role is Role.SERVICE:
         return _service_created(job, index)
     return _client_created(job, index)
 
 
-def _image_created(job: Job, index: Index) -> str:
-    if held := in_the_way(job, index, being_made(index)):
-        return held
+def _image_created(job: Job) -> str:
     if job.spec.container is not None and job.spec.container.build == "login":
         return f"{path_of(job)} is looked for, and made on the login node unless somebody makes it"
     return f"{path_of(job)} is looked for; it is submitted unless the image is there or being made"
