@@ -158,6 +158,31 @@ async def test_benchmark_on_a_real_redis(tmp_path: Path) -> None:
 
 @real
 @pytest.mark.asyncio
+async def test_somebody_else_who_writes_is_noticed(tmp_path: Path) -> None:
+    """Commands of another client in the window are a flag, with how many there were."""
+    spec, beside = client(requests=50_000), 40_000
+    async with redis(tmp_path) as port:
+        process = await bench(tmp_path, port, spec)
+        await until((tmp_path / "result" / "redis-benchmark.csv").exists, PATIENCE)
+        other = await asyncio.create_subprocess_exec(
+            *("redis-benchmark", "-p", str(port), "-n", str(beside), "-t", "set", "-P", "16", "-q"),
+            stdout=asyncio.subprocess.DEVNULL,
+        )
+        await asyncio.wait_for(other.wait(), PATIENCE)
+        assert process.returncode is None
+        await ended(process, tmp_path)
+    files = {f"result/{p.name}": p.read_bytes() for p in (tmp_path / "result").iterdir()}
+    measured = redis_benchmark(files, spec)
+    (found,) = [each for each in measured.flags if each.code == "counter_mismatch"]
+    assert (found.severity, found.limit) == (Severity.WARN, 0.02)
+    assert found.value == pytest.approx(beside / 100_000, abs=0.01)
+    delta = measured.server_metrics["delta"]
+    assert isinstance(delta, dict)
+    assert delta["calls.set"] == 50_000 + beside
+
+
+@real
+@pytest.mark.asyncio
 @pytest.mark.parametrize("has_cli", [True, False])
 async def test_nothing_listens(tmp_path: Path, has_cli: bool) -> None:
     """A refused connection ends at once with a reason, with redis-cli and without it."""

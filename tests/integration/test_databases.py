@@ -6,6 +6,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from benchd.core.model import Endpoint, Verdict
 from benchd.core.results import Severity
 from benchd.core.spec import HealthCheck, JobSpec, Role
 from slurm.lease import fast_dir
-from support.payloads import Done, client, ended, look, service
+from support.node import until
+from support.payloads import Done, Up, client, ended, look, service
 from support.watching import Watch
 
 # Quotes, a backslash and a dollar sign: what a password may have in it, and SQL and shell may not.
@@ -41,6 +43,19 @@ def errors(done: Done) -> dict[str, str]:
     return {flag.code: flag.detail for flag in flags if flag.severity is not Severity.INFO}
 
 
+def agrees(done: Done, counter: str, least: int | None) -> None:
+    """See that the server was asked, and has counted what the client says it did."""
+    delta = done.measured.server_metrics["delta"]
+    assert isinstance(delta, dict)
+    grown = delta[counter]
+    assert isinstance(grown, float)
+    assert least
+    assert least <= grown < least * 1.02 + 500  # what logging in, looking and filling ask
+    assert "not_cross_checked" not in {flag.code for flag in done.measured.flags}
+    assert done.measured.client["source"] == "host"
+    assert done.measured.client["tool_version"]
+
+
 @pytest.mark.real("mariadb", "sysbench")
 def test_mysql_is_measured_and_no_password_is_seen(home: Path) -> None:
     """Database, user and init_script are there, and neither ps nor a log has shown a password."""
@@ -57,6 +72,7 @@ def test_mysql_is_measured_and_no_password_is_seen(home: Path) -> None:
     ):
         done = client(home, "sysbench", up, duration=1, parameters=dict(SMALL))
         slap = client(home, "mysqlslap", up, parameters={"queries": 100, "iterations": 1})
+        disturbed = beside(home, up)
         sums = {
             user: mysql(up.host, up.port, user, password, "SELECT SUM(a) FROM shop.t")
             for user, password in (("app", "CANARY-app"), ("benchd", TICKET), ("app", "wrong"))
@@ -66,6 +82,10 @@ def test_mysql_is_measured_and_no_password_is_seen(home: Path) -> None:
         left = [path.name for path in up.job.rglob("*.sql")]
     assert (done.status, errors(done)) == (0, {}), done.said
     assert (slap.status, errors(slap)) == (0, {}), slap.said
+    agrees(done, "Questions", 20 * (done.measured.counts.ok or 0))
+    agrees(slap, "Questions", slap.measured.counts.ok)
+    assert disturbed.status == 0
+    assert list(errors(disturbed)) == ["counter_mismatch"]
     assert sums["app"] == "42"
     assert "denied" in sums["benchd"]
     assert "denied" in wrong  # root is there for its own node alone
@@ -75,6 +95,17 @@ def test_mysql_is_measured_and_no_password_is_seen(home: Path) -> None:
     assert left == ["init.sql"]
     kept = [p for p in up.job.parent.rglob("*") if p.is_file() and b"CANARY" in p.read_bytes()]
     assert [path for path in kept if "data" not in path.parts] == []
+
+
+def beside(home: Path, up: Up) -> Done:
+    """Run sysbench while somebody else asks as well."""
+    before = set(home.rglob("started.txt"))
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(client, home, "sysbench", up, duration=2, parameters=dict(SMALL))
+        until(lambda: running.done() or set(home.rglob("started.txt")) > before)
+        while not running.done():
+            mysql(up.host, up.port, "benchd", TICKET, "DO 1;" * 5_000)
+        return running.result()
 
 
 def mysql(host: str, port: int, user: str, password: str, query: str) -> str:
@@ -187,6 +218,7 @@ def test_postgresql_is_measured_and_no_password_is_seen(home: Path) -> None:
         )
         during = len(list(home.glob("benchd-*")))
     assert (done.status, errors(done)) == (0, {}), done.said
+    agrees(done, "xact_commit", done.measured.counts.ok)
     assert set() == watch.seen
     assert {"postgres", "pgbench", "initdb"} <= watch.looked_at
     assert "CANARY" not in up.said() + done.said
