@@ -167,6 +167,28 @@ def test_a_sweep_that_cannot_be_is_refused_with_its_place(text: str, expected: s
     assert f"web.yaml:{expected}" == str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("cooldown: 5s", "2:11: cooldown: is about measurements, and this recipe has no client"),
+        (
+            "stop_on_failure: true",
+            "2:18: stop_on_failure: is about measurements, and this recipe has no client",
+        ),
+        (
+            "client: {name: bench, kind: redis-benchmark, target_service: {name: other}}",
+            "1:31: service.fresh: no client of this recipe measures it: leave this out",
+        ),
+    ],
+)
+def test_what_is_said_of_measurements_needs_one(text: str, expected: str) -> None:
+    """Nothing is accepted that would do nothing."""
+    service = "service: {name: redis, fresh: point}\n"
+    with pytest.raises(RecipeError) as caught:
+        recipe(text, service if "client" in text else "service: {name: redis}\n")
+    assert f"web.yaml:{expected}" == str(caught.value)
+
+
 def test_a_million_points_are_refused_without_being_counted_out() -> None:
     """The product says enough, also where some of it would be left out."""
     values = ", ".join(map(str, range(1, 101)))

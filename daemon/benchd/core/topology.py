@@ -43,6 +43,19 @@ def complaints(recipe: Recipe, catalog: LoadBook) -> Iterator[tuple[Path, str]]:
             continue
         for inner, what in found:
             yield (*path, *inner), what
+    yield from _of_measuring(recipe)
+
+
+def _of_measuring(recipe: Recipe) -> Iterator[tuple[Path, str]]:
+    """Yield what is said about measurements where there are none."""
+    clients = [part for _, part in paths.parts(recipe) if isinstance(part, Client)]
+    measured = {target.name for client in clients for _, target in paths.targets(client)}
+    for key in ("cooldown", "stop_on_failure"):
+        if not clients and getattr(recipe, key):
+            yield (key,), "is about measurements, and this recipe has no client"
+    for path, part in paths.parts(recipe):
+        if isinstance(part, Service) and part.fresh is not None and part.name not in measured:
+            yield (*path, "fresh"), "no client of this recipe measures it: leave this out"
 
 
 def _most_replicas(recipe: Recipe, services: Mapping[str, Service]) -> dict[str, int]:
