@@ -83,9 +83,14 @@ def test_what_a_script_says_of_its_failures_is_believed(document: Any, expected:
 
 
 def test_a_file_that_was_promised_and_is_not_there_makes_it_invalid() -> None:
-    """Of a script without any JSON only its time is known."""
+    """Of a script without any JSON only its time is known, and the last that it said."""
     promised = JobSpec(role=Role.CLIENT, name="x", kind="script", output=Output(file="/tmp/a.json"))
-    assert ["no_output"] == errors(measured(None, promised))
+    found = measured(None, promised, err=b"Traceback ...\nKeyError: 'model'\n\n")
+    assert ["no_output"] == errors(found)
+    (detail,) = (flag.detail for flag in found.flags if flag.code == "no_output")
+    assert detail.endswith(
+        "/tmp/a.json was to be written; the last line on standard error: KeyError: 'model'"
+    )
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pydantic import JsonValue
 
 from benchd.catalog.readings.command import command
+from benchd.catalog.readings.text import last_line, text
 from benchd.core.numbers import flag, is_finite
 from benchd.core.results import Counts, Flag, Measured, Metric, Severity
 from benchd.core.spec import JobSpec
@@ -80,7 +81,8 @@ def script(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
         else:
             _take(found, value, "")
     metrics = {**_metrics(found, flags), **base.metrics}
-    flags += _doubts(found, spec, documents, has_metrics=len(metrics) > 1)
+    last = last_line(text(files, "err"))
+    flags += _doubts(found, spec, documents, last, has_metrics=len(metrics) > 1)
     is_partial = "result/benchd-time-is-up" in files
     return replace(
         base,
@@ -244,7 +246,7 @@ def _counts(found: _Found, base: Counts, flags: list[Flag]) -> Counts:
 
 
 def _doubts(
-    found: _Found, spec: JobSpec, documents: Mapping[str, bytes], *, has_metrics: bool
+    found: _Found, spec: JobSpec, documents: Mapping[str, bytes], last: str, *, has_metrics: bool
 ) -> Iterator[Flag]:
     """Yield why the numbers may be no measurement."""
     regrets = found.regrets if not (found.good or found.bad or found.verdicts) else []
@@ -254,6 +256,7 @@ def _doubts(
     wanted = output or spec.parameters.get("output_file")
     if wanted and not documents:
         detail = f"no metrics: the script left no JSON, but {wanted!s} was to be written"
+        detail += f"; the last line on standard error: {last}" if last else ""
         yield flag("no_output", Severity.ERROR, detail=detail)
     elif documents and not has_metrics:
         yield flag("no_metrics", Severity.ERROR, detail="no metrics: no number in what it left")
