@@ -49,6 +49,11 @@ KEPT: Final = {
     "vllm-bench-apptainer": ("vllm-bench.yaml", "vllm-bench", APPTAINER),
     "guidellm-apptainer": ("guidellm.yaml", "guidellm", APPTAINER),
     "http-load": ("qdrant.yaml", "search", APPTAINER),
+    "mysqlslap-apptainer": ("mysqlslap.yaml", "mysqlslap", APPTAINER),
+    "rag-load": ("rag.yaml", "rag-load", HOST),
+    "sim-llm-host": ("demo.yaml", "sim-llm", HOST),
+    "generic-host": ("generic.yaml", "web", HOST),
+    "redis-benchmark-apptainer": ("redis.yaml", "redis-bench", APPTAINER),
 }
 
 

@@ -6,6 +6,7 @@ import re
 
 from benchd.catalog import CATALOG
 from support.daemon import REPO
+from support.recipe_cases import KEPT, kept
 
 PAGE = (REPO / "recipes" / "README.md").read_text()
 RECIPES = sorted(path.name for path in (REPO / "recipes").glob("*.yaml"))
@@ -43,3 +44,13 @@ def test_a_run_is_made_by_a_test_that_names_the_kind() -> None:
         file = REPO / why.split()[0]
         assert file.is_file(), why
         assert name in file.read_text(), f"{why} does not name {name}"
+
+
+# A script of the user's cannot come with benchd; docs/howto/migrate.md shows a recipe of one.
+_NO_RECIPE = {"script"}
+
+
+def test_every_kind_has_a_recipe_whose_script_is_kept() -> None:
+    """Of each kind a recipe shows the use, and a kept copy of its script shows every change."""
+    shown = {kept(name).kind for name in KEPT}
+    assert sorted({*CATALOG.services, *CATALOG.clients} - shown - _NO_RECIPE) == []
