@@ -198,6 +198,31 @@ def test_all_complaints_at_once() -> None:
 
 
 @pytest.mark.parametrize(
+    ("check", "said"),
+    [
+        ({"type": "log", "endpoint": "ready ("}, "'ready (' is no regular expression: "),
+        ({"type": "log", "endpoint": "[a-z"}, "'[a-z' is no regular expression: "),
+        ({"type": "log", "endpoint": "^[[:alpha:]]+ ready{,3}$"}, None),
+        ({"type": "log", "endpoint": "*ready"}, None),
+        ({"type": "tcp", "interval": 0.0}, "the service would be asked without a pause: at least"),
+        ({"type": "tcp", "timeout": 0.0}, "nobody answers in so short a time: at least 0.01 s"),
+    ],
+)
+def test_a_check_that_can_never_pass_is_refused(check: dict[str, Any], said: str | None) -> None:
+    """Nor is one taken that would not leave the service alone."""
+    found = CATALOG.check(Service(name="redis", health_check=HealthCheck(**check)))
+    assert (said is not None) == bool(found)
+    assert said is None or found[0][1].startswith(said)
+
+
+def test_a_service_cannot_have_one_port_twice() -> None:
+    """Two programs cannot listen on it, and the job would say that somebody else does."""
+    assert [] == CATALOG.check(Service(name="loki", ports=("auto", "auto")))
+    expected = [(("ports",), "3100 stands there 2 times")]
+    assert expected == CATALOG.check(Service(name="loki", ports=(3100, 3100)))
+
+
+@pytest.mark.parametrize(
     ("parameter", "value", "complaint"),
     [
         ({"type": "int"}, 1, None),

@@ -8,6 +8,7 @@ database server it needs the first packet, and of a page that must contain somet
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -133,6 +134,11 @@ class NotAsked:
     detail: str
 
 
+# Seconds: of a pause that is one, and in which a node can be reached at all.
+_LEAST = (
+    ("interval", 0.05, "the service would be asked without a pause"),
+    ("timeout", 0.01, "nobody answers in so short a time"),
+)
 Response = Answer | NoAnswer | NotAsked
 
 
@@ -169,6 +175,23 @@ def complaints(
         yield (("health_check", "expect"), what)
     if check.type == "http" and check.endpoint:
         yield from ((at, what) for what in _http_complaints(check.endpoint))
+    if check.type == "log" and check.endpoint and (wrong := _pattern_complaint(check.endpoint)):
+        yield at, wrong
+    for key, least, why in _LEAST:
+        if getattr(check, key) < least:
+            yield ("health_check", key), f"{why}: at least {least:g} s"
+
+
+def _pattern_complaint(pattern: str) -> str | None:
+    """Return what no program that searches can read; other dialects than Python's are let be."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # [[:alpha:]] is fine where it is used
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            if any(word in error.msg for word in ("unterminated", "unbalanced", "missing )")):
+                return f"{pattern!r} is no regular expression: {error.msg}"
+    return None
 
 
 def foreign_port(

@@ -199,6 +199,10 @@ class Kind:
             else:
                 if empty:
                     yield (("command",), "is empty; leave it out or name a program")
+        if isinstance(part, Service):
+            fixed = [port for port in part.ports if port != "auto"]
+            for port in sorted({port for port in fixed if fixed.count(port) > 1}):
+                yield ("ports",), f"{port} stands there {fixed.count(port)} times"
         if isinstance(part, Service) and part.init_script is not None and not self.init_script:
             what = "only databases have one: write a setup_script, which runs once it answers"
             yield (("init_script",), f"kind {self.name!r} has no use for it: {what}")
