@@ -103,6 +103,7 @@ def test_error_replies_are_no_work() -> None:
     measured = memtier(left(err=err), spec())
     assert (measured.counts.ok, measured.counts.by_class) == (48538, {"error_reply": 48538})
     assert measured.metrics["req_s"].value == pytest.approx(48538 / 2.5)
+    assert measured.metrics["req_s.set"].value is None  # nobody tells which of them failed
     assert measured.counts.first_errors == ("handle error response: -OOM command not allowed",)
 
 

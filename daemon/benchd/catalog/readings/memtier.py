@@ -70,7 +70,9 @@ def _metrics(
     names = {"Totals": "", "Sets": ".set", "Gets": ".get"}
     found: dict[str, Metric] = {}
     for name, part in parts.items():
-        rate = _done(part) * share / took if took else None
+        # which command an error answered is not told, so only all together can be counted
+        known = share if name == "Totals" or share == 1.0 else None
+        rate = _done(part) * known / took if took and known is not None else None
         found[f"req_s{names[name]}"] = histogram.rate("req_s", rate)
         found[f"latency_service{names[name]}"] = _latency(part)
     hits, misses = (number(parts.get("Gets", {}).get(f"{what}/sec")) for what in ("Hits", "Misses"))

@@ -14,7 +14,7 @@ _KEPT = (
     *("uptime_in_seconds", "total_commands_processed", "total_connections_received"),
     *("rejected_connections", "keyspace_hits", "keyspace_misses", "expired_keys"),
     *("evicted_keys", "used_memory", "used_memory_peak", "total_error_replies"),
-    *("used_cpu_sys", "used_cpu_user", "instantaneous_ops_per_sec"),
+    *("used_cpu_sys", "used_cpu_user"),
 )
 _COMMAND = re.compile(r"cmdstat_([^:|]+)(?:\|[^:]+)?:(.*)")
 # Commands by which clients introduce themselves and others look after a server: no load.
