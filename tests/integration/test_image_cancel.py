@@ -11,7 +11,7 @@ from benchd.core.model import JobState, RunOutcome
 from benchd.core.spec import Role
 from benchd.sim import EmbeddedCluster
 from support.crate import Crate
-from support.inside import daemon_on
+from support.inside import PATIENCE, daemon_on
 from support.near import until
 
 pytestmark = pytest.mark.asyncio
@@ -50,3 +50,27 @@ async def test_a_run_is_cancelled_while_its_image_is_made(
             assert expected == states
         finally:
             crate.release()
+
+
+@pytest.mark.parametrize("build", ["job", "login"])
+async def test_a_run_is_tried_again_after_its_image_could_not_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, build: str
+) -> None:
+    """`benchctl retry` makes the image that is there to be had now, and measures with it."""
+    crate = Crate(tmp_path / "crate")
+    monkeypatch.setenv("PATH", crate.path)
+    runtime = {"name": "apptainer", "cache": str(tmp_path / "images")}
+    async with (
+        EmbeddedCluster(tmp_path / "sim") as slurm,
+        daemon_on(slurm, tmp_path, runtime=runtime) as inside,
+    ):
+        crate.break_down()
+        inside.drop(RECIPE.replace("build: login", f"build: {build}"))
+        run = await inside.wait_run()
+        assert RunOutcome.FAILED is run.outcome
+        (crate.directory / "broken").unlink()
+        await inside.daemon.steering.retry(run.id)
+        await until(lambda: len(crate.pulls) == 2)
+        async with asyncio.timeout(PATIENCE):
+            while (await inside.daemon.store.runs())[0].outcome is not RunOutcome.PASSED:
+                await inside.turn()
