@@ -146,6 +146,22 @@ def test_commands_show_what_their_parsers_know(generate: ModuleType) -> None:
     assert len(found) == workloads.count("| `--rate RATE` |")
 
 
+def test_no_page_names_a_command_that_there_is_not(generate: ModuleType) -> None:
+    """Whoever types what a page or a recipe shows finds the command."""
+    sections = generate.benchctl_commands() + generate.benchd_commands()
+    there = set(re.findall(r"### `(bench(?:d|ctl) [a-z]+)", sections))
+    files = [*PAGES, *(ROOT / "recipes").iterdir(), *(ROOT / "config").glob("*.yaml")]
+    shown = {
+        (words, file.name)
+        for file in files
+        for words in re.findall(
+            r"(?:`|^ {4}|^\$ |\$ )(bench(?:d|ctl) [a-z]+)", file.read_text(), re.MULTILINE
+        )
+    }
+    assert len(shown) > len(there)
+    assert set() == {(words, name) for words, name in shown if words not in there}
+
+
 def test_the_page_on_recipes_names_every_absent_key() -> None:
     """Keys that are refused for now are listed."""
     text = (ROOT / "docs" / "reference" / "recipe.md").read_text()
