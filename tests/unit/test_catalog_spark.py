@@ -49,6 +49,13 @@ def mistakes(text: str) -> list[str]:
         ("", "{workload: ingest, into: chroma, path: /x}", "path: is for into: http; Chroma"),
         ("", "{workload: ingest, format: ndjson, wrap: rows}", "wrap: lines (format: ndjson)"),
         ("duration: 5, ", "{workload: ingest}", "duration: ingest ends when every document"),
+        ("", "{load: poisson}", "load: poisson needs rate"),
+        (
+            "",
+            "{load: find-peak, slo: 'ttfb_ms<=9', partitions: 2, tool: http}",
+            "load: find-peak is for one load generator",
+        ),
+        ("", "{scenario: multi-stream, partitions: 2}", "scenario: multi-stream is for one load"),
         ("", "{spark_home: spark}", "spark_home: 'spark' does not look right"),
     ],
 )
@@ -69,6 +76,7 @@ def test_what_a_recipe_may_say(more: str, parameters: str, expected: str | None)
         ("qdrant", "{workload: ingest}", " --into=http "),
         ("qdrant", "{partitions: 3}", " --concurrency=3 "),
         ("qdrant", "{partitions: 3, concurrency: 7}", " --concurrency=7 "),
+        ("qdrant", "{load: constant, rate: 5, partitions: 3}", " --load=constant --rate=5 "),
         ("qdrant", "{spark_home: $HOME/spark}", ' --spark-home "${HOME}"/spark '),
         ("qdrant", "{workload: ingest, input: '/d/$(x).jsonl'}", " --input '/d/$(x).jsonl' "),
     ],

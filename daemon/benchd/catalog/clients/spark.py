@@ -14,7 +14,7 @@ from dataclasses import replace
 from benchd.catalog import readings
 from benchd.catalog.clients import http_load, llm_load
 from benchd.catalog.clients.common import RESULT, URLS
-from benchd.catalog.clients.own_load import model, options
+from benchd.catalog.clients.own_load import loads, model, options
 from benchd.catalog.kinds import (
     ClientKind,
     Complaint,
@@ -181,7 +181,10 @@ def _work(spec: JobSpec) -> Iterator[str | Sh]:
     """Yield the words of the workload."""
     workload = setting(_SPARK, spec, "workload") or "load"
     tool = setting(_SPARK, spec, "tool")
-    closed = workload == "ingest" or model(spec.parameters) == "closed"
+    # Of users there is one for each load generator; a scenario has as many as it has.
+    closed = workload == "ingest" or (
+        model(spec.parameters) == "closed" and "scenario" not in spec.parameters
+    )
     own = [
         replace(one, default=_partitions(spec)) if one.name == "concurrency" and closed else one
         for one in _of(workload, tool)
@@ -233,7 +236,7 @@ def _fits(kind: str, service: Part | None, client: Part) -> dict[str, Scalar]:
 def _complaints(part: Part) -> Sequence[Complaint]:
     if not isinstance(part, Client):
         return ()
-    return (*_foreign(part), *_unshared(part), *_of_ingest(part))
+    return (*_foreign(part), *_unshared(part), *_of_load(part), *_of_ingest(part))
 
 
 def _foreign(part: Client) -> Iterator[Complaint]:
@@ -265,12 +268,24 @@ def _unshared(part: Client) -> Iterator[Complaint]:
     usual = {"requests": 100} if part.duration is None else {}
     if part.parameters.get("workload") == "ingest":
         usual = {} if "input" in part.parameters else {"documents": 10_000}
-    for name in ("concurrency", "requests", "documents"):
+    for name in ("concurrency", "max_in_flight", "requests", "documents"):
         value = part.parameters.get(name, usual.get(name))
         if isinstance(value, int) and value < count:
             where = name if name in part.parameters else at
             path = ("parameters", where) if where is not None else ("nodes",)
             yield path, f"{count} load generators cannot share {name}: {value}"
+
+
+def _of_load(part: Client) -> Iterator[Complaint]:
+    said = part.parameters
+    if said.get("workload", "load") != "load":
+        return
+    yield from loads(part)
+    alone = ("find-peak",) if "load" in said else ("single-stream", "multi-stream")
+    name = "load" if "load" in said else "scenario"
+    told = name == "load" and part.nodes > 1
+    if said.get(name) in alone and _partitions(part) > 1 and not told:
+        yield ("parameters", name), f"{said[name]} is for one load generator: say partitions: 1"
 
 
 def _of_ingest(part: Client) -> Iterator[Complaint]:

@@ -168,6 +168,7 @@ class Node:
         """Leave nothing behind."""
         kin.end(self.place.mark)
         for program in self.programs.values():
+            program.kill()  # where /proc does not show it
             program.wait()
         subprocess.call(["rm", "-rf", "--", self.scratch])
 
