@@ -26,7 +26,7 @@ _BLOCKS = {
     "FORGET": "73d898647182cb23",
     "REMEMBER": "22f17fd7672d50fe",
     "SECRETS": "113c34fd44948fc5",
-    "NODE": "fd65bf3fc25c65cf",
+    "NODE": "6c88987b0c5549cc",
     "ASK": "5b1d888835089882",
     "GATHER": "df86e527fbbd9771",
 }

@@ -95,7 +95,7 @@ def test_a_daemon_that_was_away_knows_since_when() -> None:
 # --- origins ------------------------------------------------------------------------------------
 
 NODE = {"node": "n1", "cpu": "EPYC 7452", "cores": 64, "mem_kib": 528_000_000, "kernel": "5.14.0"}
-NODE |= {"given": 4, "in": "gpu/high/p200981"}
+NODE |= {"given": 4, "in": "gpu,high,p200981"}
 ABOUT = f"result/benchd-services/{REDIS.token}/"
 GPUS = b"""NVIDIA A100-SXM4-40GB, 40960, 535.54, GPU-1
 NVIDIA A100-SXM4-40GB, 40960, 535.54, GPU-2

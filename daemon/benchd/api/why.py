@@ -79,7 +79,8 @@ _ADVICE = {
     "UNHEALTHY": "see `benchctl logs {id}` and `benchctl logs {id} --stderr` around the time it "
     "fell silent",
     "HOPELESS": "change the resources, partition, qos or account in the recipe",
-    "LIMIT": "raise `limits` in the recipe, or ask for less",
+    "LIMIT": "raise `limits` in the recipe, or ask for less; where it was stop_on_failure, mend "
+    "what failed first, then run `benchctl retry` on the run",
 }
 
 

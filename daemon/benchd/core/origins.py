@@ -44,7 +44,7 @@ def place_facts(
     """
     first = services[0] if services else job
     folder = f"{_SERVICES}{first.token}/" if services else "result/"
-    seen = str(_object(files.get(folder + _NODE, b"")).get("in", "")).split("/")
+    seen = str(_object(files.get(folder + _NODE, b"")).get("in", "")).split(",")
     said = dict(zip(("partition", "qos", "account"), seen, strict=False))
     facts: dict[str, JsonValue] = {
         key: value

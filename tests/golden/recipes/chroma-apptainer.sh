@@ -210,10 +210,10 @@ benchd_node() {
     done </proc/cpuinfo
     read -r _ memory _ </proc/meminfo
     read -r kernel </proc/sys/kernel/osrelease
-    place=${SLURM_JOB_PARTITION:-}/${SLURM_JOB_QOS:-}/${SLURM_JOB_ACCOUNT:-}
+    place=${SLURM_JOB_PARTITION:-},${SLURM_JOB_QOS:-},${SLURM_JOB_ACCOUNT:-}
     printf '{"node":"%s","cpu":"%s","cores":%d,"mem_kib":%d,"kernel":"%s","given":%d,"in":"%s"}\n' \
         "$BENCHD_HOST" "${cpu//[!A-Za-z0-9 ()@.,_+-]/}" "$(nproc --all)" "$memory" \
-        "${kernel//[!A-Za-z0-9._+~-]/}" "${SLURM_CPUS_ON_NODE:-0}" "${place//[!A-Za-z0-9._+/-]/}"
+        "${kernel//[!A-Za-z0-9._+~-]/}" "${SLURM_CPUS_ON_NODE:-0}" "${place//[!A-Za-z0-9._+,-]/}"
 }
 benchd_node 2>/dev/null >"$BENCHD_RESULT_DIR/benchd-node.json"
 
