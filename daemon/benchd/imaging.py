@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
@@ -17,15 +18,28 @@ from benchd.core.model import TERMINAL, CancelWhy, Event, Evidence, Job, JobStat
 from benchd.core.spec import Role
 from benchd.engine import Engine
 from benchd.errors import Stale, Unreachable
-from benchd.ports import Closing, ClusterPort, ImagesPort, Ledger
+from benchd.ports import Closing, ClusterPort, ImagesPort, Ledger, MadeHere
 
 log = structlog.get_logger()
 
 # Seconds before an image that somebody else makes is looked for again: making one takes minutes.
 BUSY_PAUSE = 10.0
+# Seconds between two looks whether an image that is being made is still wanted.
+WANTED_PAUSE = 2.0
 # What a shell says of a program that HUP, INT, KILL or TERM ended: somebody tidied the login node,
 # or it went down. That says nothing about the image; a runtime's own 255 does.
 KILLED = frozenset({129, 130, 137, 143})
+
+
+@dataclass(frozen=True, slots=True)
+class _Stopped:
+    """Making an image ended because nobody wanted it any more."""
+
+    status: int = 143
+    said: str = "it was not wanted any more"
+
+
+STOPPED = _Stopped()
 
 
 class Means(Protocol):
@@ -53,7 +67,7 @@ async def look(effect: Look, means: Means) -> float | None:
         answer = judged(job, await images.look(job))
     box = job.spec.container
     if isinstance(answer, Missing) and box is not None and box.build == "login":
-        answer = await _made_here(job, images)
+        answer = await _made_here(job, images, store)
     match answer:
         case There():
             await _ended(engine, job, answer.detail)
@@ -73,14 +87,14 @@ async def _is_over(busy: Busy, store: Ledger) -> bool:
     return states.get(busy.by) in TERMINAL
 
 
-async def _made_here(job: Job, images: ImagesPort) -> There | Wrong | Busy:
+async def _made_here(job: Job, images: ImagesPort, store: Ledger) -> There | Wrong | Busy:
     """Make the image on the login node and look what came of it."""
     path = path_of(job)
     if not images.may_make_here:
         why = "a login node is used for that only with budget.channels of 2 or more"
         return Wrong(why=f"{path} is not there, and {why}")
     log.info("image.making", path=path, **job.log_context())
-    made = await images.make(job)
+    made = await _made(job, images, store)
     if made.status != 0:
         said = last_lines(made.said) or f"exit status {made.status}"
         why = f"{path} could not be made on the login node: {said}"
@@ -92,6 +106,20 @@ async def _made_here(job: Job, images: ImagesPort) -> There | Wrong | Busy:
     if isinstance(answer, Missing):
         raise Unreachable(f"{job.cluster}: {path} was made and is not seen yet", sent=False)
     return answer
+
+
+async def _made(job: Job, images: ImagesPort, store: Ledger) -> MadeHere:
+    """Make an image; stop the one who makes it when nobody wants it any more."""
+    making = asyncio.ensure_future(images.make(job))
+    try:
+        while not (await asyncio.wait({making}, timeout=WANTED_PAUSE))[0]:
+            row = await store.job(job.token)
+            if row is not None and (row.is_terminal or row.cancel_requested_at is not None):
+                await images.stop(job)
+                return STOPPED
+        return making.result()
+    finally:
+        making.cancel()
 
 
 async def _ended(engine: Engine, job: Job, detail: str) -> None:

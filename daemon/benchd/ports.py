@@ -50,6 +50,9 @@ class ImagesPort(Protocol):
     async def make(self, job: Job) -> MadeHere:
         """Make the image on the login node."""
 
+    async def stop(self, job: Job) -> None:
+        """End whoever makes it there for this job."""
+
 
 class ClusterPort(Protocol):
     """Six verbs for Slurm, in our words."""

@@ -29,7 +29,7 @@ client:
 async def test_a_run_is_cancelled_while_its_image_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is over at once, and not when a login node has made what nobody wants any more."""
+    """It is over at once, and whoever made what nobody wants any more is stopped: no lock stays."""
     crate = Crate(tmp_path / "crate")
     monkeypatch.setenv("PATH", crate.path)
     runtime = {"name": "apptainer", "cache": str(tmp_path / "images")}
@@ -48,6 +48,10 @@ async def test_a_run_is_cancelled_while_its_image_is_made(
             states = {job.role: job.state for job in (await inside.jobs()).values()}
             expected = {Role.IMAGE: JobState.CANCELLED, Role.CLIENT: JobState.CANCELLED}
             assert expected == states
+            owner = tmp_path / "images" / "shelf_1.sif.lock" / "owner"
+            maker = Path("/proc", owner.read_text().split()[1])
+            await until(lambda: not maker.exists())
+            assert [] == list((tmp_path / "images").iterdir())
         finally:
             crate.release()
 

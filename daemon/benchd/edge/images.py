@@ -106,6 +106,19 @@ class ImageFiles:
             op="image",
         )
 
+    async def stop(self, job: Job) -> None:
+        """End who makes it on the login node for this job: all of its group, if it is there.
+
+        Its number may be somebody else's by now, so its command must name the job.
+        """
+        await self._remote.run(
+            f'{_head(job)}read -r h p u b <"$L/owner" || exit 0; '
+            f'[ "$h:$b" = "$(uname -n):"{quote(job.token)} ] && '
+            f'grep -qF -e {quote(job.token)} "/proc/$p/cmdline" || exit 0; '
+            'g=$(ps -o pgid= -p "$p") && kill -s TERM -- "-$((g))"',
+            op="image",
+        )
+
     async def make(self, job: Job) -> Made:
         """Make the image on the login node; an outcome that is not known is ``Unreachable``.
 
