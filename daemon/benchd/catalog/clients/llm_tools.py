@@ -17,31 +17,99 @@ REQUESTS = 200  # of a measurement that neither a number nor a duration ends
 _PLAIN = r"[A-Za-z0-9/$][A-Za-z0-9._/:@+${}-]{0,299}"
 
 
+_WHICH = (
+    Parameter(
+        name="api",
+        type="str",
+        default="openai-completions",
+        choices=("openai-completions", "openai-chat"),
+        doc="which streaming interface of the server is used",
+    ),
+    Parameter(
+        name="model",
+        type="str",
+        default=None,
+        pattern=_PLAIN,
+        doc="model name; default: the one that the server lists",
+    ),
+    Parameter(
+        name="tokenizer",
+        type="str",
+        default=None,
+        pattern=_PLAIN,
+        doc="the model's directory, or its repository where nodes reach it; default: the "
+        "service's model",
+    ),
+)
+_LOAD = (
+    Parameter(
+        name="requests",
+        type="int",
+        default=None,
+        minimum=1,
+        maximum=100_000_000,
+        doc="requests to measure; default: 200 where the client has no `duration`",
+    ),
+    Parameter(
+        name="concurrency",
+        type="int",
+        default=None,
+        minimum=1,
+        maximum=10_000,
+        unit="users",
+        doc="requests in flight: so many at once, and with a `rate` so many at most; default: "
+        "1, and with a `rate` no limit",
+    ),
+    Parameter(
+        name="rate",
+        type="float",
+        default=None,
+        minimum=0.001,
+        maximum=10**6,
+        unit="1/s",
+        doc="requests that begin each second (open loop); default: each user sends the next "
+        "request when the last one is answered",
+    ),
+    Parameter(
+        name="warmup",
+        type="int",
+        default=16,
+        minimum=0,
+        maximum=1_000_000,
+        unit="requests",
+        doc="requests before the measurement, where the tool can",
+    ),
+    Parameter(
+        name="ignore_eos",
+        type="bool",
+        default=True,
+        doc="ask for answers of full length; a shorter one is then an error",
+    ),
+    Parameter(
+        name="seed",
+        type="int",
+        default=None,
+        minimum=0,
+        maximum=2**32 - 1,
+        doc="of prompts and arrivals; default: another one for each job, or the prefix cache "
+        "of a server would answer what the last run has asked",
+    ),
+    Parameter(
+        name="api_key_env",
+        type="str",
+        default=None,
+        pattern=r"[A-Za-z_][A-Za-z0-9_]{0,99}",
+        doc="variable with the server's key, such as a secret of the service; default for "
+        "vllm: VLLM_API_KEY",
+    ),
+    wrapped.limit(),
+)
+
+
 def parameters(*, prompt: int, output: int) -> tuple[Parameter, ...]:
     """Return the parameters of all of them."""
     return (
-        Parameter(
-            name="api",
-            type="str",
-            default="openai-completions",
-            choices=("openai-completions", "openai-chat"),
-            doc="which streaming interface of the server is used",
-        ),
-        Parameter(
-            name="model",
-            type="str",
-            default=None,
-            pattern=_PLAIN,
-            doc="model name; default: the one that the server lists",
-        ),
-        Parameter(
-            name="tokenizer",
-            type="str",
-            default=None,
-            pattern=_PLAIN,
-            doc="the model's directory, or its repository where nodes reach it; default: the "
-            "service's model",
-        ),
+        *_WHICH,
         Parameter(
             name="prompt_tokens",
             type="int",
@@ -60,67 +128,7 @@ def parameters(*, prompt: int, output: int) -> tuple[Parameter, ...]:
             unit="tokens",
             doc="length of an answer",
         ),
-        Parameter(
-            name="requests",
-            type="int",
-            default=None,
-            minimum=1,
-            maximum=100_000_000,
-            doc="requests to measure; default: 200 where the client has no `duration`",
-        ),
-        Parameter(
-            name="concurrency",
-            type="int",
-            default=None,
-            minimum=1,
-            maximum=10_000,
-            unit="users",
-            doc="requests in flight: so many at once, and with a `rate` so many at most; default: "
-            "1, and with a `rate` no limit",
-        ),
-        Parameter(
-            name="rate",
-            type="float",
-            default=None,
-            minimum=0.001,
-            maximum=10**6,
-            unit="1/s",
-            doc="requests that begin each second (open loop); default: each user sends the next "
-            "request when the last one is answered",
-        ),
-        Parameter(
-            name="warmup",
-            type="int",
-            default=16,
-            minimum=0,
-            maximum=1_000_000,
-            unit="requests",
-            doc="requests before the measurement, where the tool can",
-        ),
-        Parameter(
-            name="ignore_eos",
-            type="bool",
-            default=True,
-            doc="ask for answers of full length; a shorter one is then an error",
-        ),
-        Parameter(
-            name="seed",
-            type="int",
-            default=None,
-            minimum=0,
-            maximum=2**32 - 1,
-            doc="of prompts and arrivals; default: another one for each job, or the prefix cache "
-            "of a server would answer what the last run has asked",
-        ),
-        Parameter(
-            name="api_key_env",
-            type="str",
-            default=None,
-            pattern=r"[A-Za-z_][A-Za-z0-9_]{0,99}",
-            doc="variable with the server's key, such as a secret of the service; default for "
-            "vllm: VLLM_API_KEY",
-        ),
-        wrapped.limit(),
+        *_LOAD,
     )
 
 
