@@ -171,8 +171,9 @@ def test_no_text_of_the_users_becomes_shell(spec: JobSpec, runtime: RuntimeSetti
     assert bash_accepts(text)
     last = text.split("benchd_payload() {\n")[1].split("\n}\n")[0].split("\n")[-1]
     words = shlex.split(last)
-    assert [spec.command or "", *spec.args] == words[len(words) - 1 - len(spec.args) :]
-    prefix = "APPTAINERENV_" if spec.container is not None and runtime is APPTAINER else ""
+    place = len(words) - 1 - len(spec.args)
+    assert [spec.command or "", *spec.args] == words[place:]
+    prefix = "APPTAINERENV_" if "--cleanenv" in words[:place] else ""
     for name, value in spec.environment.items():
         assert f"{prefix}{name}={value}" in words
 
