@@ -30,6 +30,8 @@ EVIL = (
     "x$(touch PWNED)`touch PWNED`;touch PWNED;';touch PWNED;'\";touch PWNED;\"}) ;touch PWNED #%j"
 )
 PATH = f"$HOME/{EVIL}"
+CANARY = "CANARY-7f3a09"
+SECRETS = {name: {"generate": 24} for name in ("REDIS_PASSWORD", "VLLM_API_KEY", "A_KEY")}
 CONTAINER = {"docker_source": "redis:7", "image_path": "$HOME/tools/image"}
 # What a kind cannot do without.
 NEEDS: dict[str, dict[str, Any]] = {
@@ -165,7 +167,7 @@ def run(job: Job, home: Path) -> list[str]:
         + "export BENCHD_TARGETS=h:1 BENCHD_TARGET_URLS=http://h:1\n"
     )
     names = " ".join(job.spec.secrets)
-    secrets = "".join(f"{name}=secret\n" for name in job.spec.secrets)
+    secrets = "".join(f"{name}={CANARY}\n" for name in job.spec.secrets)
     (place / "try-1" / "secret.env").write_text(f"{secrets}BENCHD_SECRETS='{names}'\n")
     (home / "W" / "ship").mkdir()
     for name in SHIPPED.values():
@@ -252,6 +254,37 @@ def test_a_script_with_the_line_ends_of_dos_is_sent_as_it_is(tmp_path: Path) -> 
     sent = tmp_path / "W" / "runs" / "r" / "jobs" / "t" / "script" / "bench.py"
     assert text.encode() == sent.read_bytes()
     assert ["--greeting=a\r\nb", f"--place=\r\n{tmp_path}\r\n"] == words[-3:-1]
+
+
+def has_canary(job: Job, words: list[str], home: Path) -> bool:
+    """Tell whether a secret stands in a script, on a command line, in what was said, in a file."""
+    left = [path.read_bytes() for path in home.rglob("*") if path.is_file()]
+    seen = [job.script.encode(), *(word.encode() for word in words), *left]
+    return any(CANARY.encode() in each for each in seen)
+
+
+@pytest.mark.parametrize(("role", "kind"), PARTS, ids=[f"{r}-{k}" for r, k in PARTS])
+def test_no_kind_shows_a_secret(role: Role, kind: str, tmp_path: Path) -> None:
+    """None is on a command line of any program of a kind, in its output, or left in a file."""
+    recipe = with_text(base(role, kind), ("secrets",), SECRETS)
+    recipe = with_text(recipe, ("environment",), {"A": "1"})
+    if role is Role.SERVICE:
+        recipe = with_text(recipe, ("exporters",), ["job", "node"])
+    (job,) = jobs(recipe, RuntimeSettings())
+    words = run(job, tmp_path)
+    assert len(words) > 1, words  # it did come so far
+    assert not has_canary(job, words, tmp_path)
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_no_runtime_shows_a_secret(name: str, tmp_path: Path) -> None:
+    """A runtime is told the names of secrets, never what they are."""
+    part = {"name": "web", "kind": "generic", "command": "run it", "secrets": SECRETS}
+    part |= {"container": {"image_path": "$HOME/tools/image"}, "ports": ["auto"]}
+    (job,) = jobs({"service": part}, RuntimeSettings(name=name))  # type: ignore[arg-type]
+    words = run(job, tmp_path)
+    assert "it" in words
+    assert not has_canary(job, words, tmp_path)
 
 
 def test_what_a_client_waits_for_is_no_command(tmp_path: Path) -> None:
