@@ -21,6 +21,7 @@ import pytest
 from benchd.ship.load.nodes import share
 from benchd.ship.spark import cluster, documents, drive, found, kin, tasks
 from benchd.ship.spark.documents import Form
+from support.shipped import unpack
 
 SAID = {"id": "7", "document": "text", "embedding": [0.5, -1]}
 
@@ -159,6 +160,25 @@ def test_what_is_missing_is_said_with_what_to_install(
         (home / change).unlink()
     with pytest.raises(found.Missing, match=expected):
         found.look(str(home), environ)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("head --partitions 1 --spark-home /none -- load http", (69, "/none is no Spark")),
+        ("worker --partitions 1 --spark-home /none", (69, "/none is no Spark")),
+        ("head --partitions 1 -- dance", (2, "say what to do after --")),
+    ],
+)
+def test_a_node_looks_before_it_starts_anything(
+    tmp_path: Path, words: str, expected: tuple[int, str]
+) -> None:
+    """What is missing ends the job with a status of its own; a bare Python can say so."""
+    argv = [sys.executable, "-I", str(unpack("spark", tmp_path)), *words.split()]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert expected[0] == done.returncode
+    assert expected[1] in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_only_processes_of_this_job_are_ended() -> None:
