@@ -24,6 +24,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[i]) for i in (1, 0)]
 # ruff: noqa: E402 - the tests' support is importable only from here on
 import bombs
 import books
+import loads
 import pages
 from figures import Figure, median_of
 
@@ -181,7 +182,7 @@ def main() -> int:
         figures += [ready_to_submitted(daemon), demo()]
     finally:
         daemon.close()
-    figures += [*books.figures(), *bombs.figures(), *pages.figures()]
+    figures += [*books.figures(), *bombs.figures(), *pages.figures(), *loads.figures()]
     print(*figures, sep="\n")
     report = {f.what: {"value": f.value, "unit": f.unit, "limit": f.limit} for f in figures}
     Path("build").mkdir(exist_ok=True)

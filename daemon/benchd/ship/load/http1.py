@@ -34,8 +34,12 @@ class Response:
 
     def feed(self, data: bytes) -> List[bytes]:
         """Return the pieces of the body in ``data``; raise ``BadFrame``."""
+        pieces: List[bytes] = []
+        if not self._buffer and self._step == self._chunk_size:
+            data = self._whole_chunks(data, pieces)
+            if not data:
+                return pieces
         self._buffer += data
-        pieces = []
         while not self.complete:
             piece = self._step()
             if piece is None:
@@ -43,6 +47,21 @@ class Response:
             if piece:
                 pieces.append(piece)
         return pieces
+
+    def _whole_chunks(self, data: bytes, pieces: List[bytes]) -> bytes:
+        """Take the plain chunks that are there as a whole, as most are; return the rest."""
+        at = 0
+        while True:
+            end = data.find(b"\r\n", at, at + 18)
+            try:
+                size = int(data[at:end], 16) if end > at else 0
+            except ValueError:
+                size = 0  # an extension, or nonsense: for those who look closer
+            after = end + 2 + size
+            if size <= 0 or data[after : after + 2] != b"\r\n":
+                return data[at:] if at else data
+            pieces.append(data[end + 2 : after])
+            at = after + 2
 
     def _line(self) -> Optional[bytes]:
         end = self._buffer.find(b"\n")

@@ -9,7 +9,7 @@ from . import http1, preflight, work
 from .options import seconds, whole
 from .prompts import Prompts
 from .record import Samples
-from .streams import APIS, Lines, error_text, load_object
+from .streams import APIS, CONTENT, Lines, error_text, load_object
 from .target import Target, Usage
 from .tokens import Gaps, Sample, metrics, quantities
 from .work import Json
@@ -54,13 +54,19 @@ class Reading(http1.Exchange):
             return
         before = self.sample.events
         for line in self._lines.feed(piece):
-            self._line(now, line)
+            if line:
+                self._line(now, line)
         if self.sample.events > before:
             self._arrived(now)
 
     def _line(self, now: float, line: bytes) -> None:
         sample = self.sample
         for piece in self.api.pieces(line):
+            if piece is CONTENT:
+                sample.events += 1
+                if sample.first_out is None:
+                    sample.first_out = now
+                continue
             if piece.error is not None:
                 self.sample.fail("stream_error", piece.error)
             elif piece.bad is not None:

@@ -26,6 +26,7 @@ class Arrivals(Sender):
         self.most = most
         self._free: List[int] = []
         self._tasks: "Set[asyncio.Future[None]]" = set()
+        self._waiting: "Optional[asyncio.Future[None]]" = None
         self._bug: Optional[BaseException] = None
 
     async def open_ahead(self, count: int) -> None:
@@ -40,7 +41,8 @@ class Arrivals(Sender):
         try:
             await self._send_all(phase)
             while self._tasks and self._bug is None:
-                await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+                self._waiting = asyncio.get_event_loop().create_future()
+                await self._waiting
             if self._bug is not None:
                 raise self._bug
         finally:
@@ -84,6 +86,9 @@ class Arrivals(Sender):
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             self._bug = self._bug or task.exception()
+        waiting = self._waiting
+        if waiting is not None and not waiting.done() and (self._bug or not self._tasks):
+            waiting.set_result(None)
 
     async def _carry_out(self, phase: Phase, sample: Sample, slot: int) -> None:
         try:

@@ -23,6 +23,12 @@ class Piece(NamedTuple):
     bad: Optional[str] = None
 
 
+# What nearly every event of a stream says.
+CONTENT = Piece(content=True)
+_ONE = [CONTENT]
+_decode = json.JSONDecoder().raw_decode
+
+
 class Lines:
     """Bytes to complete lines."""
 
@@ -31,6 +37,9 @@ class Lines:
 
     def feed(self, data: bytes) -> List[bytes]:
         """Return the lines that are complete now."""
+        is_fresh = not self._parts or self._parts == [b""]
+        if is_fresh and data.endswith(b"\n") and b"\r" not in data:
+            return data[:-1].split(b"\n")
         head, *rest = data.split(b"\n")
         self._parts.append(head)
         if not rest:
@@ -87,7 +96,11 @@ class Api(NamedTuple):
         """Return what a line says: nothing, or one piece."""
         if not self.ollama:
             return _event(line, self.chat)
-        return [_object(line, self.chat)] if line.strip() else []
+        line = line.strip()
+        if not line:
+            return []
+        piece = _object(line, self.chat)
+        return _ONE if piece is CONTENT else [piece]
 
 
 APIS = {
@@ -104,7 +117,10 @@ APIS = {
 def load_object(text: bytes) -> Tuple[Optional[Json], str]:
     """Return a JSON object, or None and what is wrong with it."""
     try:
-        value = json.loads(text.decode("utf-8"))
+        words = text.decode("utf-8")
+        value, end = _decode(words)
+        if end != len(words):
+            value = json.loads(words)
     except (ValueError, RecursionError):
         return None, "not JSON: %r" % text[:80]
     if not isinstance(value, dict):
@@ -142,7 +158,10 @@ def _event(line: bytes, chat: bool) -> List[Piece]:
     if value is None:
         return [Piece(bad=bad)]
     said = error_text(value)
-    return [Piece(error=said) if said else _openai(value, chat)]
+    if said:
+        return [Piece(error=said)]
+    piece = _openai(value, chat)
+    return _ONE if piece is CONTENT else [piece]
 
 
 def _openai(value: Json, chat: bool) -> Piece:
@@ -164,6 +183,8 @@ def _openai(value: Json, chat: bool) -> Piece:
         reasoning = bool(delta.get("reasoning_content") or delta.get("reasoning"))
     else:
         content, reasoning = bool(choice.get("text")), False
+    if content and not (reasoning or finish or usage):
+        return CONTENT
     return Piece(
         content=content,
         reasoning=reasoning,
@@ -186,6 +207,8 @@ def _object(line: bytes, chat: bool) -> Piece:
         return Piece(bad="message is not an object")
     text = (message or {}).get("content" if chat else "response")
     done = value.get("done") is True
+    if text and not done and not (message or {}).get("thinking"):
+        return CONTENT
     return Piece(
         content=bool(text),
         reasoning=bool((message or {}).get("thinking")),
