@@ -10,7 +10,7 @@ from benchd.core.expand import expand
 from benchd.core.model import Job
 from benchd.core.recipe import parse
 from benchd.core.spec import Recipe, Role
-from benchd.core.sweep import cells
+from benchd.core.sweep import at_points, cells
 from benchd.errors import RecipeError
 from benchd.fields import Resources
 from support import builders
@@ -196,3 +196,51 @@ def test_a_million_points_are_refused_without_being_counted_out() -> None:
     sweep = ", ".join(f"{key}: [{values}]" for key in keys)
     with pytest.raises(RecipeError, match="= 1000000 x 1 x 1 = 1000000 jobs; at most 10000"):
         recipe(f"sweep: {{{sweep}}}\nexclude: [{{client.duration: 1}}]\n")
+
+
+OPEN = """\
+service: {name: redis}
+client: {name: b, kind: redis-load, duration: 5, target_service: {name: redis}, parameters: {%s}}
+sweep: {%s}
+"""
+LOAD_RATE = '"client.parameters.load, client.parameters.rate"'
+
+
+@pytest.mark.parametrize(
+    ("written", "swept"),
+    [
+        ("load: poisson", "client.parameters.rate: [10, 20]"),
+        ("rate: 5", "client.parameters.load: [poisson, gamma]"),
+        ("", f"{LOAD_RATE}: [[poisson, 5], [gamma, 6]]"),
+        ("", "client.parameters.load: [poisson, gamma], client.parameters.rate: [5]"),
+    ],
+)
+def test_what_the_points_complete_is_no_mistake(written: str, swept: str) -> None:
+    """A client is judged as it is at each point, not as it stands without the swept values."""
+    points = at_points(recipe("", OPEN % (written, swept)))
+    parts = [part for variants in points.values() for _, part in variants]
+    assert [{"load", "rate"}] * 2 == [set(part.parameters) for part in parts]
+
+
+@pytest.mark.parametrize(
+    ("written", "swept", "expected"),
+    [
+        ("load: poisson", "client.parameters.rate: [10, 0]", (3, "0 is too small: at least 1e-06")),
+        ("load: poisson", "client.parameters.processes: [1, 2]", (2, "poisson needs rate")),
+        ("rate: 5", "client.parameters.load: [poisson, closed]", (2, "belongs to load:")),
+        ("", f"{LOAD_RATE}: [[poisson, 5], [closed, 5]]", (3, "belongs to load:")),
+        (
+            "",
+            "client.parameters.load: [poisson, closed], client.parameters.rate: [5]",
+            (3, "belongs to load:"),
+        ),
+    ],
+)
+def test_what_is_wrong_at_one_point_is_a_mistake(
+    written: str, swept: str, expected: tuple[int, str]
+) -> None:
+    """It is told once: where the client is written, or at the value that brings it about."""
+    with pytest.raises(RecipeError) as refused:
+        recipe("", OPEN % (written, swept))
+    told = [(m.line, m.what[: len(expected[1])]) for m in refused.value.mistakes]
+    assert [expected] == told

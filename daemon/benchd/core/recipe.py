@@ -222,8 +222,9 @@ class _Rules:
         self.cluster(recipe)
         parts = list(paths.parts(recipe))
         self.names(parts)
-        for path, part in parts:
-            self.kind(path, part)
+        points = sweep.at_points(recipe)
+        for index, (path, part) in enumerate(parts):
+            self.kind(path, part, points.get(index, ()))
             self.restart(path, part)
             for inner, what in (*secrets.complaints(part), *images.complaints(part)):
                 self.note((*path, *inner), what)
@@ -231,7 +232,7 @@ class _Rules:
                 self.targets(path, part, parts)
         for path, what in topology.complaints(recipe, self.catalog):
             self.note(path, what)
-        if self.sweep(recipe):
+        if self.sweep(recipe, points):
             self.size(recipe)
         return self.found
 
@@ -268,15 +269,20 @@ class _Rules:
                 self.note((*path, "name"), what)
             first.setdefault(part.name, path)
 
-    def kind(self, path: Path, part: Part) -> None:
-        """Ask the catalogue about one part."""
+    def kind(self, path: Path, part: Part, points: Sequence[tuple[sweep.Cell, Part | str]]) -> None:
+        """Ask the catalogue about one part; what a sweep mends at all its points is no mistake."""
         name = part.kind or part.name
         if name == paths.NAMELESS or (*path, "kind") in self.refused:
             return
         look_up = self.catalog.service if isinstance(part, Service) else self.catalog.client
         kind = look_up(name)
         known = {parameter.name for parameter in kind.parameters} if kind else set()
-        for inner, what in self.catalog.check(part):
+        found = self.catalog.check(part)
+        if found and any(isinstance(changed, Part) for _, changed in points):
+            parts = [changed for _, changed in points if not isinstance(changed, str)]
+            remain = {said for changed in parts for said in self.catalog.check(changed)}
+            found = [said for said in found if said in remain]
+        for inner, what in found:
             is_key = inner[:1] == ("parameters",) and len(inner) == 2 and inner[1] not in known
             self.note((*path, *inner), what, at_key=is_key)
 
@@ -320,19 +326,17 @@ class _Rules:
                 self.note((*path, *place, "name"), what)
             seen.add(target.name)
 
-    def sweep(self, recipe: Recipe) -> bool:
+    def sweep(self, recipe: Recipe, points: sweep.Points) -> bool:
         """Check every swept path and value; return whether all of them are fine."""
         before = len(self.found)
-        for place, what, at_key in sweep.complaints(recipe, self.change):
+        for place, what, at_key in sweep.complaints(recipe, self.change, points):
             self.note(place, what, at_key=at_key)
         return len(self.found) == before
 
-    def change(self, part: Part, changed: Part) -> Iterator[str]:
-        """Yield what is wrong with a part only when a swept value is put into it."""
+    def change(self, part: Part, changed: Part) -> Iterator[tuple[Path, str]]:
+        """Yield what is wrong with a part only when swept values are put into it."""
         known = set(self.catalog.check(part))
-        for place, what in self.catalog.check(changed):
-            if (place, what) not in known:
-                yield what
+        yield from (said for said in self.catalog.check(changed) if said not in known)
 
     def size(self, recipe: Recipe) -> None:
         """Refuse a recipe that makes too many jobs."""

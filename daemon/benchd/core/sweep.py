@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from benchd.core import paths
 from benchd.core.spec import Part, Recipe, Swept
@@ -23,11 +23,16 @@ from benchd.yamldoc import Path, show
 Cell = Mapping[str, Scalar]  # swept path, as the recipe writes it -> value
 # A place in the document, what is wrong there, and whether it is the key that is wrong.
 Complaint = tuple[Path, str, bool]
-# A part and a changed one -> what is wrong with the change.
-Judge = Callable[[Part, Part], Iterable[str]]
+# A part and a changed one -> where in the part and what is wrong with the change.
+Judge = Callable[[Part, Part], Iterable[tuple[Path, str]]]
+# A part's place among the recipe's -> the swept values that are about it, and the part with them,
+# or why it cannot have them.
+Points = Mapping[int, Sequence[tuple[Cell, Part | str]]]
 
 # Combinations that are looked through for what `exclude` leaves out; more are a slip in a sweep.
 MAX_COMBINATIONS = 100_000
+# Points whose parts are judged; a recipe with more makes too many jobs whatever they say.
+MAX_POINTS = 10_000
 
 
 def paths_of(key: str) -> tuple[str, ...]:
@@ -84,6 +89,38 @@ def _row(value: Swept) -> tuple[Scalar, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
+def at_points(recipe: Recipe) -> Points:
+    """Return each swept part, by its place in the recipe, with all that it is at the points.
+
+    Nothing where the sweep is wrong, or too large: what its points are is not known then.
+    """
+    if combinations(recipe) > MAX_COMBINATIONS or any((*_of_keys(recipe), *_of_rows(recipe))):
+        return {}
+    points = cells(recipe)
+    if len(points) > MAX_POINTS:
+        return {}
+    everything = [part for _, part in paths.parts(recipe)]
+    meant = {path: paths.swept(recipe, path) for path in swept_paths(recipe)}
+    found: dict[int, dict[object, tuple[Cell, Part | str]]] = {i: {} for i, _ in meant.values()}
+    for cell in points:
+        for index, known in found.items():
+            own = {path: value for path, value in cell.items() if meant[path][0] == index}
+            told = tuple((type(value), value) for value in own.values())
+            if told not in known:
+                known[told] = own, _put(everything[index], own, meant)
+    return {index: list(known.values()) for index, known in found.items()}
+
+
+def _put(part: Part, own: Cell, meant: Mapping[str, tuple[int, Path]]) -> Part | str:
+    """Return the part with all these values, or what is wrong with one of them."""
+    for path, value in own.items():
+        changed = paths.with_value(part, meant[path][1], value)
+        if isinstance(changed, str):
+            return changed
+        part = changed
+    return part
+
+
 def same(one: Scalar, other: Scalar) -> bool:
     """Tell whether two values are the same in a recipe: 1, 1.0 and True are not."""
     return type(one) is type(other) and one == other
@@ -96,13 +133,13 @@ def _is_meant(entry: Mapping[str, Scalar], cell: Cell) -> bool:
 # --- what cannot be ------------------------------------------------------------------------------
 
 
-def complaints(recipe: Recipe, judged: Judge) -> Iterator[Complaint]:
+def complaints(recipe: Recipe, judged: Judge, points: Points) -> Iterator[Complaint]:
     """Yield what is wrong with a sweep, with its places; ``judged`` knows the kinds."""
     if recipe.exclude and not recipe.sweep:
         yield ("exclude",), "there is no sweep whose points could be left out", True
         return
     found = [*_of_keys(recipe), *_of_rows(recipe)]
-    found += _of_values(recipe, judged, but={place[1] for place, _, _ in found})
+    found += _of_values(recipe, judged, points, but={place[1] for place, _, _ in found})
     yield from found
     if not found and combinations(recipe) <= MAX_COMBINATIONS:
         yield from _of_exclusions(recipe)
@@ -153,8 +190,12 @@ def _of_rows(recipe: Recipe) -> Iterator[Complaint]:
             seen.add(told)
 
 
-def _of_values(recipe: Recipe, judged: Judge, but: Collection[str | int]) -> Iterator[Complaint]:
+def _of_values(
+    recipe: Recipe, judged: Judge, points: Points, but: Collection[str | int]
+) -> Iterator[Complaint]:
+    """Yield what is wrong with a value by itself, and with those that meet at a point."""
     everything = [part for _, part in paths.parts(recipe)]
+    alone: dict[tuple[str, type, Scalar], tuple[Path, Path, set[tuple[Path, str]]]] = {}
     for path, place, value in each_value(recipe):
         if place[1] in but:
             continue
@@ -162,9 +203,27 @@ def _of_values(recipe: Recipe, judged: Judge, but: Collection[str | int]) -> Ite
         changed = paths.with_value(everything[index], inner, value)
         if isinstance(changed, str):
             yield place, changed, False
-        else:
-            for what in judged(everything[index], changed):
-                yield place, what, False
+            continue
+        wrong = set(judged(everything[index], changed))
+        alone[path, type(value), value] = place, inner, wrong
+        if not points:  # not known: every value has to do with the part as it is written
+            yield from ((place, what, False) for _, what in sorted(wrong, key=str))
+    told: dict[Complaint, None] = {}
+    for index, variants in points.items():
+        for cell, part in variants:
+            values = [alone.get((path, type(value), value)) for path, value in cell.items()]
+            known = [value for value in values if value is not None]
+            if len(known) < len(values):
+                continue  # one of them has been complained about
+            found = [((), part)] if isinstance(part, str) else judged(everything[index], part)
+            for where, what in found:
+                # The value that is wrong by itself, or that the complaint is about; or the last.
+                fit = [
+                    ((where, what) in wrong, inner == where, number)
+                    for number, (_, inner, wrong) in enumerate(known)
+                ]
+                told[known[max(fit)[2]][0], what, False] = None
+    yield from told
 
 
 def _of_exclusions(recipe: Recipe) -> Iterator[Complaint]:
