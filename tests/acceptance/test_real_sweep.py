@@ -72,4 +72,5 @@ def _is_known(origin: dict[str, Any]) -> bool:
     roles = [node["role"] for node in origin["hardware"] if node["cores"] and node["kernel"]]
     hashes = len({origin["recipe"]["sha256"], origin["recipe"]["resolved_sha256"]})
     jobs = [origin["cluster"][job]["id"] for job in ("service_job", "client_job")]
-    return ["service", "client"] == roles and hashes == 2 and all(jobs)
+    place = origin["cluster"]["partition"]
+    return ["service", "client"] == roles and hashes == 2 and all((*jobs, place))
