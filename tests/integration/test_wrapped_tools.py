@@ -66,7 +66,7 @@ def _lives(pid: int) -> bool:
 
 
 @pytest.mark.real("shellcheck")
-@pytest.mark.parametrize("kind", LLM_TOOLS)
+@pytest.mark.parametrize("kind", [*LLM_TOOLS, "vectordbbench"])
 def test_wrappers_are_clean_shell(kind: str) -> None:
     """What an LLM tool is wrapped in is POSIX sh without a complaint from shellcheck."""
     payload = CATALOG.clients[kind].payload(JobSpec(role=Role.CLIENT, name=kind, kind=kind))

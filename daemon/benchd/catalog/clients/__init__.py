@@ -18,6 +18,7 @@ from benchd.catalog.clients import (
     script,
     spark,
     sysbench,
+    vectordbbench,
     vllm_bench,
 )
 from benchd.catalog.kinds import ClientKind
@@ -34,6 +35,7 @@ KINDS: tuple[ClientKind, ...] = (
     guidellm.KIND,
     aiperf.KIND,
     chroma_load.KIND,
+    vectordbbench.KIND,
     http_load.KIND,
     rag_load.KIND,
     spark.KIND,

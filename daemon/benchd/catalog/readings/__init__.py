@@ -17,6 +17,7 @@ from benchd.catalog.readings.redis_benchmark import redis_benchmark
 from benchd.catalog.readings.script import script
 from benchd.catalog.readings.spark import spark
 from benchd.catalog.readings.sysbench import sysbench
+from benchd.catalog.readings.vectordbbench import vectordbbench
 from benchd.catalog.readings.vllm_bench import vllm_bench
 
 __all__ = [
@@ -31,5 +32,6 @@ __all__ = [
     "script",
     "spark",
     "sysbench",
+    "vectordbbench",
     "vllm_bench",
 ]

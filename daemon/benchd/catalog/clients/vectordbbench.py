@@ -1,0 +1,103 @@
+"""VectorDBBench on Chroma, with a data set that lies on the cluster."""
+
+from __future__ import annotations
+
+from benchd.catalog import readings
+from benchd.catalog.clients import wrapped
+from benchd.catalog.clients.common import RESULT
+from benchd.catalog.kinds import ClientKind, Parameter, arguments, program, setting
+from benchd.catalog.readings.vectordbbench import SECONDS
+from benchd.catalog.services.llm_common import PLACE
+from benchd.core.containers import shell_path
+from benchd.core.payload import Payload, Sh
+from benchd.core.spec import JobSpec
+
+
+def _index(name: str, usual: int, what: str) -> Parameter:
+    return Parameter(name=name, type="int", default=usual, minimum=1, maximum=100_000, doc=what)
+
+
+VECTORDBBENCH = (
+    Parameter(
+        name="case",
+        type="str",
+        default="Performance1536D50K",
+        pattern=r"[A-Za-z0-9]{1,60}",
+        doc="case, as VectorDBBench names it",
+    ),
+    Parameter(
+        name="dataset_dir",
+        type="str",
+        default=None,
+        pattern=PLACE,
+        doc="directory with its data sets; what is not there is fetched from the internet; "
+        "default: the job's own data directory",
+    ),
+    _index("concurrency", 1, "processes that search at once"),
+    _index("k", 100, "nearest neighbours that a search asks for"),
+    _index("max_neighbors", 16, "edges of a node of the index"),
+    _index("ef_construction", 256, "candidates that the making of the index looks at"),
+    _index("ef_search", 256, "candidates that a search looks at: recall against latency"),
+    wrapped.limit(86_400),
+)
+_WRAPPER = (
+    r"""#!/bin/sh
+# usage: vectordbbench.sh RESULT_DIR SECONDS DATASETS PROGRAM [OPTION ...]
+set -u
+dir=$1 limit=$2 datasets=$3
+shift 3
+"""
+    + wrapped.RUNNING
+    + r"""tool 'use an image that has it: install vectordb-bench[chromadb] into one' "$1"
+export RESULTS_LOCAL_DIR="$BENCHD_JOB/vectordbbench"
+export DATASET_LOCAL_DIR="${datasets:-$BENCHD_DATA/datasets}"
+mkdir -p "$RESULTS_LOCAL_DIR" "$DATASET_LOCAL_DIR" || exit 1
+date +%s.%N >"$dir/started.txt"
+limited "$limit" "$@" >"$dir/vectordbbench.txt" 2>"$dir/vectordbbench.err"
+status=$?
+date +%s.%N >"$dir/ended.txt"
+find "$RESULTS_LOCAL_DIR" -name 'result_*.json' -type f -exec cp {} "$dir/vectordbbench.json" \;
+if [ "$status" -eq 124 ]; then
+  say "vectordbbench was stopped after $limit s: raise parameters.timeout, or do less"
+elif [ "$status" -ne 0 ]; then
+  tail -n 3 "$dir/vectordbbench.err" >&2
+  say "vectordbbench failed with status $status"
+elif [ ! -s "$dir/vectordbbench.json" ]; then
+  tail -n 3 "$dir/vectordbbench.err" >&2
+  say 'vectordbbench ended well and left no result'
+  status=65
+fi
+exit "$status"
+"""
+)
+
+
+def _payload(spec: JobSpec) -> Payload:
+    def of(name: str) -> str:
+        value = setting(VECTORDBBENCH, spec, name)
+        return "" if value is None else str(value)
+
+    sets = of("dataset_dir")
+    return Payload(
+        argv=(
+            *("sh", Sh('"$JOB/vectordbbench.sh"'), RESULT, of("timeout")),
+            *(Sh(shell_path(sets)) if sets else "", *program(spec, "vectordbbench"), "chroma"),
+            *("--host", Sh('"$BENCHD_TARGET_HOST"'), "--port", Sh('"$BENCHD_TARGET_PORT"')),
+            *("--case-type", of("case"), "--k", of("k"), "--num-concurrency", of("concurrency")),
+            *("--concurrency-duration", str(spec.duration or SECONDS)),
+            *("--m", of("max_neighbors"), "--ef-construct", of("ef_construction")),
+            *("--ef-search", of("ef_search"), *arguments(spec)),
+        ),
+        environment=wrapped.ENVIRONMENT,
+        files={"vectordbbench.sh": _WRAPPER},
+    )
+
+
+KIND = ClientKind(
+    name="vectordbbench",
+    summary="VectorDBBench on Chroma: searches a second, latency and recall of one of its cases",
+    payload=_payload,
+    parse=readings.vectordbbench,
+    parameters=VECTORDBBENCH,
+    elsewhere={"rate": "VectorDBBench only knows a closed loop: use kind: chroma-load"},
+)
