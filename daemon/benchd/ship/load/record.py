@@ -7,6 +7,7 @@ import shutil
 from typing import IO, Any, Dict, Optional
 
 SAMPLES = "samples.jsonl"
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def write_whole(path: str, text: str) -> None:
@@ -29,7 +30,7 @@ class Samples:
     def add(self, line: Dict[str, Any]) -> None:
         """Write one line, buffered."""
         if self._file is not None:
-            self._file.write(json.dumps(line, separators=(",", ":")) + "\n")
+            self._file.write(_encode(line) + "\n")
 
     def flush(self) -> None:
         """Hand the buffer to the system."""
