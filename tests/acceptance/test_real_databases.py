@@ -13,7 +13,7 @@ from support.daemon import RunningDaemon
 from support.reality import CHROMA
 from support.realslurm import RealSlurm
 
-# Two of each on one node, all at once.
+# Two of each on one node. The last client waits for both of a kind, so neither ends before that.
 TWO_OF_EACH = """\
 name: two-of-each
 services:
@@ -32,12 +32,12 @@ services:
   - name: redis-a
     kind: redis
     parameters: {persistence: both}
-    resources: {cpus_per_task: 1, time: "00:05:00", nodelist: n1}
+    resources: {cpus_per_task: 1, time: "00:05:00", nodelist: n2}
     health_check: {type: redis, interval: 1}
   - name: redis-b
     kind: redis
     parameters: {persistence: both}
-    resources: {cpus_per_task: 1, time: "00:05:00", nodelist: n1}
+    resources: {cpus_per_task: 1, time: "00:05:00", nodelist: n2}
     health_check: {type: redis, interval: 1}
 clients:
   - name: sysbench-a
@@ -45,23 +45,33 @@ clients:
     target_service: {name: mysql-a}
     duration: 2
     parameters: {tables: 2, table_size: 1000, threads: 2, warmup: 0}
-    resources: {cpus_per_task: 1, time: "00:05:00"}
+    resources: {cpus_per_task: 1, time: "00:05:00", exclude: "n1,n2"}
   - name: sysbench-b
     kind: sysbench
     target_service: {name: mysql-b}
     duration: 2
     parameters: {tables: 2, table_size: 1000, threads: 2, warmup: 0, rate: 100}
-    resources: {cpus_per_task: 1, time: "00:05:00"}
+    resources: {cpus_per_task: 1, time: "00:05:00", exclude: "n1,n2"}
   - name: bench-a
     kind: redis-benchmark
     target_service: {name: redis-a}
     parameters: {requests: 5000}
-    resources: {cpus_per_task: 1, time: "00:05:00"}
+    resources: {cpus_per_task: 1, time: "00:05:00", exclude: "n1,n2"}
   - name: bench-b
     kind: redis-benchmark
     target_service: {name: redis-b}
     parameters: {requests: 5000}
-    resources: {cpus_per_task: 1, time: "00:05:00"}
+    resources: {cpus_per_task: 1, time: "00:05:00", exclude: "n1,n2"}
+  - name: both-mysql
+    kind: generic
+    command: sleep 1
+    target_services: [{name: mysql-a}, {name: mysql-b}]
+    resources: {cpus_per_task: 1, time: "00:05:00", exclude: "n1,n2"}
+  - name: both-redis
+    kind: generic
+    command: sleep 1
+    target_services: [{name: redis-a}, {name: redis-b}]
+    resources: {cpus_per_task: 1, time: "00:05:00", exclude: "n1,n2"}
 """
 OTHERS = """\
 name: others
@@ -117,14 +127,18 @@ def measured(daemon: RunningDaemon, folder: Path, text: str) -> dict[str, dict[s
 def test_two_of_each_on_one_node_do_not_meet(
     daemon: RunningDaemon, real_slurm: RealSlurm, tmp_path: Path
 ) -> None:
-    """Two MySQLs and two Redis of one user on one node: each is measured, none is disturbed."""
+    """Two MySQLs and two Redis of one user on one node, two at once: none meets the other."""
     found = measured(daemon, tmp_path, TWO_OF_EACH)
-    assert {"sysbench-a", "sysbench-b", "bench-a", "bench-b"} == set(found)
+    both = {"both-mysql", "both-redis"}
+    assert {"sysbench-a", "sysbench-b", "bench-a", "bench-b"} | both == set(found)
     assert found["sysbench-a"]["latency_service"]["percentiles"]["99"] > 0
     assert found["sysbench-b"]["latency_sched"]["percentiles"]["50"] > 0
     assert found["sysbench-b"]["ops_s"]["value"] == pytest.approx(100, rel=0.5)
-    nodes = {job["name"]: job["nodes"] for job in daemon.jobs() if job["role"] == "service"}
-    assert {"n1"} == set(nodes.values())
+    services = [job for job in daemon.jobs() if job["role"] == "service"]
+    for kind, node in (("mysql", "n1"), ("redis", "n2")):
+        assert [node] * 2 == [job["nodes"] for job in services if job["kind"] == kind]
+        times = [job["times"] for job in services if job["kind"] == kind]
+        assert max(each["ready"] for each in times) < min(each["ended"] for each in times), times
 
 
 @pytest.mark.real("slurm", "sshd", "chroma", "postgresql")
