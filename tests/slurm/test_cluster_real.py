@@ -170,13 +170,24 @@ async def test_one_real_job_from_submission_to_results(real_slurm: RealSlurm) ->
     assert [("FAILED", 7)] == [(row.word, row.exit_code) for row in accounted]
 
 
-async def test_a_real_refusal_is_final_with_advice(real_slurm: RealSlurm) -> None:
-    """A partition that Slurm does not have is refused for good, in Slurm's words."""
-    job = fresh("#!/bin/bash\n#SBATCH --partition=nope\n")
+@pytest.mark.parametrize(
+    ("option", "said", "advice"),
+    [
+        ("--partition=nope", "Invalid partition name specified", "partition"),
+        ("--gres=gpu:99", "Requested node configuration is not available", "lower resources"),
+        ("--gpus=99", "Requested node configuration is not available", "lower resources"),
+        ("--gres=tpu:1", "Invalid generic resource (gres) specification", "resources.gres"),
+    ],
+)
+async def test_a_real_refusal_is_final_with_advice(
+    real_slurm: RealSlurm, option: str, said: str, advice: str
+) -> None:
+    """A partition that is not there, and more GPUs than there are, in Slurm's words and ours."""
+    job = fresh(f"#!/bin/bash\n#SBATCH {option}\n")
     async with opened(real_slurm) as (cluster, _, _):
         answer = await cluster.submit(order(job, time.time()))
     assert isinstance(answer, Refused)
-    assert (True, True) == (answer.final, "Invalid partition name specified" in answer.why)
+    assert (True, True, True) == (answer.final, said in answer.why, advice in answer.why)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
