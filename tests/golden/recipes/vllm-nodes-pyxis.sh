@@ -207,7 +207,7 @@ print("benchd: %d nodes joined Ray: %s" % (len(there), ", ".join(there)), file=s
 ' >"$JOB"/ray-join.py || benchd_stop 'ray-join.py cannot be written'
 printf '%s' '# Starts Ray'"'"'s head, waits until all nodes have joined, and runs the command in the arguments.
 set -u
-export BENCHD_RAY=$BENCHD_SPAN-$BENCHD_NODE_INDEX
+export BENCHD_RAY=$BENCHD_JOB:$BENCHD_SPAN-$BENCHD_NODE_INDEX
 end_ray() {
     local process
     for process in /proc/[0-9]*; do
@@ -242,7 +242,7 @@ wait "$server"
 ' >"$JOB"/ray-head.sh || benchd_stop 'ray-head.sh cannot be written'
 printf '%s' '# Joins the Ray whose head is on the first node, and stays until it ends.
 set -u
-export BENCHD_RAY=$BENCHD_SPAN-$BENCHD_NODE_INDEX
+export BENCHD_RAY=$BENCHD_JOB:$BENCHD_SPAN-$BENCHD_NODE_INDEX
 end_ray() {
     local process
     for process in /proc/[0-9]*; do

@@ -45,7 +45,7 @@ print("benchd: %d nodes joined Ray: %s" % (len(there), ", ".join(there)), file=s
 # Ray's processes leave the process group of whoever started them, and `ray stop` would end those of
 # all jobs of the user on the node: ours are known by a variable that they have inherited.
 _END = """\
-export BENCHD_RAY=$BENCHD_SPAN-$BENCHD_NODE_INDEX
+export BENCHD_RAY=$BENCHD_JOB:$BENCHD_SPAN-$BENCHD_NODE_INDEX
 end_ray() {
     local process
     for process in /proc/[0-9]*; do
