@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 
@@ -93,6 +94,7 @@ def test_partitions_on_two_workers_are_one_measurement(
     daemon: RunningDaemon, tmp_path: Path
 ) -> None:
     """Delays that are known come out, and every request of every partition counts once."""
+    before = set(Path(gettempdir()).glob("benchd-spark-*"))
     drop(daemon, tmp_path, LLM, CLIENT, LOAD)
     run = daemon.wait_run(PATIENCE)
     client = daemon.job("client")
@@ -115,6 +117,7 @@ def test_partitions_on_two_workers_are_one_measurement(
     assert 60.0 == pytest.approx(first["percentiles"]["50"], abs=15.0)
     assert 110.0 == pytest.approx(whole["percentiles"]["50"], abs=25.0)
     assert {} == running(client["token"])
+    assert before == set(Path(gettempdir()).glob("benchd-spark-*"))
 
 
 @pytest.mark.real("chroma")

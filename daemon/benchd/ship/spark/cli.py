@@ -75,6 +75,8 @@ def _run(args: argparse.Namespace, spark: found.Spark, words: List[str]) -> int:
     finally:
         cluster.ignore_signals()
         node.end()
+        if place.number:
+            cluster.leave(place)
 
 
 def _head(args: argparse.Namespace, node: cluster.Node, words: List[str]) -> int:
@@ -92,12 +94,14 @@ def _head(args: argparse.Namespace, node: cluster.Node, words: List[str]) -> int
     while driver.poll() is None:
         node.watch()
         cluster.pause()
+    cluster.dismiss(node)
     return driver.returncode
 
 
 def _worker(args: argparse.Namespace, node: cluster.Node, _words: List[str]) -> int:
     master = cluster.announced(node)
     node.start_worker(master, cluster.cores(args.partitions, node.place.nodes), args.memory)
-    while True:
+    while not cluster.is_over(node.place):
         node.watch()
         cluster.pause()
+    return 0

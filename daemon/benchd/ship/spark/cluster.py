@@ -24,6 +24,9 @@ _PATIENCE = 600.0
 # Seconds between two looks.
 _LOOK = 0.2
 _ADDRESS = "address"
+_OVER = "over"
+# Seconds that the other nodes get to leave nothing behind; then the batch script ends them.
+_LEAVING = 5.0
 # Lines of a log that are told when its program fails.
 _TOLD = 15
 
@@ -52,8 +55,11 @@ class Place(NamedTuple):
 
     @property
     def mark(self) -> str:
-        """Return what the processes of this node have in their environment."""
-        return "%s-%d" % (self.span, self.number)
+        """Return what the processes of this node have in their environment.
+
+        The job's directory is part of it: nodes of two clusters may be one machine.
+        """
+        return "%s:%s-%d" % (self.job, self.span, self.number)
 
     def log(self, name: str) -> str:
         """Return where a program writes what it has to say."""
@@ -215,6 +221,34 @@ def announced(node: Node) -> str:
             return None
 
     return str(_until(node, said, "the first node has started no Spark master"))
+
+
+def dismiss(node: Node) -> None:
+    """Tell the workers that all is done, and wait a little until they are gone."""
+    place = node.place
+    with open(os.path.join(place.conf, _OVER), "w", encoding="utf-8"):
+        pass
+    limit = time.monotonic() + _LEAVING
+    others = ["gone-%d" % number for number in range(1, place.nodes)]
+    while not set(others) <= set(os.listdir(place.conf)) and time.monotonic() < limit:
+        pause()
+
+
+def is_over(place: Place) -> bool:
+    """Whether the first node has dismissed the workers, or has gone with all that was there."""
+    try:
+        return _OVER in os.listdir(place.conf)
+    except OSError:
+        return True
+
+
+def leave(place: Place) -> None:
+    """Tell the first node that nothing is left on this one."""
+    try:
+        with open(os.path.join(place.conf, "gone-%d" % place.number), "w", encoding="utf-8"):
+            pass
+    except OSError:
+        return
 
 
 def joined(node: Node) -> None:
