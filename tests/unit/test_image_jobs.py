@@ -168,6 +168,9 @@ def test_a_runtime_that_builds_nothing_says_so() -> None:
 @pytest.mark.parametrize(
     ("box", "key"),
     [
+        ({"docker_source": ""}, "docker_source"),
+        ({"docker_source": "docker://"}, "docker_source"),
+        ({"docker_source": "docker://--tls-no-verify"}, "docker_source"),
         ({"force_rebuild": True}, "force_rebuild"),
         ({"image_path": "/x.sif", "build": "login"}, "build"),
         ({"image_path": "/x.sif", "build_commands": ("true",)}, "build_commands"),

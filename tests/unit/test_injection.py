@@ -226,6 +226,8 @@ def test_each_field_takes_what_it_may_and_no_more(field: str) -> None:
     for text in PIECES:
         found = jobs(with_text(field, text), APPTAINER)
         good = text in HARMLESS_WORDS if field in WORD_FIELDS[:-1] else field in LINE_FIELDS
+        if field == "docker_source":  # not what a runtime would take for one of its options
+            good = bool(text) and not text.startswith("-")
         assert (found is not None) == (good and not CONTROL.search(text)), (field, text)
         for job in found or ():
             check_text(job, APPTAINER)

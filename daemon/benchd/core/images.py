@@ -80,6 +80,9 @@ def complaints(part: Part) -> Iterator[Complaint]:
             if value:
                 what = f"{key} is about making an image; name docker_source to make it from"
                 yield ("container", key), what
+    elif (name := _SCHEME.sub("", box.docker_source)) == "" or name.startswith("-"):
+        what = f"{box.docker_source!r} names no image; write for example docker://redis:7-alpine"
+        yield ("container", "docker_source"), what
     if box.force_rebuild and box.build == "inside":
         what = "with build: inside the image would be made anew in every job; leave one of them out"
         yield ("container", "force_rebuild"), what
