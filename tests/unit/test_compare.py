@@ -27,14 +27,22 @@ def result(value: float, p50: float = 5.0, **said: Any) -> dict[str, Any]:
         "cell": said.get("cell", {}),
         "validity": {"valid": said.get("valid", True)},
         "provenance": {
-            "service": {"kind": "redis", "image": said.get("image", "redis:7"), "parameters": {}},
-            "client": {"kind": "redis-benchmark", "parameters": said.get("parameters", {})},
+            "service": {
+                "kind": "redis",
+                "image": said.get("image", "redis:7"),
+                "parameters": said.get("service", {}),
+            },
+            "client": {
+                "name": said.get("client", "bench"),
+                "kind": "redis-benchmark",
+                "parameters": said.get("parameters", {}),
+            },
         },
         "workload": {"kind": "redis"},
         "metrics": {
             "ops_s": {
                 "formula": said.get("formula", "ops_s/v1"),
-                "unit": "1/s",
+                "unit": said.get("unit", "1/s"),
                 "better": "higher",
                 "value": value,
             },
@@ -66,6 +74,8 @@ def verdicts(other: list[dict[str, Any]], **how: Any) -> list[str]:
         ([result(100.0 + i, 6.0 + i / 100) for i in range(5)], ["same", "worse"]),
         # surely another number, and too near to matter
         ([result(104.9 + i / 100, 5.0 + i / 100) for i in range(5)], ["same", "same"]),
+        # surely another number, by less than the threshold or by more
+        ([result(v, 5.0) for v in (104.8, 105.9, 106.0, 109.0, 110.0)], ["inconclusive", "same"]),
         # far away, and too few to tell
         ([result(50.0 + i, 9.0) for i in range(3)], ["inconclusive", "inconclusive"]),
         # the repeats of one run lie on both sides of the other
@@ -96,6 +106,7 @@ def test_invalid_results_do_not_count() -> None:
         ({"image": "redis:8"}, ("service.image",), []),
         ({"parameters": {"clients": 9}}, ("service.image",), ["client.parameters.clients"]),
         ({"formula": "ops_s/v2"}, ("formula.ops_s",), ["formula.ops_s"]),
+        ({"unit": "1/ms"}, ("unit.ops_s",), ["unit.ops_s"]),
     ],
 )
 def test_unlike_things_are_refused_until_they_are_meant(
@@ -110,6 +121,31 @@ def test_a_parameter_that_one_side_lacks_was_not_set() -> None:
     """What a recipe left to its default is said so, and not as if a record were missing."""
     (found,) = compare(BASE, [result(100.0, parameters={"clients": 9})]).refused
     assert (found.base, found.other) == ("not set", "9")
+
+
+def test_a_swept_name_of_the_client_hides_no_difference_of_the_service() -> None:
+    """A parameter of the same name that another part has is compared all the same."""
+    runs = [
+        [result(100.0, cell={"threads": n}, parameters={"threads": n}, service={"threads": own})]
+        for n, own in ((1, 4), (1, 8))
+    ]
+    assert ["service.parameters.threads"] == [d.key for d in compare(*runs).refused]
+
+
+def test_clients_of_one_run_are_not_thrown_together() -> None:
+    """Where a run has several clients, each is compared with the one of its name."""
+    base = [result(v + i, client=c) for i in range(5) for c, v in (("a", 100.0), ("b", 900.0))]
+    other = [result(v + i, client=c) for i in range(5) for c, v in (("a", 50.0), ("b", 900.0))]
+    rows = [row for row in compare(base, other).rows if row.column.metric == "ops_s"]
+    assert [({"client": "a"}, 5, "worse"), ({"client": "b"}, 5, "same")] == [
+        (row.cell, len(row.base.values), str(row.verdict)) for row in rows
+    ]
+
+
+def test_clients_of_another_name_are_compared() -> None:
+    """Where each run has one client, it does not matter what it is called."""
+    found = compare(BASE, [result(101.0 + i, client="other") for i in range(5)])
+    assert [{}, {}] == [row.cell for row in found.rows]
 
 
 def test_cells_are_matched_by_what_they_vary() -> None:

@@ -153,6 +153,22 @@ def test_an_offered_rate_is_one_that_all_repeats_had() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("workload", "expected"),
+    [
+        ({"load": {"model": "constant", "rate": 5.0}}, 5.0),
+        ({"load": {"model": "find-peak", "rate": 1.0}, "search": {"peak_rate": 64.0}}, 64.0),
+        ({"load": {"model": "find-peak", "rate": 1.0}}, None),
+        ({"load": {"model": "ramp", "rate": 1.0, "end_rate": 9.0}}, None),
+    ],
+)
+def test_a_rate_at_which_a_load_only_begins_is_not_offered(
+    workload: dict[str, Any], expected: float | None
+) -> None:
+    """A search offered what it found, and a ramp no single rate."""
+    assert expected == offered_rate([{"workload": workload}])
+
+
 def test_reports_tell_offered_rate_gpus_and_the_fastest_within_the_limit() -> None:
     """Both forms have the conditions of each point, rates by GPU, and what keeps the SLO."""
     jobs, results = [], []

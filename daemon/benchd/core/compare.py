@@ -121,12 +121,13 @@ def compare(
     if found.refused:
         return found
     notes = [*_left_out("base", base), *_left_out("other", other)]
-    sides = _by_cell(base), _by_cell(other)
+    several = any(len(_clients(results)) > 1 for results in (base, other))
+    sides = _by_cell(base, several=several), _by_cell(other, several=several)
     notes += _unmatched(*sides)
     rows: list[Row] = []
     for key in sides[0]:
         if key in sides[1]:
-            rows += _cell(sides[0][key], sides[1][key], metrics, threshold)
+            rows += _cell(json.loads(key), sides[0][key], sides[1][key], metrics, threshold)
     return Comparison(rows=tuple(rows), differences=differences, across=meant, notes=tuple(notes))
 
 
@@ -140,15 +141,22 @@ def _left_out(side: str, results: Sequence[Document]) -> Iterator[str]:
         yield f"{side}: {bad} of {len(results)} results are not valid and left out"
 
 
-def _key(cell: Mapping[str, Any]) -> str:
-    return json.dumps(cell, sort_keys=True)
+def _client(result: Document) -> str:
+    return str(((result.get("provenance") or {}).get("client") or {}).get("name") or "")
 
 
-def _by_cell(results: Iterable[Document]) -> dict[str, list[Document]]:
+def _clients(results: Iterable[Document]) -> frozenset[str]:
+    return frozenset(_client(result) for result in results if _is_valid(result))
+
+
+def _by_cell(results: Iterable[Document], *, several: bool) -> dict[str, list[Document]]:
+    """Return the valid results of each cell; where a run has ``several`` clients, of each."""
     cells: dict[str, list[Document]] = {}
-    for result in results:
-        if _is_valid(result):
-            cells.setdefault(_key(result.get("cell") or {}), []).append(result)
+    for result in filter(_is_valid, results):
+        cell = dict(result.get("cell") or {})
+        if several:
+            cell["client"] = _client(result)
+        cells.setdefault(json.dumps(cell, sort_keys=True), []).append(result)
     return cells
 
 
@@ -168,7 +176,7 @@ def _differences(base: Sequence[Document], other: Sequence[Document]) -> Iterato
     for key in dict.fromkeys([*facts[0], *facts[1]]):
         left, right = facts[0].get(key, frozenset()), facts[1].get(key, frozenset())
         if left != right:
-            fatal = key in _NEVER or key.startswith("formula.")
+            fatal = key in _NEVER or key.startswith(("formula.", "unit."))
             lacks = "not set" if ".parameters." in key else "not recorded"
             sides = (", ".join(sorted(values)) or lacks for values in (left, right))
             yield Difference(key=key, base=next(sides), other=next(sides), fatal=fatal)
@@ -193,6 +201,7 @@ def _of_one(result: Document) -> Iterator[tuple[str, str]]:
             yield f"workload.{key}", str(workload[key])
     for name, metric in (result.get("metrics") or {}).items():
         yield f"formula.{name}", str(metric.get("formula"))
+        yield f"unit.{name}", str(metric.get("unit") or "none")
 
 
 def _of_part(part: str, said: Document, cell: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -200,7 +209,7 @@ def _of_part(part: str, said: Document, cell: Mapping[str, Any]) -> Iterator[tup
         if said.get(key) is not None:
             yield f"{part}.{key}", str(said[key])
     for key, value in (said.get("parameters") or {}).items():
-        if not _is_swept(part, key, cell):
+        if not _is_swept(part, key, value, cell):
             yield f"{part}.parameters.{key}", str(value)
 
 
@@ -213,9 +222,12 @@ def _of_place(origin: Document) -> Iterator[tuple[str, str]]:
             yield "hardware.cpu", str(node["cpu"])
 
 
-def _is_swept(part: str, key: str, cell: Mapping[str, Any]) -> bool:
-    """Tell whether a parameter is what the cell varies: then it is matched, not compared."""
-    return key in cell or any(
+def _is_swept(part: str, key: str, value: object, cell: Mapping[str, Any]) -> bool:
+    """Tell whether a parameter is what the cell varies: then it is matched, not compared.
+
+    A short name may be another part's parameter; then its value is not this one.
+    """
+    return (key in cell and cell[key] == value) or any(
         name.startswith(part) and name.endswith(f"parameters.{key}") for name in cell
     )
 
@@ -224,6 +236,7 @@ def _is_swept(part: str, key: str, cell: Mapping[str, Any]) -> bool:
 
 
 def _cell(
+    cell: Mapping[str, Any],
     base: Sequence[Document],
     other: Sequence[Document],
     metrics: Collection[str],
@@ -241,7 +254,6 @@ def _cell(
         if _is_enough(left, right)
     }
     corrected = holm(p_values)
-    cell = dict(base[0].get("cell") or {})
     rows = [
         Row(
             cell=cell,
@@ -290,12 +302,14 @@ def _judge(row: Row, threshold: float) -> Row:
         return replace(row, verdict=Verdict.SAME)
     if change is None:
         return replace(row, why="the base is zero: there is no share of it")
-    if p is not None and p < ALPHA:
-        if abs(change) > threshold:
-            return replace(row, verdict=_direction(row.column, change))
-        return replace(row, verdict=Verdict.SAME, why=f"a change, but below {threshold:.0%}")
+    is_sure = p is not None and p < ALPHA
+    if is_sure and abs(change) > threshold:
+        return replace(row, verdict=_direction(row.column, change))
     if row.interval is not None and max(map(abs, row.interval)) <= threshold:
-        return replace(row, verdict=Verdict.SAME)
+        why = f"a change, but below {threshold:.0%}" if is_sure else ""
+        return replace(row, verdict=Verdict.SAME, why=why)
+    if is_sure:
+        return replace(row, why=f"a change, and perhaps one beyond {threshold:.0%}: measure more")
     why = "the repeats differ as much as the runs do: measure more of them"
     return replace(row, why=why)
 

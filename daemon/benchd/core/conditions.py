@@ -18,8 +18,14 @@ def offered_rate(documents: Sequence[Document]) -> float | None:
 
 
 def _rate(document: Document) -> float | None:
-    load = (document.get("workload") or {}).get("load")
+    workload = document.get("workload") or {}
+    load = workload.get("load")
     rate = load.get("rate") if isinstance(load, Mapping) else None
+    match load.get("model") if isinstance(load, Mapping) else None:
+        case "ramp":  # its rate is only the first one
+            return None
+        case "find-peak":  # where the search began; measured was what it found
+            rate = (workload.get("search") or {}).get("peak_rate")
     if isinstance(rate, bool) or not isinstance(rate, int | float) or rate <= 0:
         return None
     return float(rate)
