@@ -224,7 +224,7 @@ def test_no_kind_runs_what_a_recipe_says(role: Role, kind: str, tmp_path: Path) 
 )
 def test_no_runtime_runs_what_a_recipe_says(name: str, commands: list[str], tmp_path: Path) -> None:
     """Images, their sources and commands, mounts and variables reach each runtime as they are."""
-    runtime = RuntimeSettings(name=name, module=None, cache=f"$HOME/{EVIL}")  # type: ignore[arg-type]
+    runtime = RuntimeSettings(name=name, module=None, cache=f"$HOME/{EVIL}")  # type: ignore[arg-type] # by name
     box = {"docker_source": f"docker://{EVIL}", "bind_mounts": [PATH, f"{EVIL}:{EVIL}:ro"]}
     part = {"name": "web", "kind": "generic", "command": "run it", "args": [EVIL]}
     part |= {"environment": {"A": EVIL}, "ports": ["auto"]}
@@ -281,7 +281,7 @@ def test_no_runtime_shows_a_secret(name: str, tmp_path: Path) -> None:
     """A runtime is told the names of secrets, never what they are."""
     part = {"name": "web", "kind": "generic", "command": "run it", "secrets": SECRETS}
     part |= {"container": {"image_path": "$HOME/tools/image"}, "ports": ["auto"]}
-    (job,) = jobs({"service": part}, RuntimeSettings(name=name))  # type: ignore[arg-type]
+    (job,) = jobs({"service": part}, RuntimeSettings(name=name))  # type: ignore[arg-type] # by name
     words = run(job, tmp_path)
     assert "it" in words
     assert not has_canary(job, words, tmp_path)
