@@ -144,3 +144,18 @@ def test_a_script_that_writes_down_its_failure_is_not_valid(document: Any, said:
 def test_a_script_that_says_that_all_went_well_is_believed(document: Any) -> None:
     """Nor do single failures that it has counted spoil the rest."""
     assert [] == [code for code in errors(measured(document)) if code == "reported_failure"]
+
+
+@pytest.mark.parametrize(
+    ("document", "counts"),
+    [
+        ({"total": {"ok": 10, "failed": 0}, "runs": {"a": {"x": {"ok": 4}}}}, (10, 0)),
+        ({"successful": 10, "runs": {"a": {"successful": 5}, "b": {"successful": 5}}}, (10, 0)),
+        ({"tests": {"set": {"ok": 4, "failed": 1}, "get": {"ok": 5}}}, (9, 1)),
+        ({"successful": 10, "runs": {"a": {"failed": 3}}}, (10, 3)),
+    ],
+)
+def test_a_sum_and_its_parts_are_counted_once(document: Any, counts: tuple[int, int]) -> None:
+    """What stands further out is the sum; a failure that is told only further in is not lost."""
+    found = measured({**document, "req_s": 4}).counts
+    assert counts == (found.ok, found.errors)

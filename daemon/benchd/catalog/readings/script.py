@@ -54,8 +54,8 @@ class _Found:
 
     metrics: dict[str, int | float] = field(default_factory=dict)
     conditions: dict[str, JsonValue] = field(default_factory=dict)
-    good: int = 0
-    bad: int = 0
+    good: dict[int, int] = field(default_factory=dict)  # by depth in the document
+    bad: dict[int, int] = field(default_factory=dict)
     verdicts: list[bool] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
     regrets: list[str] = field(default_factory=list)  # troubles, unless it counts what failed
@@ -97,7 +97,7 @@ def script(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
 
 def _take(found: _Found, value: JsonValue, path: str) -> None:
     if isinstance(value, dict):
-        _count(found, value)
+        _count(found, value, path.count(".") + bool(path))
         for key, inner in value.items():
             _member(found, key, inner, f"{path}.{_slug(key)}" if path else _slug(key))
     elif isinstance(value, list):
@@ -190,15 +190,24 @@ def _slug(key: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", key.lower()).strip("_") or "value"
 
 
-def _count(found: _Found, document: Mapping[str, JsonValue]) -> None:
+def _count(found: _Found, document: Mapping[str, JsonValue], depth: int) -> None:
     """Add what a document says about how often something succeeded and failed."""
     for key, value in document.items():
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**53:
             continue
-        if _GOOD.fullmatch(_slug(key)):
-            found.good += value
-        elif _BAD.fullmatch(_slug(key)):
-            found.bad += value
+        name = _slug(key)
+        for pattern, counts in ((_GOOD, found.good), (_BAD, found.bad)):
+            if pattern.fullmatch(name):
+                counts[depth] = counts.get(depth, 0) + value
+
+
+def _told(found: _Found) -> tuple[int, int]:
+    """Return how often something succeeded and failed: a sum is not added to what it is of.
+
+    What stands further out is the sum; but no failure is lost that is told only further in.
+    """
+    good = next((found.good[depth] for depth in sorted(found.good) if found.good[depth]), 0)
+    return good, max(found.bad.values(), default=0)
 
 
 def _metrics(found: _Found, flags: list[Flag]) -> dict[str, Metric]:
@@ -225,7 +234,7 @@ def _metrics(found: _Found, flags: list[Flag]) -> dict[str, Metric]:
 
 def _counts(found: _Found, base: Counts, flags: list[Flag]) -> Counts:
     """Return the counts that the script tells; those of its exit status when it tells none."""
-    good, bad = found.good, found.bad
+    good, bad = _told(found)
     if not good and not bad:
         good, bad = sum(found.verdicts), len(found.verdicts) - sum(found.verdicts)
     if not good and not bad:
@@ -249,7 +258,7 @@ def _doubts(
     found: _Found, spec: JobSpec, documents: Mapping[str, bytes], last: str, *, has_metrics: bool
 ) -> Iterator[Flag]:
     """Yield why the numbers may be no measurement."""
-    regrets = found.regrets if not (found.good or found.bad or found.verdicts) else []
+    regrets = found.regrets if not (any(_told(found)) or found.verdicts) else []
     for what in [*found.troubles, *regrets][:3]:
         yield flag("reported_failure", Severity.ERROR, detail=f"the script says that {what}")
     output = spec.output.file if spec.output is not None else None
