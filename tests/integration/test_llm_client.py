@@ -173,10 +173,7 @@ async def test_wrong_model_is_explained(tmp_path: Path) -> None:
     ("options", "said"),
     [
         ((), "say what to load: llm"),
-        (
-            ("redis", "--url", "x"),
-            "redis is not in this version yet; there are llm, chroma",
-        ),
+        (("redis", "--url", "https://n1"), "--url: write it as redis://host:port"),
         (("llm",), "the following arguments are required: --url"),
         (("llm", "--url", "n1:80"), "--url 'n1:80': write it as http://host:port"),
         (("llm", "--url", "http://n1:x"), "--url 'http://n1:x' is no URL"),
@@ -186,7 +183,7 @@ async def test_wrong_model_is_explained(tmp_path: Path) -> None:
         ),
         (
             ("llm", "--url", "http://n1", "--rate", "8"),
-            "--rate belongs to open loops (--load constant, poisson, gamma, ramp)",
+            "--rate belongs to open loops (--load constant, poisson, gamma, ramp, find-peak)",
         ),
         (
             ("llm", "--url", "http://n1", "--load", "constant", "--rate", "8", "--think-time", "1"),

@@ -294,7 +294,7 @@ benchd_payload() {
     if [ "$BENCHD_NODES" -gt 1 ]; then (benchd_guard benchd_workers &); fi
     exec {benchd_pipe}>&-
     benchd_enter
-    exec apptainer exec --cleanenv --bind "$JOB" --bind "${JOB%/*/*/*/*}"/ship:"${JOB%/*/*/*/*}"/ship:ro --pwd "$JOB" "$benchd_image" python3 "$BENCHD_SHIP_SPARK" head --partitions 4 --memory 1024 --out "$BENCHD_RESULT_DIR" --run-id "$(basename "$JOB")" -- load llm --url "$BENCHD_TARGET_URLS" --api=openai-completions --model=qwen --prompt-tokens=256 --output-tokens=128 --concurrency=32 --requests=2000 --seed=0 --timeout=300.0 --api-key-env=VLLM_API_KEY
+    exec apptainer exec --cleanenv --bind "$JOB" --bind "${JOB%/*/*/*/*}"/ship:"${JOB%/*/*/*/*}"/ship:ro --pwd "$JOB" "$benchd_image" python3 "$BENCHD_SHIP_SPARK" head --partitions 4 --memory 1024 --out "$BENCHD_RESULT_DIR" --run-id "$(basename "$JOB")" -- load llm --url "$BENCHD_TARGET_URLS" --api=openai-completions --model=qwen --prompt-tokens=256 --cache-mode=unique --output-tokens=128 --concurrency=32 --requests=2000 --seed=0 --timeout=300.0 --api-key-env=VLLM_API_KEY
 }
 benchd_run benchd_payload
 benchd_settle

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from benchd.catalog import readings
 from benchd.catalog.clients.common import RESULT, URLS, sharing
 from benchd.catalog.clients.own_load import LOAD, TIMEOUT, options, shared_loads
-from benchd.catalog.kinds import ClientKind, Parameter, arguments, program
+from benchd.catalog.kinds import ClientKind, Complaint, Parameter, arguments, program
 from benchd.core.payload import Payload, Sh
 from benchd.core.spec import JobSpec, Part
 from benchd.fields import Scalar
@@ -37,6 +38,27 @@ LLM_LOAD = (
         maximum=1_000_000,
         unit="tokens",
         doc="length of a prompt; every prompt is different",
+    ),
+    Parameter(
+        name="cache_mode",
+        type="str",
+        default="unique",
+        choices=("unique", "shared-prefix", "repeat"),
+        doc="what a cache of prefixes finds: nothing; all but the end of each prompt; everything",
+    ),
+    Parameter(
+        name="prompt_ids",
+        type="bool",
+        default=False,
+        doc="send numbers of tokens (openai-completions of vLLM): lengths are exact",
+    ),
+    Parameter(
+        name="dataset",
+        type="str",
+        default=None,
+        pattern=r"/[!-~]{1,1000}",
+        doc="file on the cluster with prompts: lines of JSON with prompt and, if wanted, "
+        "output_tokens, or a ShareGPT file",
     ),
     Parameter(
         name="output_tokens",
@@ -120,6 +142,16 @@ def _llm_load_payload(spec: JobSpec) -> Payload:
     )
 
 
+def _prompts(part: Part) -> Iterator[Complaint]:
+    """Yield what is wrong with the prompts that are asked for."""
+    given = part.parameters
+    for name in ("prompt_ids", "cache_mode"):
+        if "dataset" in given and given.get(name) not in (None, False, "unique"):
+            yield ("parameters", name), "a dataset has its own prompts: leave it out"
+    if given.get("prompt_ids") is True and given.get("api") not in (None, "openai-completions"):
+        yield ("parameters", "prompt_ids"), "only api: openai-completions takes them"
+
+
 KIND = ClientKind(
     name="llm-load",
     summary="streaming load on an LLM server: TTFT, TPOT, end-to-end latency; part of benchd",
@@ -130,5 +162,5 @@ KIND = ClientKind(
     parameters=LLM_LOAD,
     default_for=("sim-llm", "ollama", "vllm"),
     fits=_fits,
-    extra_check=lambda part: tuple(shared_loads(part)),
+    extra_check=lambda part: (*shared_loads(part), *_prompts(part)),
 )

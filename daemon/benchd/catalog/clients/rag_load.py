@@ -21,8 +21,10 @@ def _question(parameter: Parameter) -> Parameter:
     return replace(parameter, default=32, doc="length of a question, without the documents")
 
 
+# Its questions are made, and one process holds the documents.
+_NOT_HERE = ("processes", "prompt_ids", "dataset")
 RAG_LOAD = (
-    *(_question(one) for one in llm_load.LLM_LOAD if one.name != "processes"),
+    *(_question(one) for one in llm_load.LLM_LOAD if one.name not in _NOT_HERE),
     Parameter(
         name="documents",
         type="int",

@@ -6,8 +6,9 @@ import os
 from typing import Any, List, NamedTuple, Optional, Sequence
 
 from . import http1, preflight, work
+from .datasets import Rows
 from .options import seconds, whole
-from .prompts import Prompts
+from .prompts import Ids, Prompts
 from .record import Samples
 from .streams import APIS, CONTENT, Lines, error_text, load_object
 from .target import Target, Usage
@@ -32,6 +33,8 @@ class Options(NamedTuple):
     ignore_eos: bool
     num_ctx: Optional[int] = None
     num_gpu: Optional[int] = None
+    cache_mode: str = "unique"
+    prompt_ids: bool = False
 
 
 class Reading(http1.Exchange):
@@ -150,14 +153,24 @@ class Workload(work.Workload):
     amount = "out_tokens"
 
     def __init__(
-        self, target: Target, timeout: float, run_id: str, options: Options, key: str = ""
+        self,
+        target: Target,
+        timeout: float,
+        run_id: str,
+        options: Options,
+        key: str = "",
+        rows: Optional[Rows] = None,
     ) -> None:
         work.Workload.__init__(self, target, timeout, run_id)
         self.options = options
         # Not one of the options, which are shown.
         self.headers = {"Authorization": "Bearer %s" % key} if key else {}
         self.api = APIS[options.api]
-        self.prompts = Prompts(run_id, options.seed, options.prompt_tokens)
+        self.rows = rows
+        self.prompts = Prompts(run_id, options.seed, options.prompt_tokens, options.cache_mode)
+        self.ids: Optional[Ids] = None
+        if options.prompt_ids:
+            self.ids = Ids(run_id, options.seed, options.prompt_tokens, options.cache_mode)
         self.gaps = Gaps()
         self.found = preflight.Found([], "")
         self.calibrated: Json = {}
@@ -179,7 +192,7 @@ class Workload(work.Workload):
 
     def with_words(self, words: int) -> None:
         """Make prompts of another number of words from now on."""
-        self.prompts = Prompts(self.run_id, self.options.seed, words)
+        self.prompts = Prompts(self.run_id, self.options.seed, words, self.options.cache_mode)
 
     async def prepare(self, samples: Samples, zero: float) -> None:
         """Find the model, and how many words make a prompt of the wanted length."""
@@ -190,6 +203,8 @@ class Workload(work.Workload):
             found = await preflight.look(other, self.api.ollama, self.headers)
             if preflight.is_listed(model, found) is False:
                 raise work.NotReady("%s does not have the model %s" % (other.url, model))
+        if self.rows is not None or self.ids is not None:
+            return  # what they are is known
         tries: List[Sample] = []
         try:
             self.calibrated = await preflight.calibrate(self, tries)
@@ -204,8 +219,12 @@ class Workload(work.Workload):
         need = self.options.prompt_tokens + self.options.output_tokens + 512
         return max(2048, (need + 1023) // 1024 * 1024)
 
-    def prompt(self, phase: str, index: int) -> str:
-        """Return the prompt of one request."""
+    def prompt(self, phase: str, index: int) -> Any:
+        """Return the prompt of one request: its text, or the numbers of its tokens."""
+        if self.rows is not None:
+            return self.rows.row(phase, index).prompt
+        if self.ids is not None:
+            return self.ids.prompt(phase, index)
         return self.prompts.prompt(phase, index)
 
     def request(self, phase: str, index: int, tokens: int, where: Target) -> bytes:
@@ -220,7 +239,9 @@ class Workload(work.Workload):
 
     async def send(self, connection: http1.Connection, sample: Any) -> None:
         """Send one request, and keep the gaps of a measured answer."""
-        gaps = await self.ask(connection, sample, self.options.output_tokens)
+        row = self.rows.row(sample.phase, sample.index) if self.rows is not None else None
+        said = row.output_tokens if row is not None else None
+        gaps = await self.ask(connection, sample, said or self.options.output_tokens)
         if sample.phase == "measure" and sample.ok:
             self.gaps.add(gaps)
 
@@ -242,15 +263,20 @@ class Workload(work.Workload):
             **(ollama if self.api.ollama else {}),
             "api": options.api,
             "model": options.model,
-            "prompt": {
-                "source": "synthetic",
-                "cache_mode": "unique",
-                "tokens": options.prompt_tokens,
-                "calibrated": self.calibrated,
-            },
+            "prompt": self._prompts(),
             "output_tokens": options.output_tokens,
             "ignore_eos": options.ignore_eos,
             "seed": options.seed,
+        }
+
+    def _prompts(self) -> Json:
+        if self.rows is not None:
+            return dict(self.rows.described(), source="dataset", cache_mode="dataset")
+        return {
+            "source": "token-ids" if self.ids is not None else "synthetic",
+            "cache_mode": self.options.cache_mode,
+            "tokens": self.options.prompt_tokens,
+            "calibrated": self.calibrated,
         }
 
     def server(self) -> Json:
@@ -269,6 +295,8 @@ class Workload(work.Workload):
         """Return what may make the numbers those of another workload."""
         good = [s for s in _ours(samples) if s.ok]
         prompts = [s.prompt_tokens for s in good if s.prompt_tokens is not None]
+        if self.rows is not None:
+            prompts = []  # of no wanted length
         return {
             "tokens_estimated": sum(1 for s in good if s.estimated),
             "short_outputs": sum(1 for s in samples if s.short),
@@ -287,6 +315,9 @@ def add_options(add: "argparse.ArgumentParser") -> None:
     option("--api", choices=sorted(APIS), default="openai-completions")
     option("--model", default="", help="default: the one model that the server lists")
     option("--prompt-tokens", type=whole(1, 10**6), default=128)
+    option("--cache-mode", choices=("unique", "shared-prefix", "repeat"), default="unique")
+    option("--prompt-ids", action="store_true", help="send numbers of tokens (vLLM's completions)")
+    option("--dataset", metavar="FILE", help="prompts: JSON lines with prompt, or ShareGPT")
     option("--output-tokens", type=whole(1, 10**5), default=64)
     option("--seed", type=whole(0, 2**63), default=0, help="of the prompts")
     option("--timeout", type=seconds, default=300.0, help="seconds a request may take")
@@ -306,6 +337,10 @@ def build(args: argparse.Namespace, target: Target, run_id: str) -> Workload:
     if args.num_ctx is not None and args.num_ctx < args.prompt_tokens + args.output_tokens:
         sizes = (args.prompt_tokens, args.output_tokens, args.num_ctx)
         raise Usage("%d and %d tokens do not fit into --num-ctx %d: they would be cut" % sizes)
+    if args.prompt_ids and args.api != "openai-completions":
+        raise Usage("--prompt-ids is for --api openai-completions")
+    if args.dataset and (args.prompt_ids or args.cache_mode != "unique"):
+        raise Usage("--dataset has its own prompts: leave --prompt-ids and --cache-mode out")
     options = Options(
         api=args.api,
         model=args.model,
@@ -315,6 +350,9 @@ def build(args: argparse.Namespace, target: Target, run_id: str) -> Workload:
         ignore_eos=args.ignore_eos,
         num_ctx=args.num_ctx,
         num_gpu=args.num_gpu,
+        cache_mode=args.cache_mode,
+        prompt_ids=args.prompt_ids,
     )
     key = os.environ.get(args.api_key_env, "") if args.api_key_env else ""
-    return Workload(target, args.timeout, run_id, options, key)
+    rows = Rows(args.dataset) if args.dataset else None
+    return Workload(target, args.timeout, run_id, options, key, rows)

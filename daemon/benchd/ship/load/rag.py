@@ -15,7 +15,7 @@ from . import chroma, http1, llm, tokens, work
 from .options import whole
 from .prompts import Prompts
 from .record import Samples
-from .target import Target, parse
+from .target import Target, Usage, parse
 from .vectors import Vector, text
 from .work import Json, moment, since
 
@@ -246,5 +246,7 @@ def build(args: argparse.Namespace, target: Target, run_id: str) -> Workload:
         seed=args.seed,
         keep=False,
     )
+    if args.dataset or args.prompt_ids:
+        raise Usage("--dataset, --prompt-ids: questions are made, and documents put before them")
     shelf = Shelf(parse(args.store_url), args.timeout, run_id, options)
     return Workload(llm.build(args, target, run_id), shelf, args.document_tokens)

@@ -64,7 +64,7 @@ class Api(NamedTuple):
     def body(
         self,
         model: str,
-        prompt: str,
+        prompt: Any,
         tokens: int,
         ignore_eos: bool,
         window: int,
