@@ -117,7 +117,7 @@ def test_partitions_on_two_workers_are_one_measurement(
     assert 60.0 == pytest.approx(first["percentiles"]["50"], abs=15.0)
     assert 110.0 == pytest.approx(whole["percentiles"]["50"], abs=25.0)
     assert {} == running(client["token"])
-    assert before == set(Path(gettempdir()).glob("benchd-spark-*"))
+    assert set(Path(gettempdir()).glob("benchd-spark-*")) <= before
 
 
 @pytest.mark.real("chroma")
