@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchd.ship.load.arrivals import Load, schedule
 from support.near import until
 from support.truth import PATIENCE, SHIP, Truth, load, stream, truth
 from support.truth_checks import LLM
@@ -92,6 +93,30 @@ async def test_a_thousand_users(tmp_path: Path) -> None:
     assert ran.result["counts"]["ok"] == 1000
     assert len({s["i"] for s in ran.samples}) == 1000
     assert server.most >= 700
+
+
+@pytest.mark.asyncio
+async def test_nodes_share_a_schedule(tmp_path: Path) -> None:
+    """Two nodes send one Poisson stream between them, and the numbers are of both together."""
+    common = ("--load", "poisson", "--rate", "80", "--requests", "120", "--seed", "7")
+    async with truth(lambda _: stream(0.01)) as (server, url):
+        words = ("llm", "--url", url, *LLM, *common, "--warmup", "4", "--run-id", "r")
+        nodes = [
+            load(SHIP, tmp_path / "out", *words, "--nodes", "2", "--node", str(node))
+            for node in (0, 1)
+        ]
+        first, second = await asyncio.gather(*nodes)
+    assert (first.status, second.status, first.stderr) == (0, 0, "")
+    counts = first.result["counts"]
+    assert (counts["ok"], counts["scheduled"]) == (120, 120)
+    assert sorted(server.measured) == list(range(120))
+    wanted = schedule(Load("poisson", rate=80.0, seed=7), 120, None)
+    times = [server.measured[n].received for n in range(120)]
+    gaps = [
+        time - times[0] - (offset - wanted[0]) for time, offset in zip(times, wanted, strict=True)
+    ]
+    assert max(map(abs, gaps)) <= 0.25
+    assert first.result["metrics"]["ttft_sched"]["n"] == 120
 
 
 @pytest.mark.asyncio

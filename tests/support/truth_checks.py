@@ -350,10 +350,30 @@ async def peak(home: Path, out: Path) -> None:
     assert 0.5 * found <= len(ran.samples) <= 1.6 * found
 
 
+async def together(home: Path, out: Path) -> None:
+    """Check that the requests of a query begin together, and that it ends with the last."""
+
+    def behave(seen: Seen) -> Answer:
+        return stream(0.08 if seen.index % 8 == 3 else 0.01, tokens=1)
+
+    async with truth(behave) as (server, url):
+        ran = await load(
+            *(home, out, "llm", "--url", url, *LLM, "--scenario", "multi-stream"),
+            *("--requests", "64", "--warmup", "8"),
+        )
+    found = ran.result["metrics"]["query_latency"]
+    assert found["n"] == 8
+    assert 80 <= found["min"] <= found["percentiles"]["50"] <= 80 + SLACK
+    for first in range(0, 64, 8):
+        times = [server.measured[n].received for n in range(first, first + 8)]
+        assert max(times) - min(times) <= 0.05
+    assert ran.result["workload"]["load"]["scenario"] == "multi-stream"
+
+
 CHECKS = {
     check.__name__: check
     for check in (
         *(stall, cap, dropped, fast_failures, warmup, chunks, split, delays),
-        *(errors, parsing, rate, share, pooled, peak),
+        *(errors, parsing, rate, share, pooled, peak, together),
     )
 }

@@ -90,6 +90,19 @@ def metrics(samples: "Sequence[Sample]", workload: "Workload") -> Json:
     return found
 
 
+def queries(samples: "Sequence[Sample]", size: int) -> Json:
+    """Return the time of whole queries: requests that began together, until the last answer."""
+    groups: Dict[int, List[Any]] = {}
+    for sample in samples:
+        groups.setdefault(sample.index // size, []).append(sample)
+    times = [
+        max(s.end for s in group) - min(s.sent for s in group)
+        for group in groups.values()
+        if len(group) == size and all(s.ok for s in group)
+    ]
+    return summary.distribution("query_latency", times)
+
+
 def _concurrency(tried: "Sequence[Sample]") -> Json:
     """Return how many requests were in flight, weighted with time."""
     span = summary.window(tried)

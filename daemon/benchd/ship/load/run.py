@@ -223,6 +223,8 @@ class Run:
         if not any(s.ok for s in samples):
             return {}
         found = dict(self.workload.metrics(samples), **quality.metrics(samples, self.workload))
+        if self.plan.load.is_grouped:
+            found["query_latency"] = quality.queries(samples, self.plan.load.concurrency)
         if self.search and self.search.peak is not None:
             found["peak_rate"] = summary.rate("peak_rate", "1/s", self.search.peak)
         return found
