@@ -111,6 +111,15 @@ def test_a_course_is_told_by_the_second() -> None:
     assert [kinds.count(k) for k in ("trouble", "curve thinner s0", "curve thinner s3")] == [1] * 3
 
 
+def test_a_second_without_an_answer_is_drawn() -> None:
+    """It has no latency, and what was done in it is nothing."""
+    columns = ["t", "ops_s", "mean_ms"]
+    rows = [[0, 90, 1.0], [1, 0, None], [2, 90, 1.0]]
+    timeline = {"bucket_s": 1, "columns": columns, "rows": rows}
+    (point,) = courses({"p": measured(FAST, timeline=timeline)})
+    assert [(0.0, 90.0), (1.0, 0.0), (2.0, 90.0)] == list(point.courses[0].work)
+
+
 @pytest.mark.parametrize(
     "odd",
     [

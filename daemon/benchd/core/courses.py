@@ -68,8 +68,11 @@ def _course(document: Document) -> Iterator[tuple[str, Course]]:
         return
     step = said.get("bucket_s")
     step = float(step) if isinstance(step, int | float) and 0 < step < 1e9 else 1.0
-    rows = [row for row in rows if _is_row(row, len(names))]
     work = next(((name, is_rate, unit) for name, is_rate, unit in _WORK if name in names), None)
+    # Of a second without an answer there are no latencies, and it is the one to see.
+    drawn = {"t", *_FLIGHT, *(name for name, _ in _ERRORS), *(name for name, _, _ in _WORK)}
+    used = [place for place, name in enumerate(names) if name in drawn]
+    rows = [row for row in rows if _is_row(row, len(names), used)]
     if work is None or len(rows) < 2:
         return
     name, is_rate, unit = work
@@ -104,10 +107,10 @@ def _course(document: Document) -> Iterator[tuple[str, Course]]:
     )
 
 
-def _is_row(row: object, width: int) -> bool:
-    """Tell whether a row has a number for each column: files may hold anything."""
+def _is_row(row: object, width: int, used: Sequence[int]) -> bool:
+    """Tell whether a row has a number in each column that is used: files may hold anything."""
     return (
         isinstance(row, Sequence)
         and len(row) == width
-        and all(isinstance(v, int | float) and is_finite(v) and v >= 0 for v in row)
+        and all(isinstance(v := row[i], int | float) and is_finite(v) and v >= 0 for i in used)
     )
