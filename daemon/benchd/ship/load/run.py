@@ -24,6 +24,8 @@ from .workers import Crew, fork
 
 # Files that are open besides the connections: samples, standard streams, the loop's own.
 _SPARE_FILES = 64
+# More than there are ports to connect from.
+_MANY_FILES = 65536
 # Share of failed requests above which the numbers describe another workload (benchd's limit too).
 _ERROR_LIMIT = 0.05
 # Seconds between two flushes of samples.jsonl: what a killed job may lose.
@@ -298,6 +300,14 @@ def _enough_files(concurrency: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (need, hard))
 
 
+def _more_files() -> None:
+    """Raise the limit of open files: nobody knows how many requests an open loop has in flight."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, _MANY_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def is_valid(document: Json) -> bool:
     """Return whether the measurement succeeded: complete, something done, few errors."""
     counts = document["counts"]
@@ -308,6 +318,7 @@ def is_valid(document: Json) -> bool:
 
 def execute(plan: Plan) -> Json:
     """Run a plan on a fresh event loop, with processes beside this one where it asks for them."""
+    _more_files()
     made = fork(plan.processes) if plan.processes > 1 else []
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
