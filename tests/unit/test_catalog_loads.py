@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from benchd.catalog.clients.http_load import KIND
 from benchd.catalog.clients.own_load import loads, model, shared_loads
-from benchd.core.spec import Client
+from benchd.catalog.readings import load as read
+from benchd.core.spec import Client, JobSpec, Role
 from benchd.ship.load import arrivals
 from benchd.ship.load import loads as shipped
 
@@ -78,3 +80,37 @@ def test_both_know_the_same_models() -> None:
             given = {name: 1, "load": one}
             refused = [at for at, _ in loads(client(**given)) if at == ("parameters", name)]
             assert bool(refused) == (one not in models)
+
+
+@pytest.mark.parametrize(
+    ("facts", "lag", "expected"),
+    [
+        ({"offered_rate": 100.0, "achieved_rate": 98.5}, 1.0, {}),
+        ({"offered_rate": 100.0, "achieved_rate": 97.5}, 1.0, {"under_delivery": "error"}),
+        ({"not_steady": True}, 1.0, {"not_steady": "warn"}),
+        ({"not_steady": False}, 10.1, {"send_lag_p99": "warn"}),
+        ({"client_ops": 1000, "server_ops": 1005}, 1.0, {}),
+        ({"client_ops": 1000, "server_ops": 1200}, 1.0, {"counter_mismatch": "warn"}),
+        ({"cpu_share": 0.81}, 1.0, {"client_cpu": "error"}),
+        ({"loop_lag_p99_ms": 5.1}, 1.0, {"loop_lag_p99": "warn"}),
+    ],
+)
+def test_doubts_about_the_load(facts: dict[str, Any], lag: float, expected: dict[str, str]) -> None:
+    """A load that was not the one that was asked for says so, at its limits."""
+
+    def metric(name: str, **percentiles: float) -> dict[str, Any]:
+        found = {key[1:]: value for key, value in percentiles.items()}
+        return {"formula": f"{name}/v1", "unit": "ms", "n": 400, "percentiles": found}
+
+    document = {
+        "schema": "benchd.load/1",
+        "facts": facts,
+        "counts": dict.fromkeys(("scheduled", "issued", "ok"), 400),
+        "metrics": {
+            "send_lag": metric("send_lag", p99=lag),
+            "latency_service": metric("latency_service", p50=20.0),
+        },
+    }
+    spec = JobSpec(role=Role.CLIENT, name="http-load", kind="http-load")
+    measured = read({"result/result.json": json.dumps(document).encode()}, spec)
+    assert {flag.code: flag.severity for flag in measured.flags} == expected

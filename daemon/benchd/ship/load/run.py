@@ -197,7 +197,7 @@ class Run:
             "cpu_share": self._worst("cpu_share", self.watch.cpu_share),
             "loop_lag_p99_ms": self._worst("loop_lag_p99_ms", self.watch.lag_p99_ms),
             "resent": sum(1 for s in samples if s.resent),
-            "warmup_errors": sum(1 for s in warm if not s.ok),
+            "warmup_errors": sum(1 for s in warm if s.is_bad),
         }
         facts.update(quality.facts(samples, workload, self.plan.load.is_even))
         facts.update(workload.facts(samples))
