@@ -25,7 +25,7 @@ def client(nodes: int = 1, duration: int | None = None, **parameters: Any) -> Cl
 @pytest.mark.parametrize(
     ("parameters", "said"),
     [
-        ({"rate": 5.0}, "belongs to load: constant, poisson, gamma, ramp, not to closed"),
+        ({"rate": 5.0}, "belongs to load: constant, poisson, gamma, ramp, find-peak, not to"),
         ({"load": "poisson"}, "poisson needs rate"),
         ({"load": "poisson", "rate": 1, "concurrency": 3}, "belongs to load: closed, not to"),
         ({"load": "poisson", "rate": 1, "burstiness": 0.5}, "belongs to load: gamma"),
