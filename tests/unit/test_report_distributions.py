@@ -143,6 +143,9 @@ def test_a_timeline_that_is_none_is_not_drawn(odd: Document) -> None:
         ({"services": [{"tres": "cpu=8,gres/gpu=2,gres/gpu:a100=2"}, {"tres": "gres/gpu=2"}]}, 4),
         ({"cluster": {"service_job": {"tres": "cpu=64,gres/gpu:a100=4"}}}, 4),
         ({"hardware": [{"role": "client", "gpus": [{"count": 4}]}]}, None),
+        # the first of two nodes, and two jobs that share one
+        ({"hardware": [{"gpus": [{"count": 4}]}], "services": [{"nodes": "g[1-2]"}]}, None),
+        ({"hardware": [{"gpus": [{"count": 2, "uuids": ["GPU-1", "GPU-2"]}]}] * 2}, 2),
         ({}, None),
     ],
 )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from benchd.core.placement import nodes_of
 
 _GPUS = re.compile(r"(?:^|,)gres/gpu(:[^=,]+)?=(\d+)")
 
@@ -38,24 +40,35 @@ def gpus(documents: Sequence[Document]) -> int | None:
 
 
 def _gpus(origin: Document) -> int | None:
-    """Return what was seen on the nodes of the services; else what Slurm gave their jobs."""
-    seen = list(_seen(origin.get("hardware") or ()))
-    if seen:
-        return sum(seen)
+    """Return what was seen on the nodes of the services; else what Slurm gave their jobs.
+
+    Of a job on several nodes only the first one was looked at, so what was seen is not all.
+    """
     cluster = origin.get("cluster") or {}
     services = origin.get("services") or [origin.get("service") or {}]
+    seen = _seen(origin.get("hardware") or ())
+    if seen and all(len(nodes_of(str(part.get("nodes") or ""))) < 2 for part in services):
+        return seen
     given = [_given(part) for part in [*services, cluster.get("service_job") or {}]]
     return sum(given) or None
 
 
-def _seen(hardware: Sequence[Document]) -> Iterator[int]:
+def _seen(hardware: Sequence[Document]) -> int:
+    """Count GPUs; those that two jobs on one node saw are the same ones."""
+    named: set[str] = set()
+    unnamed = 0
     for node in hardware:
         if node.get("role") == "client":
             continue
         for gpu in node.get("gpus") or ():
-            count = gpu.get("count", 1) if isinstance(gpu, Mapping) else None
-            if isinstance(count, int) and count > 0:
-                yield count
+            if not isinstance(gpu, Mapping):
+                continue
+            count, uuids = gpu.get("count", 1), gpu.get("uuids")
+            if isinstance(uuids, list) and uuids:
+                named.update(map(str, uuids))
+            elif isinstance(count, int) and count > 0:
+                unnamed += count
+    return len(named) + unnamed
 
 
 def _given(part: object) -> int:
