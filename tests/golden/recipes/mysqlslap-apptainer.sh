@@ -178,15 +178,20 @@ stop() {
 trap stop TERM INT
 limited() { # SECONDS COMMAND ...: status 124 when its time was over
   [ -z "$stopped" ] || return 143
-  began=$(date +%s) most=$1
+  began=$(date +%s) most=$1 status=143
   # shellcheck disable=SC2086 # none, or two words
   timeout $harder "$@" &
   child=$!
-  if [ -n "$stopped" ]; then kill -TERM "$child" 2>/dev/null; fi
-  wait "$child"
-  status=$?
-  if [ -n "$stopped" ]; then
+  if [ -z "$stopped" ]; then
     wait "$child"
+    status=$?
+  fi
+  if [ -n "$stopped" ]; then
+    # What has only just been started does not hear it: it is told again.
+    (sleep 1 && kill -TERM "$child") >/dev/null 2>&1 </dev/null &
+    again=$!
+    wait "$child"
+    kill "$again" 2>/dev/null
     status=143
   elif [ "$status" -gt 128 ] && [ "$(($(date +%s) - began))" -ge "$most" ]; then
     status=124 # KILL was needed, or a timeout that says how the program ended
