@@ -229,6 +229,16 @@ def test_vllm_counts_from_the_schedule_where_it_can() -> None:
     assert codes(vllm(VLLM, output_tokens=3))["tool_not_co_safe"] == "warn"
 
 
+def test_nothing_is_due_in_a_closed_loop() -> None:
+    """Users send when they are answered, so no number begins at a schedule."""
+    waited = {**VLLM, "queue_times": [0.0, 1.0, 2.0, 3.0]}
+    closed = [vllm(waited, output_tokens=3, rate=None), guide(two(), rate=None)]
+    assert [set(), set()] == [
+        {name for name in each.metrics if name.endswith("_sched") or name == "send_lag"}
+        for each in closed
+    ]
+
+
 @pytest.mark.parametrize(
     ("documents", "parameters", "expected"),
     [

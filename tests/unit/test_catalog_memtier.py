@@ -63,6 +63,13 @@ def edited(part: str, **values: object) -> object:
     return document
 
 
+def test_a_second_without_an_answer_stands_in_the_timeline() -> None:
+    """A stall is a row of no operations and of no latency."""
+    seconds = dict(REAL["ALL STATS"]["Totals"]["Time-Serie"])
+    document = edited("Totals", **{"Time-Serie": {**seconds, "9": {"Count": 0}}})
+    assert [9.0, 0, None, None] == memtier(left(document), spec()).timeline["rows"][-1]
+
+
 REJECTED = b"""# Server
 redis_version:7.0.15
 cmdstat_get:calls=0,usec=0,usec_per_call=0.00,rejected_calls=%d,failed_calls=0

@@ -164,6 +164,13 @@ def test_timeline_covers_the_window() -> None:
     ]
 
 
+def test_a_timeline_begins_with_the_first_of_several_nodes() -> None:
+    """What another node sent earlier stands where it happened, not in the last row."""
+    samples = [sample("ok", -9.5, -9.5, -9.0, 5), sample("ok", 0.0, 0.0, 0.2, 5)]
+    rows = summary.timeline(samples, 0.0)["rows"]
+    assert [(0, 1, 1), (9, 1, 1)] == [tuple(row[:3]) for row in rows if row[1] or row[2]]
+
+
 def test_timeline_is_bounded() -> None:
     """A long run has wider buckets, not more rows."""
     made = summary.timeline([sample("ok", 0.0, 1.0, 86_400.0, 5)], 0.0)

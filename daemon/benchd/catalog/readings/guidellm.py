@@ -37,7 +37,7 @@ def _benchmarks(data: bytes) -> list[Mapping[str, JsonValue]]:
     return [fields(each) for each in rows(document.get("benchmarks"))]
 
 
-def _request(row: Mapping[str, JsonValue]) -> Request:
+def _request(row: Mapping[str, JsonValue], *, is_open: bool) -> Request:
     at = fields(fields(row.get("info")).get("timings"))
     start, first = number(at.get("request_start")), number(at.get("first_token_iteration"))
     last, due = number(at.get("last_token_iteration")), number(at.get("targeted_start"))
@@ -54,17 +54,18 @@ def _request(row: Mapping[str, JsonValue]) -> Request:
         e2e=since(last),
         n_out=int(n_out) if n_out is not None else None,
         n_in=int(n_in) if n_in is not None else None,
-        late=-late if late is not None else None,
+        late=-late if is_open and late is not None else None,  # in a closed loop nothing is due
         start=start,
         end=number(at.get("request_end")) or last,
     )
 
 
-def _summaries(metrics: Mapping[str, JsonValue], ok: int) -> dict[str, Metric]:
+def _summaries(metrics: Mapping[str, JsonValue], ok: int, *, is_open: bool) -> dict[str, Metric]:
     found: dict[str, Metric] = {}
     for theirs, (ours, scale) in _SUMMARY.items():
         said = fields(fields(metrics.get(theirs)).get("successful"))
-        if not said.get("count"):  # its zeros are no measurements
+        is_due = ours in ("e2e_sched", "send_lag")
+        if not said.get("count") or (is_due and not is_open):  # its zeros are no measurements
             continue
         told = {**fields(said.get("percentiles")), **said, "stdev": said.get("std_dev")}
         found[ours] = llm_requests.summarised(ours, ok, told, scale=scale, keys=_PERCENTILES)
@@ -116,7 +117,8 @@ def guidellm(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
         return int(number(totals.get(name)) or len(rows(samples.get(name))))
 
     ok = total("successful")
-    requests = [_request(fields(row)) for row in rows(samples.get("successful"))]
+    is_open = spec.parameters.get("rate") is not None
+    requests = [_request(fields(r), is_open=is_open) for r in rows(samples.get("successful"))]
     errors, first = _errors(rows(samples.get("errored")), total("errored"))
     complete = len(requests) == ok
     took = llm_requests.span(requests) if complete else number(found[0].get("duration"))
@@ -124,11 +126,10 @@ def guidellm(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
         llm_requests.metrics(requests, took)
         if complete
         else {
-            **_summaries(metrics, ok),
+            **_summaries(metrics, ok, is_open=is_open),
             "req_s": llm_requests.rate("req_s", ok / took if took else None),
         }
     )
-    is_open = spec.parameters.get("rate") is not None
     return Measured(
         metrics=measured,
         counts=llm_requests.counts(ok, errors, total("incomplete"), first),

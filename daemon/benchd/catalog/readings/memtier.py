@@ -170,7 +170,8 @@ def _timeline(part: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     rows: list[JsonValue] = []
     for second, said in fields(part.get("Time-Serie")).items():
         at, row = text_number(second), fields(said)
-        if at is not None and row.get("Count"):
+        # A second in which nothing was answered is the one to see: it has a count, and no times.
+        if at is not None and number(row.get("Count")) is not None:
             rows.append([at, row.get("Count"), row.get("Average Latency"), row.get("p99.00")])
     columns: list[JsonValue] = ["t", "ops_s", "mean_ms", "p99_ms"]
     return {"bucket_s": 1, "columns": columns, "rows": rows} if rows else {}

@@ -45,9 +45,12 @@ def _at(values: Sequence[JsonValue], index: int) -> float | None:
 
 
 def _requests(
-    document: Mapping[str, JsonValue], wanted: int | None
+    document: Mapping[str, JsonValue], wanted: int | None, *, is_open: bool
 ) -> Iterator[tuple[Request | None, str, str]]:
-    """Yield each request, or the class of its error and what was said of it."""
+    """Yield each request, or the class of its error and what was said of it.
+
+    In a closed loop nothing is due, so what is said of waiting is no lateness.
+    """
     arrays = {name: rows(document.get(name)) for name in (*_ARRAYS, "latencies", "queue_times")}
     starts, inputs = rows(document.get("start_times")), rows(document.get("input_lens"))
     for index, error in enumerate(arrays["errors"]):
@@ -77,7 +80,7 @@ def _requests(
                 e2e=e2e,
                 n_out=int(n_out),
                 n_in=int(n_in) if n_in is not None else None,
-                late=_at(arrays["queue_times"], index),
+                late=_at(arrays["queue_times"], index) if is_open else None,
                 gaps=gaps,
                 start=start,
                 end=start + e2e if start is not None else None,
@@ -119,11 +122,11 @@ def vllm_bench(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
         return Measured.nothing("no_result", f"vllm bench serve left no samples: {what}")
     whole = spec.parameters.get("ignore_eos", True)
     wanted = int(spec.parameters.get("output_tokens", OUTPUT_TOKENS)) if whole else None
-    found = list(_requests(document, wanted))
+    is_open = spec.parameters.get("rate") is not None
+    found = list(_requests(document, wanted, is_open=is_open))
     good = [each for each, _, _ in found if each is not None]
     errors = Counter(kind for each, kind, _ in found if each is None)
     first = {kind: words for each, kind, words in reversed(found) if each is None}
-    is_open = spec.parameters.get("rate") is not None
     took = llm_requests.span(good) or number(document.get("duration"))
     return Measured(
         metrics=llm_requests.metrics(good, took),

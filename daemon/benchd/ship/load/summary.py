@@ -174,11 +174,13 @@ def timeline(samples: "Sequence[Sample]", zero: float, amount: str = "") -> Json
     ends = [s.end for s in samples if s.end is not None]
     if not ends:
         return {}
+    # Another node may have begun before this one did.
+    zero = min([zero] + [s.scheduled for s in samples])
     bucket = max(1, int(math.ceil((max(ends) - zero) / _ROWS)))
     rows = [[index * bucket, 0, 0, 0, 0] for index in range(int((max(ends) - zero) / bucket) + 1)]
     for sample in samples:
         # what was planned after the last end was cancelled
-        place = min(max(0, int((sample.scheduled - zero) / bucket)), len(rows) - 1)
+        place = min(int((sample.scheduled - zero) / bucket), len(rows) - 1)
         rows[place][1] += int(sample.status != "dropped")
         if sample.end is not None:
             row = rows[int((sample.end - zero) / bucket)]
