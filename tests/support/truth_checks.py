@@ -337,7 +337,7 @@ async def peak(home: Path, out: Path) -> None:
     async with truth(lambda _: stream(0.02, tokens=1), slots=2) as (_, url):
         ran = await load(
             *(home, out, "llm", "--url", url, *LLM, "--load", "find-peak", "--rate", "20"),
-            *("--step-time", "1.2", "--duration", "1", "--warmup", "4"),
+            *("--step-time", "0.6", "--duration", "1", "--warmup", "4"),
             *("--slo", "ttft_sched_ms<=100"),
         )
     search = ran.result["workload"]["search"]
