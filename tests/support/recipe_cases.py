@@ -49,6 +49,8 @@ KEPT: Final = {
     "vllm-bench-apptainer": ("vllm-bench.yaml", "vllm-bench", APPTAINER),
     "guidellm-apptainer": ("guidellm.yaml", "guidellm", APPTAINER),
     "http-load": ("qdrant.yaml", "search", APPTAINER),
+    "aiperf-apptainer": ("aiperf.yaml", "aiperf", APPTAINER),
+    "vectordbbench-apptainer": ("vectordbbench.yaml", "vectordbbench", APPTAINER),
     "mysqlslap-apptainer": ("mysqlslap.yaml", "mysqlslap", APPTAINER),
     "rag-load": ("rag.yaml", "rag-load", HOST),
     "sim-llm-host": ("demo.yaml", "sim-llm", HOST),

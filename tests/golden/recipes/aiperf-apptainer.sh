@@ -1,0 +1,347 @@
+#!/bin/bash
+#SBATCH --no-requeue
+#SBATCH --cpus-per-task=8
+#SBATCH --mem=16G
+#SBATCH --time=00:45:00
+# Job bq7x2m-k5wz3tqa2f-c-aiperf-p0r0-0-a1, written by benchd. Arguments: the job's directory, the number of the try.
+# shellcheck disable=SC2016,SC2317,SC2329 # quotes are meant; traps call
+set -u
+JOB=${1:-} TRY=${2:-}
+ID=${SLURM_JOB_ID:-} GENERATION=${SLURM_RESTART_COUNT:-0}
+
+benchd_say() { printf 'benchd: %s\n' "$*" >&2; }
+benchd_stop() { benchd_say "$@"; exit 1; }
+benchd_unseen() {
+    benchd_say "$@"
+    [ -z "$JOB" ] || { : >"$JOB/unseen-$ID" || : >"$JOB.unseen-$ID"; } 2>/dev/null
+    exit 78
+}
+[ -n "$ID" ] || benchd_unseen 'SLURM_JOB_ID is not set: this script is for sbatch, not for a shell'
+[ -d "$JOB/try-$TRY" ] || benchd_unseen "the job directory '$JOB' (try '$TRY') is not seen" \
+    "from $(uname -n): workdir must be on a file system that compute nodes mount"
+
+ln -sT "$ID" "$JOB/claim" 2>/dev/null
+for benchd_look in 1 2 3; do
+    benchd_owner=$(readlink "$JOB/claim") && break
+    [ "$benchd_look" = 3 ] || sleep 1
+done
+[ -n "$benchd_owner" ] || benchd_unseen "no claim can be made in '$JOB' from $(uname -n):" \
+    'is it read-only, full, or over its quota?'
+if [ "$benchd_owner" != "$ID" ]; then
+    : >"$JOB/twin-$ID"
+    benchd_say "nothing to do for Slurm job $ID: the work belongs to '$benchd_owner'"
+    exit 75
+fi
+if ! mkdir "$JOB/try-$TRY/span-$GENERATION" 2>/dev/null; then
+    [ -d "$JOB/try-$TRY/span-$GENERATION" ] || benchd_unseen "no directory can be made in" \
+        "'$JOB/try-$TRY' from $(uname -n): is it read-only, full, or over its quota?"
+    benchd_say "nothing is done twice: Slurm lost track of job $ID and started it again"
+    benchd_status=$(sed -n 's/.*"status":\([0-9]*\).*/\1/p' "$JOB/exit.json" 2>/dev/null)
+    exit "${benchd_status:-76}"
+fi
+rm -f "$JOB/endpoint.json" "$JOB/exit.json"
+if [ "$GENERATION" != 0 ] && [ -d "$JOB/result" ]; then
+    mv -T "$JOB/result" "$JOB/result.before-$GENERATION" # of a span that does not count
+fi
+
+benchd_started=$(date +%s)
+benchd_status=0 benchd_pid='' benchd_starting='' benchd_woken='' benchd_late=''
+
+benchd_leave() { :; }
+benchd_record() {
+    local status=$?
+    trap '' TERM INT USR1 USR2
+    [ -z "$benchd_pid" ] || kill -s KILL -- "-$benchd_pid" 2>/dev/null
+    printf '{"slurm_id":"%s","generation":%d,"status":%d,"started_at":%d,"ended_at":%d}\n' \
+        "$ID" "$GENERATION" "$status" "$benchd_started" "$(date +%s)" >"$JOB/.exit.json.$ID" &&
+        mv -fT "$JOB/.exit.json.$ID" "$JOB/exit.json"
+    benchd_leave
+    exit "$status"
+}
+benchd_signal() {
+    benchd_woken=1
+    if [ -n "$benchd_pid" ]; then
+        kill -s "$1" -- "-$benchd_pid" 2>/dev/null
+    elif [ -n "$benchd_starting" ]; then
+        benchd_late=$1
+    elif [ "$1" = TERM ] || [ "$1" = INT ]; then
+        exit "$((128 + $2))"
+    fi
+}
+benchd_watch() {
+    set +m
+    trap : TERM INT USR1 USR2
+    ("$@")
+    printf '%d\n' "$?" >&"$benchd_pipe"
+}
+benchd_run() {
+    benchd_late='' benchd_starting=1
+    exec {benchd_pipe}<> <(:)
+    set -m
+    benchd_watch "$@" </dev/null &
+    benchd_pid=$!
+    set +m
+    [ -z "$benchd_late" ] || kill -s "$benchd_late" -- "-$benchd_pid" 2>/dev/null
+    while :; do
+        benchd_woken=''
+        wait "$benchd_pid"
+        benchd_status=$?
+        [ -n "$benchd_woken" ] || break
+    done
+    read -r -t 1 benchd_said <&"$benchd_pipe" && benchd_status=$benchd_said
+    [ "$benchd_status" -ge 0 ] || benchd_status=143
+    benchd_starting=''
+}
+trap benchd_record EXIT
+trap 'benchd_signal TERM 15' TERM
+trap 'benchd_signal INT 2' INT
+trap 'benchd_signal USR1 10' USR1
+trap 'benchd_signal USR2 12' USR2
+
+benchd_host() {
+    local address found=' '
+    BENCHD_HOST=$(uname -n)
+    BENCHD_HOST_IP=''
+    for address in $(getent ahostsv4 "$BENCHD_HOST" 2>/dev/null); do
+        case $address in
+            *.*.*.*) case $found in *" $address "*) ;; *) found="$found$address " ;; esac ;;
+        esac
+    done
+    for address in $found; do
+        case $address in 127.*) ;; *) BENCHD_HOST_IP=$address && break ;; esac
+    done
+    case $BENCHD_HOST_IP/$BENCHD_HOST in
+        /* | */*[!A-Za-z0-9.-]*)
+            for address in $(hostname -I 2>/dev/null) 127.0.0.1; do
+                case $address in
+                    *.*.*.*) BENCHD_HOST_IP=$address && break ;;
+                esac
+            done
+            BENCHD_HOST=$BENCHD_HOST_IP found=" $BENCHD_HOST_IP "
+            ;;
+    esac
+    case $found in
+        ' 127.'* | *' '*' '*' '*) BENCHD_BIND=0.0.0.0 ;;
+        *) BENCHD_BIND=$BENCHD_HOST_IP ;;
+    esac
+    export BENCHD_HOST BENCHD_HOST_IP BENCHD_BIND
+}
+benchd_host
+export BENCHD_NODES=${SLURM_JOB_NUM_NODES:-${SLURM_NNODES:-1}} BENCHD_NODE_INDEX=0
+
+benchd_forget() {
+    local status=$?
+    rm -f -- "$JOB"/try-*/secret.env
+    return "$status"
+}
+trap 'benchd_forget; benchd_record' EXIT
+benchd_secrets() {
+    local file=$JOB/try-$TRY/secret.env
+    if [ ! -e "$file" ]; then
+        [ -z "$1" ] || benchd_stop "the secrets ($1) are not in $file any more:" \
+            'what stood in the recipe itself is removed when its run ends; submit it again'
+        return 0
+    fi
+    set -a
+    # shellcheck disable=SC1090,SC1091 # written at submission
+    . "$file" || benchd_stop "$file cannot be read"
+    set +a
+    benchd_forget
+}
+export BENCHD_TOKEN=bq7x2m-k5wz3tqa2f-c-aiperf-p0r0-0-a1 BENCHD_JOB=$JOB
+benchd_modules() {
+    set +u
+    # shellcheck disable=SC1090,SC1091 # the site's file, not ours
+    type module >/dev/null 2>&1 || . /etc/profile >/dev/null
+    type module >/dev/null 2>&1 ||
+        benchd_stop "no 'module' command on $BENCHD_HOST, but runtime.module is set"
+    module load "$@" || benchd_stop "module load $* failed: see 'module avail' on the cluster"
+    set -u
+}
+benchd_modules Apptainer/1.2.4-GCCcore-12.3.0
+printf '%s' '#!/bin/sh
+# usage: aiperf.sh URL RESULT_DIR SECONDS SEED MODEL KEY_VARIABLE TOKENIZER PROGRAM [OPTION ...]
+set -u
+child='"'"''"'"'
+stopped='"'"''"'"'
+harder='"'"''"'"'
+if timeout -k 1 5 true 2>/dev/null; then harder='"'"'-k 10'"'"'; fi
+say() { printf '"'"'benchd: %s\n'"'"' "$*" >&2; }
+# shellcheck disable=SC2317,SC2329 # the traps call it
+stop() {
+  stopped=yes
+  if [ -n "$child" ]; then kill -TERM "$child" 2>/dev/null; fi
+}
+trap stop TERM INT
+limited() { # SECONDS COMMAND ...: status 124 when its time was over
+  [ -z "$stopped" ] || return 143
+  began=$(date +%s) most=$1 status=143
+  # shellcheck disable=SC2086 # none, or two words
+  timeout $harder "$@" &
+  child=$!
+  if [ -z "$stopped" ]; then
+    wait "$child"
+    status=$?
+  fi
+  if [ -n "$stopped" ]; then
+    # What has only just been started does not hear it: it is told again.
+    (sleep 1 && kill -TERM "$child") >/dev/null 2>&1 </dev/null &
+    again=$!
+    wait "$child"
+    kill "$again" 2>/dev/null
+    status=143
+  elif [ "$status" -gt 128 ] && [ "$(($(date +%s) - began))" -ge "$most" ]; then
+    status=124 # KILL was needed, or a timeout that says how the program ended
+  fi
+  child='"'"''"'"'
+  return "$status"
+}
+# Really run: what is there may still not work, for want of a module or on another processor.
+tool() { # ADVICE COMMAND ...: is it there, where, and what does it say of itself
+  advice=$1
+  shift
+  if ! command -v "$1" >/dev/null 2>&1; then
+    say "$1 is not installed here; $advice"
+    exit 127
+  fi
+  for ask in --version --help; do
+    heard=$(timeout 300 "$@" "$ask" 2>&1 </dev/null) && break
+  done || {
+    say "$* is here and does not run; it says: $(printf '"'"'%s\n'"'"' "$heard" | grep . | tail -n 1)"
+    say "$advice"
+    exit 126
+  }
+  { command -v "$1"; printf '"'"'%s\n'"'"' "${BENCHD_TOOL_IMAGE:-}" "$heard"; } | head -n 9 >"$dir/tool.txt"
+}
+umask 077
+url=$1 dir=$2 limit=$3 seed=$4 model=$5 keyed=$6
+shift 6
+host=${url#*://}
+no_proxy=${no_proxy:+$no_proxy,}${host%%[:/]*}
+NO_PROXY=$no_proxy
+export no_proxy NO_PROXY
+key='"'"''"'"'
+if [ -n "$keyed" ]; then key=$(printenv "$keyed") || key='"'"''"'"'; fi
+if [ -z "$seed" ]; then seed=$(basename "$BENCHD_JOB" | cksum | cut -d'"'"' '"'"' -f1); fi
+printf '"'"'%s\n'"'"' "$seed" >"$dir/seed.txt"
+python=$(command -v python3 || command -v python) || {
+  say '"'"'there is no python here, which the tool needs: use an image that has it'"'"'
+  exit 127
+}
+listed=$(BENCHD_KEY=$key timeout 30 "$python" - "$url" "$model" <<'"'"'PY'"'"'
+import json, os, sys, urllib.request
+url, model = sys.argv[1:]
+request = urllib.request.Request(url + "/v1/models")
+if os.environ.get("BENCHD_KEY"):
+    request.add_header("Authorization", "Bearer " + os.environ["BENCHD_KEY"])
+opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+try:
+    told = json.load(opener.open(request, timeout=20))
+    names = [str(each["id"]) for each in told["data"]]
+except (OSError, ValueError, KeyError, TypeError) as error:
+    sys.exit("benchd: %s/v1/models does not list models: %s" % (url, error))
+if model and model not in names:
+    sys.exit("benchd: the server has no model %s; it lists: %s" % (model, ", ".join(names[:5])))
+if not names:
+    sys.exit("benchd: the server lists no model")
+print(model or names[0])
+PY
+) || exit 69
+model=$listed
+tokenizer=$1 aiperf=$2
+shift 2
+tool '"'"'use an image that has it: install aiperf from the Python package index into one'"'"' "$aiperf"
+if [ -n "$key" ]; then
+  say '"'"'aiperf can be told a key only where every user of the node reads it, on its command line:'"'"'
+  say '"'"'measure this server with llm-load or guidellm'"'"'
+  exit 69
+fi
+left=$BENCHD_JOB/aiperf
+date +%s.%N >"$dir/started.txt"
+limited "$limit" "$aiperf" profile --url="$url" --model="$model" \
+  --tokenizer="${tokenizer:-$model}" --random-seed="$seed" --streaming \
+  --use-server-token-count --ui=none --output-artifact-dir="$left" \
+  "$@" >"$dir/aiperf.txt" 2>"$dir/aiperf.err"
+status=$?
+date +%s.%N >"$dir/ended.txt"
+for file in profile_export_aiperf.json profile_export.jsonl; do
+  find "$left" -name "$file" -type f -exec cp {} "$dir/$file" \; 2>/dev/null
+done
+if [ "$status" -eq 124 ]; then
+  say "aiperf was stopped after $limit s: raise parameters.timeout, or do less"
+elif [ "$status" -ne 0 ]; then
+  tail -n 3 "$dir/aiperf.err" >&2
+  say "aiperf failed with status $status"
+elif [ ! -s "$dir/profile_export_aiperf.json" ]; then
+  tail -n 3 "$dir/aiperf.err" >&2
+  say '"'"'aiperf ended well and left no result'"'"'
+  status=65
+fi
+exit "$status"
+' >"$JOB"/aiperf.sh || benchd_stop 'aiperf.sh cannot be written'
+command -v apptainer >/dev/null || benchd_stop 'apptainer is not on this node: check runtime.module in the cluster'"'"'s configuration'
+benchd_image="${HOME:?is not set on this node}"/containers/aiperf-0.13.0.sif
+[ -e "$benchd_image" ] || benchd_stop "$benchd_image is not on this node and the recipe names no docker_source to make it from"
+benchd_stamp() { if [ -d "$1" ]; then echo '"size": 0, "mtime": 0'; else stat -Lc '"size": %s, "mtime": %Y' "$1"; fi; }
+benchd_digest() {
+    local said
+    read -r said 2>/dev/null <"$benchd_image.benchd.json" || return 0
+    case $said in
+        *", $(benchd_stamp "$benchd_image"), "*) ;;
+        *) return 0 ;;
+    esac
+    said=${said#*\"digest\": \"}
+    if [[ ${said%%\"*} =~ ^sha256:[0-9a-f]{64}$ ]]; then
+        export BENCHD_IMAGE_DIGEST=${said%%\"*}
+    fi
+}
+benchd_digest
+[ -r "$JOB/try-$TRY/targets.env" ] || benchd_stop "$JOB/try-$TRY/targets.env cannot be read"
+set -a
+# shellcheck disable=SC1090,SC1091 # written at submission
+. "$JOB/try-$TRY/targets.env"
+set +a
+export BENCHD_RESULT_DIR=$JOB/result
+mkdir -p "$BENCHD_RESULT_DIR" || benchd_stop "$BENCHD_RESULT_DIR cannot be made"
+
+benchd_node() {
+    local line cpu='' memory='' kernel='' place
+    while IFS= read -r line; do
+        case $line in 'model name'*) cpu=${line#*: } && break ;; esac
+    done </proc/cpuinfo
+    read -r _ memory _ </proc/meminfo
+    read -r kernel </proc/sys/kernel/osrelease
+    place=${SLURM_JOB_PARTITION:-},${SLURM_JOB_QOS:-},${SLURM_JOB_ACCOUNT:-}
+    printf '{"node":"%s","cpu":"%s","cores":%d,"mem_kib":%d,"kernel":"%s","given":%d,"in":"%s"}\n' \
+        "$BENCHD_HOST" "${cpu//[!A-Za-z0-9 ()@.,_+-]/}" "$(nproc --all)" "$memory" \
+        "${kernel//[!A-Za-z0-9._+~-]/}" "${SLURM_CPUS_ON_NODE:-0}" "${place//[!A-Za-z0-9._+,-]/}"
+}
+benchd_node 2>/dev/null >"$BENCHD_RESULT_DIR/benchd-node.json"
+
+[ -z "${BENCHD_IMAGE_DIGEST:-}" ] || cp "$benchd_image.benchd.json" "$BENCHD_RESULT_DIR/benchd-image.json"
+benchd_enter() {
+    local benchd_name
+    for benchd_name in "${!BENCHD_@}" CUDA_VISIBLE_DEVICES GPU_DEVICE_ORDINAL ROCR_VISIBLE_DEVICES SLURM_CPUS_PER_TASK SLURM_JOB_ID SLURM_RESTART_COUNT ${BENCHD_SECRETS:-}; do
+        [ -z "${!benchd_name+x}" ] || export "APPTAINERENV_$benchd_name=${!benchd_name}"
+    done
+    export APPTAINER_NO_EVAL=1
+}
+benchd_gather() {
+    local token run about
+    sed -n 's/.*"token": *"\([a-z0-9-]*\)".*/\1/p' "$JOB/try-$TRY/targets.json" |
+        while read -r token; do
+            run=${token#*-} about=$BENCHD_RESULT_DIR/benchd-services/$token
+            mkdir -p "$about" && cp "${JOB%/*/*/*}/${run%%-*}/jobs/$token/result"/benchd-* "$about"
+        done 2>/dev/null
+}
+
+
+benchd_payload() {
+    benchd_secrets ''
+    exec {benchd_pipe}>&-
+    benchd_enter
+    exec env APPTAINERENV_BENCHD_TOOL_IMAGE="${benchd_image:-}" apptainer exec --cleanenv --bind "$JOB" --pwd "$JOB" "$benchd_image" sh "$JOB/aiperf.sh" "$BENCHD_TARGET_URL" "$BENCHD_RESULT_DIR" 3600 '' qwen VLLM_API_KEY Qwen/Qwen2.5-7B-Instruct aiperf --endpoint-type=completions --synthetic-input-tokens-mean=512 --synthetic-input-tokens-stddev=0 --output-tokens-mean=128 --output-tokens-stddev=0 --concurrency=1 --warmup-request-count=16 --extra-inputs=ignore_eos:true --benchmark-duration=120
+}
+benchd_run benchd_payload
+benchd_gather
+exit "$benchd_status"
