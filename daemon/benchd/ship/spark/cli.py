@@ -5,7 +5,7 @@ import os
 import sys
 from typing import List, Optional
 
-from . import cluster, drive, found
+from . import VERSION, cluster, drive, found
 
 # As sysexits.h has it: something that is needed is not there.
 _UNAVAILABLE = 69
@@ -15,6 +15,7 @@ _ENDED = 128 + 15  # as a shell says of who was told to end (SIGTERM)
 def parser(prog: str) -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     top = argparse.ArgumentParser(prog=prog, description="benchd's way to run Spark in a job.")
+    top.add_argument("--version", action="version", version="benchd-spark %s" % VERSION)
     parts = top.add_subparsers(dest="part", metavar="PART")
     for name, what in (
         ("head", "on the first node: Spark's master, a worker, and the driver"),
