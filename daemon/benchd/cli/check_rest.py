@@ -66,11 +66,12 @@ class RestLook:
             version = await self._link.version()
             path = f"/slurm/{version}/ping"
             answer = await self._link.ask("rest:ping", "GET", path, op="poll")
+            if not answer.is_good:
+                fix = "does slurmctld run, and does it accept the token?"
+                return Finding("fail", "slurmrestd", f"{self._link.failed(answer)}: {fix}")
+            await self._rest.everything()  # Slurm 24.11 answers a ping whatever the token is
         except Unreachable as error:
             return Finding("fail", "slurmrestd", str(error))
-        if not answer.is_good:
-            fix = "does slurmctld run, and does it accept the token?"
-            return Finding("fail", "slurmrestd", f"{self._link.failed(answer)}: {fix}")
         text = f"{version}, slurmctld answers, {time.monotonic() - started:.2f} s"
         if version in slurm_rest.RUN:
             return Finding("ok", "slurmrestd", text)
