@@ -29,13 +29,14 @@ _CONNECT_TIMEOUT = 10.0
 class Sample(tokens.Sample):
     """One search and the answer that was made of what it found."""
 
-    __slots__ = ("began", "found", "searched")
+    __slots__ = ("began", "found", "searched", "texts")
 
     def __init__(self, phase: str, index: int, user: int, scheduled: float) -> None:
         tokens.Sample.__init__(self, phase, index, user, scheduled)
         self.began: Optional[float] = None  # when the search was sent
         self.searched: Optional[float] = None  # when its answer was there
         self.found = 0
+        self.texts: List[str] = []  # what was found
 
     @property
     def begun(self) -> Optional[float]:
@@ -164,16 +165,19 @@ class Workload(llm.Workload):
 
     async def send(self, connection: http1.Connection, sample: Any) -> None:
         """Search, then ask."""
-        found = await self.shelf.look_up(sample)
+        if sample.searched is None:  # a question that is sent again is not searched for again
+            sample.texts = await self.shelf.look_up(sample)
         if sample.status != "cancelled":
             sample.end = time.monotonic()
             return
         key = (sample.phase, sample.index)
-        self.contexts[key] = found
+        self.contexts[key] = sample.texts
         try:
             await llm.Workload.send(self, connection, sample)
         finally:
             del self.contexts[key]
+            if sample.ok:
+                sample.texts = []
 
     async def finish(self) -> None:
         """Leave no collection behind."""
