@@ -60,6 +60,7 @@ FAILED = there(1, state=JobState.FAILED, why="EXITED", readiness=Readiness.UNKNO
 QUEUED = service(scale=SCALE, replica=1, state=JobState.PENDING, slurm_id="9", tries=1)
 ANOTHER = (there(1), measuring(there(1), 2))
 ADDED = [AddReplica(ONE.token, 1)]
+ENDING = there(2, cancel_requested_at=T0, cancel_why=CancelWhy.DONE)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +74,8 @@ ADDED = [AddReplica(ONE.token, 1)]
         ((*BUSY, WAITING, FAILED), 900.0, []),  # the next one would fail like it
         ((*BUSY, *ANOTHER, WAITING), 30.0, [AddReplica(ONE.token, 2)]),
         ((*BUSY, *ANOTHER, there(2), measuring(there(2), 3), WAITING), 900.0, []),  # max
+        # it is in Slurm until it is gone
+        ((*BUSY, *ANOTHER, ENDING, WAITING), 900.0, [(ENDING.token, CancelWhy.DONE)]),
         ((*BUSY, replace(WAITING, not_before=T0 + 1e5)), 900.0, []),  # it pauses anyhow
         ((*BUSY, client(targets=(Target(name="web", point=0),), repeat=1)), 900.0, []),
     ],
@@ -149,12 +152,15 @@ def test_a_replica_that_ended_again_costs_no_measurement() -> None:
     assert (WAITING.token, [ONE.token]) == (sent.token, [b.token for b in sent.bindings])
 
 
+FREE = "it starts when one of them is free, or has ended"
+
+
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
         ((), "another one is added when it has waited 30s"),
         ((QUEUED,), "replica 1 is on its way (PENDING)"),
-        ((*ANOTHER, there(2), measuring(there(2), 3)), "it starts when one of them is free"),
+        ((*ANOTHER, there(2), measuring(there(2), 3)), FREE),
     ],
 )
 def test_a_measurement_is_told_what_it_waits_for(more: tuple[Job, ...], expected: str) -> None:

@@ -111,7 +111,8 @@ def _wanting(pool: Pool, waiting: Sequence[Job], index: Index, taken: Counter[st
 def _may_grow(pool: Pool, index: Index, since: float) -> bool:
     if index.now - since < pool.scale.scale_up_after or index.world.draining:
         return False
-    if len(pool.staying) >= pool.scale.max:
+    # One that is ending is in Slurm until it is gone, however long nobody can be told to end it.
+    if sum(not is_gone(replica) for replica in pool.replicas) >= pool.scale.max:
         return False
     if any(is_beyond_hope(replica) for replica in pool.replicas):
         return False
@@ -147,9 +148,9 @@ def _idle(
 def outlook(replicas: Sequence[Job]) -> str:
     """Say how a measurement gets one of these replicas, all of which are in use."""
     scale = replicas[0].spec.scale
+    if scale is None or sum(not is_gone(replica) for replica in replicas) >= scale.max:
+        return "it starts when one of them is free, or has ended"
     there = [r for r in replicas if not is_gone(r) and r.cancel_requested_at is None]
-    if scale is None or len(there) >= scale.max:
-        return "it starts when one of them is free"
     if coming := [r for r in there if not is_answering(r)]:
         return f"replica {coming[0].replica} is on its way ({coming[0].state})"
     return f"another one is added when it has waited {span(scale.scale_up_after)}"
