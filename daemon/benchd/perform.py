@@ -321,7 +321,7 @@ class Performing:
             now = self.clock()
             for event in events_of(job, row, claim, now, unclaimed=unclaimed, lag=lag):
                 after = await self.learn(job, event, seen=after)
-        elif not rows and job.is_live and job.token in answer.absent:
+        elif job.is_live and job.token in answer.absent:
             gone = Event(trigger=Trigger.NOT_SEEN, evidence=answer.absent[job.token])
             if sealed.get(job.token):
                 raw = f"{gone.evidence.raw}; its claim was free and is sealed now"

@@ -221,7 +221,8 @@ class Cluster:
                 seen[row.token].append(row)
             elif row.token.startswith(f"{self.instance}-") and not is_over(row):
                 strays.append(row)
-        missing = [job for job in jobs if job.is_live and not seen[job.token]]
+        live = [job for job in jobs if job.is_live]
+        missing = [job for job in live if not any(_speaks(r, job) for r in seen[job.token])]
         doubtful = [job for job in jobs if _needs_claim(seen[job.token])]
         absent: dict[str, Evidence] = {}
         dirs = await witness.read_dirs(self.remote, place, [*missing, *doubtful])
@@ -242,17 +243,18 @@ class Cluster:
         seen: dict[str, list[Observation]],
     ) -> dict[str, Evidence]:
         """Ask sacct and exit.json about what squeue forgot; return what nobody knows."""
-        names = self.slurm.names
-        tokens = [job.token for job in missing]
+        names, tokens = self.slurm.names, [job.token for job in missing]
         answer = await self.slurm.accounted(tokens, urgency=Urgency.POLL)
         absent: dict[str, Evidence] = {}
         for job in missing:
             found = dirs[job.token]
-            rows = [row for row in answer or () if row.token == job.token]
+            told = (row for row in answer or () if row.token == job.token)
+            rows = [row for row in told if _speaks(row, job, found.claim)]
             left = witness.observation(job, found)
             if left is not None and not any(is_over(row) for row in rows):
                 rows = [left]  # accounting lags behind what the script itself wrote
             seen[job.token].extend(rows)
+            rows = [row for row in seen[job.token] if _speaks(row, job, found.claim)]
             # No accounting: a readable job directory in which nothing ended is the second witness.
             silent = self.slurm.no_accounting and found.readable and not found.exit_json
             if not rows and (answer is not None or silent):
@@ -380,6 +382,14 @@ class Cluster:
         return await parcels.log(
             self.remote, await self.open(), job, stream, offset=offset, limit=limit
         )
+
+
+def _speaks(row: Observation, job: Job, claim: str | None = None) -> bool:
+    """Tell whether a row says anything of a live job: it is its own, the claim's, or may be yet.
+
+    A twin that ended without the claim would hide for ever that Slurm forgot the job itself.
+    """
+    return job.slurm_id is None or row.slurm_id in (job.slurm_id, claim) or not is_over(row)
 
 
 def _needs_claim(rows: Sequence[Observation]) -> bool:
