@@ -31,7 +31,7 @@ PIP_INSTALL := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 SCRIPTS = $(shell find tests .ci -name '*.sh' -not -path 'tests/golden/*') .ci/run
 # What pins is not among the pinned: an environment of its own. LOCK_ARGS=--upgrade takes newer ones.
 COMPILE = build/lock/bin/pip-compile --quiet --generate-hashes --no-header --strip-extras \
-	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options --allow-unsafe
+	--no-emit-options --allow-unsafe
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev packages demo test test-heavy sim sim-mutants sim-week lint torture bench docs lock clean

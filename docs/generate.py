@@ -13,15 +13,15 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 DOCS = Path(__file__).resolve().parent
 sys.path[:0] = [str(DOCS.parent / "daemon"), str(DOCS)]
 
 import result_page  # noqa: E402 - the path is set above
 import slurm_words  # noqa: E402 - as above
+from markdown_tables import code, first_line, model_tables, table  # noqa: E402 - as above
 
 from benchd import config  # noqa: E402 - the path is set above
 from benchd.catalog import CATALOG, own  # noqa: E402 - as above
@@ -29,7 +29,7 @@ from benchd.catalog.kinds import Kind, Parameter  # noqa: E402 - as above
 from benchd.cli import ctl, daemon  # noqa: E402 - as above
 from benchd.core import lifecycle, readiness, spec  # noqa: E402 - as above
 from benchd.core.model import LIVE, TERMINAL, JobState  # noqa: E402 - as above
-from benchd.fields import Model, Resources  # noqa: E402 - as above
+from benchd.fields import Resources  # noqa: E402 - as above
 from benchd.metrics import Metrics  # noqa: E402 - as above
 from benchd.ship.load import cli as load  # noqa: E402 - as above
 from benchd.sim.faults import KINDS  # noqa: E402 - as above
@@ -38,95 +38,9 @@ _SECTION = re.compile(
     r"(?P<open><!-- generated: (?P<name>[\w-]+) -->\n).*?(?P<close><!-- end -->)", re.DOTALL
 )
 EVERYWHERE = frozenset({"help", "socket", "json"})  # options that a page explains once
-NUMBER_OR_TEXT = frozenset({"number", "string"})
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join("| " + " | ".join(_cell(c) for c in line) + " |\n" for line in lines)
-
-
-def _cell(text: str) -> str:
-    text = text.replace("|", "\\|").replace("\n", " ")
-    return text if "`" in text else text.replace("<", "&lt;")  # no HTML tags outside code
-
-
-def code(value: object) -> str:
-    """Return a value as YAML writes it, in code marks; nothing for nothing."""
-    if value is None or value in ("", (), [], {}):
-        return ""
-    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 # --- models -----------------------------------------------------------------------------------
-
-
-def model_tables(models: Mapping[str, type[Model]]) -> str:
-    """Return one table of keys for each model, under its heading."""
-    return "\n".join(
-        f"## {title}\n\n{_first_line(model)}\n\n{model_table(model)}"
-        for title, model in models.items()
-    )
-
-
-def _first_line(thing: object) -> str:
-    return (thing.__doc__ or "").strip().partition("\n\n")[0].replace("\n    ", " ")
-
-
-def model_table(model: type[Model]) -> str:
-    """Return the table of a model's keys."""
-    schema = model.model_json_schema()
-    required = set(schema.get("required", ()))
-    rows = []
-    for key, said in schema["properties"].items():
-        kind, default = type_of(said), said.get("default")
-        if kind == "duration" and default is not None:
-            shown = f"`{default:g}s`"
-        else:
-            shown = "required" if key in required else _default(default)
-        rows.append([f"`{key}`", kind, shown, said.get("description", "")])
-    return table(["key", "type", "default", "meaning"], rows)
-
-
-def _default(value: object) -> str:
-    return "" if isinstance(value, dict) else code(value)
-
-
-def type_of(said: Mapping[str, Any]) -> str:
-    """Return what a key takes, in words."""
-    if "anyOf" in said:
-        options = [option for option in said["anyOf"] if option.get("type") != "null"]
-        kinds = {option.get("type") for option in options}
-        if kinds == NUMBER_OR_TEXT:
-            return "duration"
-        if kinds >= {"string", "integer", "boolean"}:
-            return "value"
-        if kinds == {"string", "integer"} and all("const" not in option for option in options):
-            return "text"
-        return " or ".join(dict.fromkeys(type_of(option) for option in options))
-    if "enum" in said:
-        return ", ".join(f"`{choice}`" for choice in said["enum"])
-    if "const" in said:
-        return f"`{said['const']}`"
-    if "$ref" in said or "allOf" in said:
-        return "mapping, see below"
-    kind = said.get("type", "value")
-    if kind == "array":
-        return f"list of {type_of(said['items'])}"
-    if kind == "object":
-        keys = said.get("patternProperties") or {"": said.get("additionalProperties")}
-        inner = next(iter(keys.values()))
-        return f"name -> {type_of(inner)}" if isinstance(inner, dict) else "mapping"
-    words = {"string": "text", "integer": "whole number", "number": "number"}
-    return words.get(kind, "true or false") + _range(said)
-
-
-def _range(said: Mapping[str, Any]) -> str:
-    low, high = said.get("minimum"), said.get("maximum")
-    if low is not None and high is not None:
-        return f", {low} to {high}"
-    return f", from {low}" if low is not None else ""
 
 
 def recipe() -> str:
@@ -150,7 +64,7 @@ def recipe() -> str:
 def result_keys() -> str:
     """Return the keys of results."""
     return "\n".join(
-        f"## {title}\n\n{_first_line(model)}\n\n"
+        f"## {title}\n\n{first_line(model)}\n\n"
         + table(("key", "value", "meaning"), result_page.keys(model))
         for title, model in result_page.MODELS.items()
     )
