@@ -89,6 +89,50 @@ def test_a_verdict_is_given_only_when_it_is_sure(
     assert verdicts(other) == expected
 
 
+def failing(rates: list[float], count: int = 5) -> list[dict[str, Any]]:
+    """Return results with five telling numbers and, last of all, how many requests failed."""
+    found = []
+    for i, rate in enumerate(rates[:count]):
+        made = result(100.0 + i, 5.0 + i / 100)
+        speed = made["metrics"]["ops_s"]
+        made["metrics"] |= {name: dict(speed) for name in ("req_s", "docs_s", "out_tok_s")}
+        failed = {"formula": "error_rate/v1", "unit": "1", "better": "lower", "value": rate}
+        found.append({**made, "metrics": {**made["metrics"], "error_rate": failed}})
+    return found
+
+
+@pytest.mark.parametrize(
+    ("base", "other", "expected"),
+    [
+        # from nothing to something there is no share, and no doubt either
+        ([0.0] * 5, [0.01, 0.012, 0.02, 0.03, 0.012], (0.012, None, "worse")),
+        ([0.0] * 5, [0.0, 0.0, 0.0, 0.01, 0.02], (0.0, None, "inconclusive")),
+        ([0.02, 0.01, 0.03, 0.04, 0.05], [0.0] * 5, (-0.03, -1.0, "better")),
+        ([0.0] * 5, [0.0] * 5, None),  # no trouble is no question
+    ],
+)
+def test_errors_are_judged_wherever_there_are_any(
+    base: list[float], other: list[float], expected: tuple[float, float | None, str] | None
+) -> None:
+    """They rank last among the numbers, and a base of none has a difference and a verdict."""
+    rows = compare(failing(base), failing(other)).rows
+    errors = [row for row in rows if row.column.metric == "error_rate"]
+    said = [(row.difference, row.change, str(row.verdict)) for row in errors]
+    assert said == ([] if expected is None else [pytest.approx(expected)])
+
+
+def test_what_no_repeat_could_decide_is_told_as_such() -> None:
+    """Four repeats and four numbers have no verdict, and not because the repeats differ."""
+    other = [dict(each) for each in failing([0.0] * 4)]
+    for each in other:
+        each["metrics"] = {**each["metrics"], "req_s": {**each["metrics"]["req_s"], "value": 50.0}}
+    row = next(r for r in compare(failing([0.0] * 4), other).rows if r.column.metric == "req_s")
+    assert (str(row.verdict), row.why) == (
+        "inconclusive",
+        "4 numbers at once: p is never below 0.11: more repeats, or --metric",
+    )
+
+
 def test_invalid_results_do_not_count() -> None:
     """What is not valid is left out, and that is said."""
     other = [result(80.0 + i, valid=i > 1) for i in range(7)]
@@ -166,17 +210,29 @@ def _noisy(random: Random, factor: float = 1.0) -> list[dict[str, Any]]:
     ]
 
 
+def _one_of_four(random: Random, factor: float = 1.0) -> list[dict[str, Any]]:
+    """Return repeats with four numbers, each with its own noise; one of them has the factor."""
+    found = _noisy(random)
+    for made in found:
+        speed = made["metrics"]["ops_s"]
+        more = {"req_s": factor * random.gauss(1, 0.03), "out_tok_s": random.gauss(1, 0.03)}
+        made["metrics"] |= {name: {**speed, "value": value} for name, value in more.items()}
+    return found
+
+
 def test_the_same_thing_measured_twice_is_seldom_called_worse() -> None:
     """Of 200 pairs of equal runs with 3 % noise, at most one in twenty is called a regression."""
     random = Random(20)
-    found = sum(compare(_noisy(random), _noisy(random)).regressed for _ in range(200))
+    found = sum(compare(_one_of_four(random), _one_of_four(random)).regressed for _ in range(200))
     assert found <= 10
 
 
 def test_a_tenth_less_is_mostly_found() -> None:
-    """Of 200 pairs of which one is 10 % slower, with 3 % noise and five repeats, 80 % are found."""
+    """Of 200 pairs in which one of four numbers is 10 % lower, at 3 % noise, 80 % are found."""
     random = Random(21)
-    found = sum(compare(_noisy(random), _noisy(random, 0.9)).regressed for _ in range(200))
+    found = sum(
+        compare(_one_of_four(random), _one_of_four(random, 0.9)).regressed for _ in range(200)
+    )
     assert found >= 160
 
 

@@ -116,6 +116,7 @@ def _row(row: Row) -> Mapping[str, Any]:
         "better": row.column.better or None,
         "base": _side(row.base),
         "other": _side(row.other),
+        "difference": row.difference,
         "change": row.change,
         "interval": row.interval,
         "p": row.p,

@@ -12,7 +12,7 @@ from benchd.cli.commands import emit
 from benchd.cli.outcomes import form_of, written
 from benchd.cli.tables import clean, count, show
 from benchd.cli.wire import NO, OK, REFUSED, Daemon
-from benchd.core.headline import NONE, cell_text, figure
+from benchd.core.headline import NONE, cell_text, changed, figure
 
 Side = Mapping[str, Any]
 
@@ -77,7 +77,7 @@ def _cells(row: Side) -> tuple[object, ...]:
         title,
         _side(row["base"]),
         _side(row["other"]),
-        _percent(row["change"]),
+        changed(row["change"], row["difference"]),
         " ... ".join(map(_percent, row["interval"])) if row["interval"] else NONE,
         NONE if row["p"] is None else f"{row['p']:.3f}",
         verdict,
@@ -111,7 +111,8 @@ def _refusal(refused: list[Side]) -> None:
 def _csv(answer: Side) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     head = ("base", "other", "point", "metric", "statistic", "unit", "base_n", "base_median")
-    writer.writerow((*head, "other_n", "other_median", "change", "low", "high", "p", "verdict"))
+    more = ("other_n", "other_median", "difference", "change", "low", "high", "p", "verdict")
+    writer.writerow((*head, *more))
     for other in answer["others"]:
         for row in other["rows"]:
             low, high = row["interval"] or ("", "")
@@ -121,7 +122,7 @@ def _csv(answer: Side) -> None:
                     *(row["metric"], row["statistic"], row["unit"]),
                     *(row["base"]["n"], row["base"]["median"]),
                     *(row["other"]["n"], row["other"]["median"]),
-                    *(row["change"], low, high, row["p"], row["verdict"]),
+                    *(row["difference"], row["change"], low, high, row["p"], row["verdict"]),
                 )
             )
 
@@ -131,19 +132,23 @@ def _benchstat(answer: Side) -> None:
 
     One line a repeat: name, iterations, value, unit; the sides are told apart by a key.
     """
-    for side, label in ((answer["base"], "base"), *((o, "other") for o in answer["others"])):
+    others = answer["others"]
+    # Each of the others may share other points with the base; what several share is said once.
+    of_base = {_benchmark(row): row for other in others for row in other["rows"]}
+    sides = [(answer["base"], "base", list(of_base.values()))]
+    sides += [(other, "other", other["rows"]) for other in others]
+    for side, label, rows in sides:
         print(clean(f"run: {side['run']}"))
-        rows = side["rows"] if label == "other" else answer["others"][0]["rows"]
         for row in rows:
             for value in row[label]["values"]:
-                print(f"Benchmark{_benchmark_name(row)} 1 {value:.10g} {_unit(row)}")
+                print(f"{_benchmark(row)} 1 {value:.10g} {_unit(row)}")
 
 
-def _benchmark_name(row: Side) -> str:
+def _benchmark(row: Side) -> str:
     words = [row["metric"], *([] if row["statistic"] == "value" else [row["statistic"]])]
     name = "".join(word.replace("_", " ").title().replace(" ", "") for word in words)
     cell = (f"/{str(key).rpartition('.')[2]}={value}" for key, value in row["cell"].items())
-    return name + "".join(cell).replace(" ", "_")
+    return f"Benchmark{name}{''.join(cell)}".replace(" ", "_")
 
 
 def _unit(row: Side) -> str:

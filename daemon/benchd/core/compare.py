@@ -19,7 +19,7 @@ from typing import Any
 
 from benchd.core.headline import Column, columns, number
 from benchd.core.intervals import Interval, mean_interval, median, median_change_interval
-from benchd.core.significance import FEWEST, holm, mann_whitney
+from benchd.core.significance import FEWEST, holm, mann_whitney, smallest_p
 
 Document = Mapping[str, Any]  # a result, as its JSON has it
 
@@ -29,6 +29,8 @@ ALPHA = 0.05
 # Metrics of a cell that are judged unless others are asked for. Each further one makes every
 # verdict harder: five repeats a side (smallest p 0.008) allow six.
 JUDGED = 4
+# What is judged beside them wherever there is any: trouble ranks last and matters all the same.
+_TROUBLE = "error_rate"
 # What makes two results different things, whatever one wants: their numbers mean something else.
 _NEVER = ("client.kind", "workload.kind", "workload.api")
 
@@ -65,7 +67,8 @@ class Row:
     column: Column
     base: Side
     other: Side
-    change: float | None  # of the median, as a share of the base's; None when that is zero
+    difference: float  # of the medians, in the metric's unit
+    change: float | None  # the same as a share of the base's; None when that is zero
     interval: Interval | None  # of that change, 95 %, by bootstrap
     p: float | None  # corrected for all rows of the cell; None when it was not asked
     verdict: Verdict = Verdict.INCONCLUSIVE
@@ -260,13 +263,14 @@ def _cell(
             column=column,
             base=left,
             other=right,
+            difference=right.median - left.median,
             change=right.median / left.median - 1 if left.median else None,
             interval=median_change_interval(left.values, right.values),
             p=corrected.get(_name(column)),
         )
         for column, left, right in sides
     ]
-    return [_judge(row, threshold) for row in rows]
+    return [_judge(row, threshold, len(p_values)) for row in rows]
 
 
 def _name(column: Column) -> str:
@@ -277,7 +281,9 @@ def _judged(results: Sequence[Document], metrics: Collection[str]) -> list[Colum
     found = columns(results)
     if metrics:
         return [column for column in found if column.metric in metrics or _name(column) in metrics]
-    return [column for column in found if column.better][:JUDGED]
+    told = [column for column in found if column.better]
+    trouble = [c for c in told[JUDGED:] if c.metric == _TROUBLE and any(_values(c, results))]
+    return [*told[:JUDGED], *trouble]
 
 
 def _values(column: Column, results: Sequence[Document]) -> list[float]:
@@ -292,29 +298,40 @@ def _is_enough(left: Side, right: Side) -> bool:
     return min(len(left.values), len(right.values)) >= FEWEST
 
 
-def _judge(row: Row, threshold: float) -> Row:
-    """Return the row with its verdict, and the reason where it is none."""
-    base, other, change, p = row.base, row.other, row.change, row.p
+def _judge(row: Row, threshold: float, asked: int) -> Row:
+    """Return the row with its verdict, and the reason where it is none.
+
+    ``asked``: how many numbers of the cell were tested together.
+    """
+    base, other = row.base, row.other
     if not _is_enough(base, other):
         few = min(len(base.values), len(other.values))
         return replace(row, why=f"{few} repeats: no verdict below {FEWEST} on both sides")
     if len({*base.values, *other.values}) == 1:
         return replace(row, verdict=Verdict.SAME)
-    if change is None:
-        return replace(row, why="the base is zero: there is no share of it")
-    is_sure = p is not None and p < ALPHA
-    if is_sure and abs(change) > threshold:
-        return replace(row, verdict=_direction(row.column, change))
+    is_sure = row.p is not None and row.p < ALPHA
+    # Of nothing, anything is more than every share.
+    is_far = bool(row.difference) and (row.change is None or abs(row.change) > threshold)
+    if is_sure and is_far:
+        why = "the base is zero: no share of it, only the difference" if row.change is None else ""
+        return replace(row, verdict=_direction(row.column, row.difference), why=why)
     if row.interval is not None and max(map(abs, row.interval)) <= threshold:
         why = f"a change, but below {threshold:.0%}" if is_sure else ""
         return replace(row, verdict=Verdict.SAME, why=why)
+    return replace(row, why=_why(row, threshold, asked, is_sure=is_sure))
+
+
+def _why(row: Row, threshold: float, asked: int, *, is_sure: bool) -> str:
+    """Say why there is no verdict, and what helps."""
     if is_sure:
-        return replace(row, why=f"a change, and perhaps one beyond {threshold:.0%}: measure more")
-    why = "the repeats differ as much as the runs do: measure more of them"
-    return replace(row, why=why)
+        return f"a change, and perhaps one beyond {threshold:.0%}: measure more"
+    least = smallest_p(len(row.base.values), len(row.other.values)) * asked
+    if least >= ALPHA:
+        return f"{asked} numbers at once: p is never below {least:.2f}: more repeats, or --metric"
+    return "the repeats differ as much as the runs do: measure more of them"
 
 
-def _direction(column: Column, change: float) -> Verdict:
+def _direction(column: Column, difference: float) -> Verdict:
     if column.better not in ("lower", "higher"):
         return Verdict.CHANGED
-    return Verdict.BETTER if (change > 0) == (column.better == "higher") else Verdict.WORSE
+    return Verdict.BETTER if (difference > 0) == (column.better == "higher") else Verdict.WORSE

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benchd import __version__
 from benchd.core.compare import Comparison, Difference, Row, Side, Verdict
-from benchd.core.headline import NONE, cell_text, figure
+from benchd.core.headline import NONE, cell_text, changed, figure
 from benchd.core.markdown import inline, table_lines
 from benchd.core.markup import Child, Markup, tag
 from benchd.core.page import badge, key, moment, table, th, whole_page
@@ -119,7 +119,7 @@ def _row(row: Row) -> Markup:
         tag("td", cell_text(row.cell)),
         tag("td", row.column.title, tag("span", row.column.unit, class_="spread")),
         *(_side(side) for side in (row.base, row.other)),
-        tag("td", percent(row.change), class_="n"),
+        tag("td", changed(row.change, row.difference), class_="n"),
         tag("td", _interval(row), class_="n"),
         tag("td", _p(row), class_="n"),
         tag("td", verdict, tag("span", row.why, class_="spread") if row.why else None),
@@ -201,7 +201,7 @@ def _cells(row: Row) -> list[str]:
         title,
         verdict,
         *sides,
-        percent(row.change),
+        changed(row.change, row.difference),
         _interval(row),
         _p(row),
     ]

@@ -164,6 +164,13 @@ def rough(value: float | None) -> str:
     return figure(value)
 
 
+def changed(share: float | None, difference: float) -> str:
+    """Write a change: as a share of the base, or of a base that is zero, what came to it."""
+    if share is not None:
+        return f"{share:+.1%}"
+    return f"{'+' if difference > 0 else ''}{figure(difference)}"
+
+
 def cell_text(cell: Mapping[str, Any]) -> str:
     """Write a sweep point: the last word of every path is enough where it is unique."""
     short = [str(key).rpartition(".")[2] for key in cell]

@@ -34,6 +34,11 @@ def mann_whitney(left: Sequence[float], right: Sequence[float]) -> float:
     return min(1.0, 2 * min(below, above) / every)
 
 
+def smallest_p(n: int, m: int) -> float:
+    """Return the p of so many values against so many, when all of one side rank above the other."""
+    return min(1.0, 2 / math.comb(n + m, n))
+
+
 def _doubled_ranks(values: Sequence[float]) -> list[int]:
     """Return twice the middle rank of each value: whole numbers also where values are equal."""
     counts, first, place = Counter(values), {}, 1
