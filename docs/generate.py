@@ -70,6 +70,12 @@ def result_keys() -> str:
     )
 
 
+def flags() -> str:
+    """Return every flag of results."""
+    head = ("flag", "severity", "limit", "says", "what to do")
+    return "\n".join(f"## {title}\n\n{table(head, rows)}" for title, rows in result_page.flags())
+
+
 def settings() -> str:
     """Return the keys of the configuration."""
     return model_tables(
@@ -295,6 +301,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "benchctl-commands": benchctl_commands,
     "load-workloads": load_workloads,
     "result-keys": result_keys,
+    "flags": flags,
     "result-formulas": lambda: table(("id", "unit", "better", "is"), result_page.formulas()),
     "slurm-versions": lambda: table(*slurm_words.versions()),
     "slurm-states": lambda: table(*slurm_words.states()),

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from benchd.core import results
+from benchd.core.flags import FLAGS
 from benchd.core.formulas import FORMULAS
 from benchd.core.numbers import Flag, Metric, Severity
 
@@ -55,3 +56,15 @@ def formulas() -> Iterator[tuple[str, str, str, str]]:
     """Yield each number with its id, its unit, what is better and how it is made."""
     for name, each in FORMULAS.items():
         yield f"`{name}/v1`", each.unit, each.better or "neither", each.says
+
+
+def flags() -> Iterator[tuple[str, Iterator[tuple[str, str, str, str, str]]]]:
+    """Yield each section of flags with its rows."""
+    for title, section in FLAGS.items():
+        yield (
+            title,
+            (
+                (f"`{code}`", ", ".join(each.severities), each.limit, each.says, each.advice)
+                for code, each in section.items()
+            ),
+        )

@@ -22,6 +22,8 @@ from support.near import until
 from support.truth import PATIENCE, SHIP, load
 
 SPEC = JobSpec(role=Role.CLIENT, name="redis-load", kind="redis-load")
+# What a machine that does other things too may say of the client.
+BUSY = ("client_cpu", "loop_lag_p99", "send_lag_p99")
 real = pytest.mark.real("redis-server", "redis-benchmark")  # redis-cli comes with it
 
 
@@ -116,7 +118,7 @@ async def test_the_server_counts_the_same(tmp_path: Path, options: tuple[str, ..
     data = (ran.out / "result.json").read_bytes()
     measured = read_load({"result/result.json": data}, SPEC)
     flags = [f.code for f in (*measured.flags, *count_flags(measured.counts))]
-    assert [code for code in flags if code not in ("client_cpu", "loop_lag_p99")] == []
+    assert [code for code in flags if code not in BUSY] == []
     # A server that somebody else uses too is noticed.
     result["facts"]["server_ops"] += commands // 10
     measured = read_load({"result/result.json": json.dumps(result).encode()}, SPEC)

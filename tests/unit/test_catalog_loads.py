@@ -85,32 +85,78 @@ def test_both_know_the_same_models() -> None:
 @pytest.mark.parametrize(
     ("facts", "lag", "expected"),
     [
-        ({"offered_rate": 100.0, "achieved_rate": 98.5}, 1.0, {}),
-        ({"offered_rate": 100.0, "achieved_rate": 97.5}, 1.0, {"under_delivery": "error"}),
+        ({"offered_rate": 100.0, "achieved_rate": 98.0}, 1.0, {}),
+        ({"offered_rate": 100.0, "achieved_rate": 97.9}, 1.0, {"under_delivery": "error"}),
         ({"not_steady": True}, 1.0, {"not_steady": "warn"}),
-        ({"not_steady": False}, 10.1, {"send_lag_p99": "warn"}),
-        ({"client_ops": 1000, "server_ops": 1005}, 1.0, {}),
-        ({"client_ops": 1000, "server_ops": 1200}, 1.0, {"counter_mismatch": "warn"}),
+        ({"not_steady": False}, 1.0, {}),
+        ({}, 1.1, {"send_lag_p99": "info"}),
+        ({}, 10.0, {"send_lag_p99": "info"}),
+        ({}, 10.1, {"send_lag_p99": "warn"}),
+        ({"client_ops": 1000, "server_ops": 1010}, 1.0, {}),
+        ({"client_ops": 1000, "server_ops": 1011}, 1.0, {"counter_mismatch": "warn"}),
+        ({"cpu_share": 0.80}, 1.0, {}),
         ({"cpu_share": 0.81}, 1.0, {"client_cpu": "error"}),
+        ({"loop_lag_p99_ms": 5.0}, 1.0, {}),
         ({"loop_lag_p99_ms": 5.1}, 1.0, {"loop_lag_p99": "warn"}),
+        ({"short_outputs": 20}, 1.0, {"short_output": "info"}),
+        ({"short_outputs": 21}, 1.0, {"short_output": "warn"}),
+        ({"prompt_tokens_mean": 101.0}, 1.0, {}),
+        ({"prompt_tokens_mean": 101.1}, 1.0, {"prompt_len_mismatch": "warn"}),
+        ({"prompt_tokens_mean": 90.0}, 1.0, {"prompt_len_mismatch": "warn"}),
+        ({"prompt_tokens_mean": 89.0}, 1.0, {"prompt_len_mismatch": "error"}),
+        ({"start_spread_ms": 103.0, "clock_error_ms": 3.0}, 1.0, {}),
+        ({"start_spread_ms": 104.0, "clock_error_ms": 3.0}, 1.0, {"start_spread": "warn"}),
     ],
 )
 def test_doubts_about_the_load(facts: dict[str, Any], lag: float, expected: dict[str, str]) -> None:
     """A load that was not the one that was asked for says so, at its limits."""
+    assert said(facts, lag=lag) == expected
 
-    def metric(name: str, **percentiles: float) -> dict[str, Any]:
-        found = {key[1:]: value for key, value in percentiles.items()}
-        return {"formula": f"{name}/v1", "unit": "ms", "n": 400, "percentiles": found}
+
+@pytest.mark.parametrize(
+    ("median", "lag", "expected"),
+    [
+        (400.0, 10.0, {}),
+        (400.0, 10.1, {"send_lag_p99": "info"}),
+        (400.0, 20.1, {"send_lag_p99": "warn"}),
+    ],
+)
+def test_a_late_client_is_judged_by_the_latency(
+    median: float, lag: float, expected: dict[str, str]
+) -> None:
+    """Of a slow service its lateness hardly shows, though the schedule was not kept."""
+    assert said({"loop_lag_p99_ms": 20.0}, median=median, lag=lag) == expected
+
+
+@pytest.mark.parametrize(
+    ("dropped", "cancelled", "expected"),
+    [(40, 0, "warn"), (32, 8, "warn"), (31, 9, "error"), (0, 40, "error")],
+)
+def test_less_is_sent_than_planned(dropped: int, cancelled: int, expected: str) -> None:
+    """What was dropped at max_in_flight is declared to be; what is missing otherwise is not."""
+    counts = {"scheduled": 400, "dropped": dropped, "cancelled": cancelled}
+    found = said({"offered_rate": 100.0, "achieved_rate": 90.0}, **counts)
+    assert found == {"under_delivery": expected}
+
+
+def said(
+    facts: dict[str, Any], *, median: float = 20.0, lag: float = 0.5, **counts: int
+) -> dict[str, str]:
+    """Return code -> severity of what is said about a load with 400 good answers."""
+
+    def metric(name: str, q: str, value: float) -> dict[str, Any]:
+        return {"formula": f"{name}/v1", "unit": "ms", "n": 400, "percentiles": {q: value}}
 
     document = {
         "schema": "benchd.load/1",
         "facts": facts,
-        "counts": dict.fromkeys(("scheduled", "issued", "ok"), 400),
+        "counts": {**dict.fromkeys(("scheduled", "issued", "ok"), 400), **counts},
         "metrics": {
-            "send_lag": metric("send_lag", p99=lag),
-            "latency_service": metric("latency_service", p50=20.0),
+            "send_lag": metric("send_lag", "99", lag),
+            "latency_service": metric("latency_service", "50", median),
         },
     }
-    spec = JobSpec(role=Role.CLIENT, name="http-load", kind="http-load")
+    told = {"prompt_tokens": 100}
+    spec = JobSpec(role=Role.CLIENT, name="http-load", kind="http-load", parameters=told)
     measured = read({"result/result.json": json.dumps(document).encode()}, spec)
-    assert {flag.code: flag.severity for flag in measured.flags} == expected
+    return {flag.code: str(flag.severity) for flag in measured.flags}

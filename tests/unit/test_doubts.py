@@ -49,7 +49,14 @@ def test_a_client_beside_its_service_is_said(
 
 
 @pytest.mark.parametrize(
-    ("script", "step"), [((100, 160), None), ((100, 3760), 3600.0), ((100, 40), -60.0)]
+    ("script", "step"),
+    [
+        ((100, 160), None),
+        ((100, 162), None),
+        ((100, 163), 3.0),
+        ((100, 3760), 3600.0),
+        ((100, 40), -60.0),
+    ],
 )
 def test_a_clock_that_was_set_is_seen_beside_slurms(
     script: tuple[int, int], step: float | None

@@ -68,7 +68,7 @@ def test_good_measurement_is_valid() -> None:
         ({"counts": GOOD.model_copy(update={"ok": 99})}, "counts_mismatch"),
         ({"counts": GOOD.model_copy(update={"dropped": None})}, "counts_mismatch"),
         ({"counts": GOOD.model_copy(update={"ok": 101, "errors": -1})}, "counts_mismatch"),
-        ({"counts": GOOD.model_copy(update={"ok": 94, "errors": 6})}, "error_rate"),
+        ({"counts": GOOD.model_copy(update={"ok": 98, "errors": 2})}, "error_rate"),
         ({"metrics": {"x": Metric(formula="x/v1", unit="s", value=math.nan)}}, "bad_number"),
         ({"metrics": {"x": Metric(formula="x/v1", unit="s", max=math.inf)}}, "bad_number"),
         ({"metrics": {"x": Metric(formula="x/v1", unit="s", mean=-1.0)}}, "bad_number"),
@@ -88,7 +88,7 @@ def test_invalid(over: dict[str, Any], code: str) -> None:
 @pytest.mark.parametrize(
     ("over", "code", "severity"),
     [
-        ({"counts": GOOD.model_copy(update={"ok": 95, "errors": 5})}, "error_rate", "warn"),
+        ({"counts": GOOD.model_copy(update={"ok": 99, "errors": 1})}, "error_rate", "warn"),
         ({"counts": GOOD.model_copy(update={"ok": 99, "dropped": 1})}, "dropped", "warn"),
         (
             {"metrics": {"x": Metric(formula="x/v1", unit="s", n=9, percentiles={"90": None})}},
@@ -109,7 +109,7 @@ def test_error_rate_names_classes() -> None:
         update={"ok": 90, "errors": 10, "by_class": {"timeout": 4, "conn_lost": 6}}
     )
     flag = result(counts).validity.flags[0]
-    expected = (0.1, 0.05, "10 of 100 failed: 6 conn_lost, 4 timeout")
+    expected = (0.1, 0.01, "10 of 100 failed: 6 conn_lost, 4 timeout")
     assert (flag.value, flag.limit, flag.detail) == expected
 
 

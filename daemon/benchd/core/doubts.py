@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
+from benchd.core.flags import CLOCK_STEP
 from benchd.core.model import Binding, Job
 from benchd.core.numbers import Flag, Severity, flag
 from benchd.core.placement import nodes_of
-
-# Seconds by which a node's clock and Slurm's may tell a job's length apart: both count in whole
-# seconds, and Slurm counts the start and the end of the script as well.
-CLOCK_STEP_LIMIT = 2.0
 
 
 def doubts(
@@ -57,7 +54,7 @@ def _clock_step(job: Job, files: Mapping[str, bytes]) -> Iterator[Flag]:
     if job.started_at is None or job.ended_at is None:
         return
     ahead = spent - (job.ended_at - job.started_at)
-    if spent < 0 or ahead > CLOCK_STEP_LIMIT:
+    if spent < 0 or ahead > CLOCK_STEP:
         step = spent if spent < 0 else ahead
         detail = "the clock of the client's node was set while it measured"
-        yield flag("clock_step", Severity.WARN, value=step, limit=CLOCK_STEP_LIMIT, detail=detail)
+        yield flag("clock_step", Severity.WARN, value=step, limit=CLOCK_STEP, detail=detail)

@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, model_validator
 
+from benchd.core.flags import ERROR_RATE
 from benchd.core.model import Binding, Job, JobState, Run
 from benchd.core.numbers import (
     SAMPLES_NEEDED,
@@ -42,7 +43,6 @@ from benchd.core.origins import (
 )
 
 __all__ = [
-    "ERROR_RATE_LIMIT",
     "SAMPLES_NEEDED",
     "SCHEMA",
     "Artifact",
@@ -66,8 +66,6 @@ __all__ = [
 ]
 
 SCHEMA: Literal["benchd.result/1"] = "benchd.result/1"
-# Errors among the requests issued (a share): above this the numbers describe another workload.
-ERROR_RATE_LIMIT = 0.05
 # Requests that one measurement can have: a million a second for thirty years.
 MOST = 10**15
 _COUNTED = ("scheduled", "issued", "ok", "errors", "dropped", "cancelled")
@@ -233,12 +231,12 @@ def count_flags(counts: Counts) -> Iterator[Flag]:
         yield flag("no_work", Severity.ERROR, value=counts.ok, limit=1, detail="nothing succeeded")
     if counts.errors:
         rate = counts.errors / (counts.issued or counts.errors)
-        severity = Severity.ERROR if rate > ERROR_RATE_LIMIT else Severity.WARN
+        severity = Severity.ERROR if rate > ERROR_RATE else Severity.WARN
         classes = ", ".join(f"{n} {name}" for name, n in sorted(counts.by_class.items()))
         detail = f"{counts.errors} of {counts.issued or counts.errors} failed" + (
             f": {classes}" if classes else ""
         )
-        yield flag("error_rate", severity, value=rate, limit=ERROR_RATE_LIMIT, detail=detail)
+        yield flag("error_rate", severity, value=rate, limit=ERROR_RATE, detail=detail)
     if counts.dropped:
         detail = "arrivals that were never sent"
         yield flag("dropped", Severity.WARN, value=counts.dropped, limit=0, detail=detail)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from benchd.catalog.readings.text import last_line, text
+from benchd.core import flags as limits
 from benchd.core.numbers import flag
 from benchd.core.results import Counts, Flag, Measured, Metric, Severity, Window
 from benchd.core.spec import JobSpec
@@ -90,54 +91,52 @@ def load(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
     )
 
 
-# Share of one core above which the client itself may be what was measured.
-_CPU_LIMIT = 0.8
-# Share of answers that may be shorter than asked, or of a prompt length that may be missed,
-# before throughput and latency describe another workload.
-_SHORT_LIMIT = 0.05
-_PROMPT_LIMIT = 0.10
-
-
-# Share of the offered rate that must have been sent for an open loop to be what it says it is.
-_DELIVERY_LIMIT = 0.98
 # The shortest latency of each workload, in which lateness of the client shows first.
 _SHORTEST = ("ttft_service", "latency_service")
 
 
-def _limit(metrics: Mapping[str, Metric], least: float) -> float:
-    """Return how late the client may be, in ms: ``least``, or 5 % of the median latency."""
+def _share_of_median(metrics: Mapping[str, Metric]) -> float | None:
+    """Return how late the client may be, in ms, so that the median latency hardly shows it."""
     found = next((metrics[name] for name in _SHORTEST if name in metrics), None)
     median = (found.percentiles or {}).get("50") if found else None
-    return max(least, 0.05 * median) if median is not None else least
+    return limits.OF_MEDIAN * median if median is not None else None
+
+
+def _delivery(raw: _RawLoad) -> Iterator[Flag]:
+    """Yield that less was sent than planned; arrivals that were dropped were declared to be."""
+    offered, achieved, counts = raw.facts.offered_rate, raw.facts.achieved_rate, raw.counts
+    if not offered or achieved is None or achieved / offered >= limits.DELIVERY:
+        return
+    sent = achieved / offered
+    said = f"{achieved:.4g} requests a second left, {offered:.4g} were to"
+    dropped = (counts.dropped or 0) / counts.scheduled if counts.scheduled else 0.0
+    if sent + dropped >= limits.DELIVERY:
+        severity, why = Severity.WARN, "the others were dropped at max_in_flight"
+    else:
+        severity, why = Severity.ERROR, "the load generator could not"
+    yield flag(
+        "under_delivery", severity, value=sent, limit=limits.DELIVERY, detail=f"{said}: {why}"
+    )
 
 
 def _open_loop(raw: _RawLoad) -> Iterator[Flag]:
     """Yield what is to be said of arrivals that were not as planned, or not kept up with."""
-    offered, achieved = raw.facts.offered_rate, raw.facts.achieved_rate
-    if offered and achieved is not None and achieved / offered < _DELIVERY_LIMIT:
-        yield flag(
-            "under_delivery",
-            Severity.ERROR,
-            value=achieved / offered,
-            limit=_DELIVERY_LIMIT,
-            detail=f"{achieved:.4g} requests a second left, {offered:.4g} were to: dropped, or the "
-            "load generator could not",
-        )
-    lag = raw.metrics.get("send_lag")
-    late, limit = (lag.percentiles or {}).get("99") if lag else None, _limit(raw.metrics, 10.0)
-    if late is not None and late > limit:
+    yield from _delivery(raw)
+    lag, share = raw.metrics.get("send_lag"), _share_of_median(raw.metrics)
+    late = (lag.percentiles or {}).get("99") if lag else None
+    allowed = sorted((limits.SEND_LAG, limits.SEND_LAG if share is None else share))
+    if late is not None and late > allowed[0]:
+        severity, limit = Severity.INFO, allowed[0]
+        if late > allowed[1]:
+            severity, limit = Severity.WARN, allowed[1]
         detail = "requests left later than planned (p99, ms); *_sched has it in it, *_service not"
-        yield flag("send_lag_p99", Severity.WARN, value=late, limit=limit, detail=detail)
+        yield flag("send_lag_p99", severity, value=late, limit=limit, detail=detail)
     if raw.facts.not_steady:
         detail = (
             "latency and requests in flight grew all the time: the service did not keep up, and "
             "the numbers depend on how long this lasted"
         )
         yield flag("not_steady", Severity.WARN, detail=detail)
-
-
-# Milliseconds between the first requests of several nodes, beyond what their clocks leave open.
-_SPREAD_LIMIT = 100.0
 
 
 def _several(raw: _RawLoad) -> Iterator[Flag]:
@@ -148,7 +147,7 @@ def _several(raw: _RawLoad) -> Iterator[Flag]:
         yield flag(
             "nodes_missing", Severity.ERROR, value=facts.nodes_missing, limit=0, detail=detail
         )
-    limit = _SPREAD_LIMIT + (facts.clock_error_ms or 0.0)
+    limit = limits.START_SPREAD + (facts.clock_error_ms or 0.0)
     if facts.start_spread_ms is not None and facts.start_spread_ms > limit:
         detail = "the load generators did not start together (ms between the first and the last)"
         yield flag(
@@ -165,10 +164,6 @@ def _several(raw: _RawLoad) -> Iterator[Flag]:
         yield flag("replica_idle", Severity.WARN, value=len(idle), limit=0, detail=detail)
 
 
-# Share by which the server's own count may differ from the client's.
-_COUNT_LIMIT = 0.01
-
-
 def _counters(raw: _RawLoad) -> Iterator[Flag]:
     """Yield what is to be said when the server counted something else than was sent."""
     ours, theirs = raw.facts.client_ops, raw.facts.server_ops
@@ -176,10 +171,10 @@ def _counters(raw: _RawLoad) -> Iterator[Flag]:
     if not ours or theirs is None or "nodes" in raw.client:
         return
     share = abs(theirs - ours) / ours
-    if share > _COUNT_LIMIT:
+    if share > limits.COUNTED:
         detail = f"the server counted {theirs} commands, {ours} were sent: is it used by others?"
         yield flag(
-            "counter_mismatch", Severity.WARN, value=share, limit=_COUNT_LIMIT, detail=detail
+            "counter_mismatch", Severity.WARN, value=share, limit=limits.COUNTED, detail=detail
         )
 
 
@@ -188,25 +183,25 @@ def _load_flags(raw: _RawLoad, spec: JobSpec) -> Iterator[Flag]:
     yield from _several(raw)
     if raw.error:
         yield flag("client_error", Severity.ERROR, detail=raw.error)
-    if facts.cpu_share is not None and facts.cpu_share > _CPU_LIMIT:
+    if facts.cpu_share is not None and facts.cpu_share > limits.CLIENT_CPU:
         yield flag(
             "client_cpu",
             Severity.ERROR,
             value=facts.cpu_share,
-            limit=_CPU_LIMIT,
+            limit=limits.CLIENT_CPU,
             detail="the load generator was busy itself: it may be what was measured",
         )
     yield from _open_loop(raw)
     yield from _counters(raw)
-    lag, limit = facts.loop_lag_p99_ms, _limit(raw.metrics, 5.0)
+    lag, limit = facts.loop_lag_p99_ms, max(limits.LOOP_LAG, _share_of_median(raw.metrics) or 0.0)
     if lag is not None and lag > limit:
         detail = "the load generator noticed some answers late (p99, ms): a busy node?"
         yield flag("loop_lag_p99", Severity.WARN, value=lag, limit=limit, detail=detail)
     short = facts.short_outputs / ok if ok else 0.0
     if short > 0:
-        severity = Severity.WARN if short > _SHORT_LIMIT else Severity.INFO
+        severity = Severity.WARN if short > limits.SHORT_OUTPUT else Severity.INFO
         detail = f"{facts.short_outputs} of {ok} answers ended before the length asked for"
-        yield flag("short_output", severity, value=short, limit=_SHORT_LIMIT, detail=detail)
+        yield flag("short_output", severity, value=short, limit=limits.SHORT_OUTPUT, detail=detail)
     if facts.tokens_estimated:
         detail = f"{facts.tokens_estimated} answers came without usage: tokens are counted chunks"
         yield flag(
@@ -233,13 +228,18 @@ def _load_flags(raw: _RawLoad, spec: JobSpec) -> Iterator[Flag]:
     if facts.model_listed is False:
         detail = "the server answers to this model name but does not list it"
         yield flag("model_not_listed", Severity.INFO, detail=detail)
-    wanted, got = spec.parameters.get("prompt_tokens", 128), facts.prompt_tokens_mean
-    if got is not None and abs(got - float(wanted)) > _PROMPT_LIMIT * float(wanted):
-        detail = f"prompts had {got:.1f} tokens on average, {wanted} were asked for"
-        yield flag(
-            "prompt_len_mismatch",
-            Severity.WARN,
-            value=got,
-            limit=float(wanted),
-            detail=detail,
-        )
+    yield from _prompts(facts.prompt_tokens_mean, float(spec.parameters.get("prompt_tokens", 128)))
+
+
+def _prompts(got: float | None, wanted: float) -> Iterator[Flag]:
+    """Yield what is to be said of prompts that were not as long as was asked for."""
+    off = abs(got - wanted) / wanted if got is not None else 0.0
+    if got is None or off <= limits.PROMPT_LENGTH:
+        return
+    cut = got < wanted and off > limits.PROMPT_CUT
+    detail = f"prompts had {got:.1f} tokens on average, {wanted:.0f} were asked for"
+    detail += ": the server cuts them, so this is another workload" if cut else ""
+    severity = Severity.ERROR if cut else Severity.WARN
+    yield flag(
+        "prompt_len_mismatch", severity, value=off, limit=limits.PROMPT_LENGTH, detail=detail
+    )

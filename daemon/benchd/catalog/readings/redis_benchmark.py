@@ -110,7 +110,7 @@ def _checked(server: Mapping[str, JsonValue], ran: int, spec: JobSpec) -> Iterat
 
 
 def _redis_flags(
-    spec: JobSpec, rows: Mapping[str, Mapping[str, float | None]], missing: Sequence[str]
+    rows: Mapping[str, Mapping[str, float | None]], missing: Sequence[str]
 ) -> Iterator[Flag]:
     detail = (
         "closed loop: when the server stalls the client stops sending, so the tail of the "
@@ -130,9 +130,6 @@ def _redis_flags(
                 limit=_REDIS_CEILING_MS,
                 detail=f"{name}: redis-benchmark counts every wait above 3 s as 3 s",
             )
-    if spec.duration is not None:
-        detail = "redis-benchmark runs a number of requests: `duration` changed nothing"
-        yield flag("duration_unused", Severity.INFO, value=spec.duration, detail=detail)
 
 
 def redis_benchmark(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
@@ -147,7 +144,7 @@ def redis_benchmark(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
     rows, server = _rows(said), redis_info.server_metrics(files)
     missing = [t for t in wanted if not any(name.startswith(t) for name in rows)]
     errors = last_line(text(files, "result/redis-benchmark.err")) or last_line(text(files, "err"))
-    flags = [*_redis_flags(spec, rows, missing)]
+    flags = [*_redis_flags(rows, missing)]
     if rows:
         flags += _checked(server, _ran(said), spec)
     else:

@@ -1,0 +1,270 @@
+"""Every flag that a result can have: its severity, its limit, what it means and what to do. Data.
+
+The limits are those that the code judges by; the page docs/reference/flags.md is made of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from benchd.core.flags_of_tools import TOOLS
+from benchd.core.flags_words import ERROR, INFO, WARN, Doubt, percent
+from benchd.core.numbers import SAMPLES_NEEDED
+
+# Share of the issued requests that failed, above which the numbers describe another workload.
+ERROR_RATE = 0.01
+# Share of one core above which the client itself may be what was measured.
+CLIENT_CPU = 0.8
+# Share of the offered rate that must have been sent for an open loop to be what it says it is.
+DELIVERY = 0.98
+# Milliseconds by which requests may leave late (p99), and answers may be noticed late (p99); and
+# the share of the median latency that either may be.
+SEND_LAG, LOOP_LAG, OF_MEDIAN = 10.0, 5.0, 0.05
+# Share of answers that may be shorter than asked.
+SHORT_OUTPUT = 0.05
+# Share by which the length of prompts may be missed; and the one by which a server that reads less
+# than it is sent has cut them: throughput and latency are then those of another workload.
+PROMPT_LENGTH, PROMPT_CUT = 0.01, 0.1
+# Share by which a server's own count may differ from that of benchd's generators.
+COUNTED = 0.01
+# Milliseconds between the first requests of several nodes, beyond what their clocks leave open.
+START_SPREAD = 100.0
+# Seconds by which a node's clock and Slurm's may tell a job's length apart: both count in whole
+# seconds, and Slurm counts the start and the end of the script as well.
+CLOCK_STEP = 2.0
+
+_EVERY = {
+    "no_work": Doubt(
+        ERROR, "one success", "nothing succeeded", "read the first errors in the result and `err`"
+    ),
+    "error_rate": Doubt(
+        ERROR + WARN,
+        f"{percent(ERROR_RATE)} of the requests issued: above it error, else warn",
+        "requests failed; failures are in no latency and no throughput",
+        "look at `counts.by_class` and `counts.first_errors`; lower the load, or mend the service",
+    ),
+    "dropped": Doubt(
+        WARN,
+        "0",
+        "arrivals were never sent, because `max_in_flight` was reached; latencies are those of a "
+        "service that is spared them",
+        "raise `max_in_flight`, or take the rate for more than the service bears",
+    ),
+    "counts_mismatch": Doubt(
+        ERROR,
+        "equal",
+        "ok + errors + dropped + cancelled is not what was scheduled",
+        "distrust the client: what it says about its own work does not add up",
+    ),
+    "insufficient_samples": Doubt(
+        INFO,
+        "samples: " + ", ".join(f"{needed} for p{q}" for q, needed in SAMPLES_NEEDED.items()),
+        "percentiles that so few samples cannot tell are null",
+        "measure longer, or more requests",
+    ),
+    "bad_number": Doubt(
+        ERROR,
+        "0",
+        "numbers that are none (NaN, infinite, negative, absurd); they are null in the result",
+        "distrust the client, and tell its author",
+    ),
+    "job_failed": Doubt(
+        ERROR, "status 0", "the client's job did not end well", "`benchctl why RUN` says why"
+    ),
+    "partial": Doubt(
+        ERROR,
+        "",
+        "the client was stopped before it was done: cancelled, out of time, its service lost",
+        "raise the job's time limit (`resources.time`), or measure less",
+    ),
+    "service_not_steady": Doubt(
+        ERROR,
+        "",
+        "a service left READY, was started again or was suspended while it was measured",
+        "read the service's log; `benchctl retry RUN` measures again",
+    ),
+    "service_not_observed": Doubt(
+        WARN,
+        "the longest pause between two looks that is normal",
+        "seconds of the measurement in which nobody looked at a service: our own link or daemon "
+        "was away, and what happened meanwhile is known before and after only",
+        "compare with another repeat",
+    ),
+    "same_node_client": Doubt(
+        INFO,
+        "",
+        "client and service shared a node: they compete for it, and no network is in the numbers",
+        "`placement: other-node` keeps them apart",
+    ),
+    "clock_step": Doubt(
+        WARN,
+        f"{CLOCK_STEP:g} s",
+        "the clock of the client's node was set while it measured",
+        "latencies of benchd's own clients hold (their clock cannot jump); times of day do not",
+    ),
+}
+
+_HOME = {
+    "malformed": Doubt(
+        ERROR,
+        "",
+        "what the client left makes no document that fits the schema of results; it is kept as it "
+        "came (`raw/`), and the log says so",
+        "read `raw/`, and report it: a reader of results is wrong",
+    ),
+    "unreadable": Doubt(
+        ERROR,
+        "",
+        "the reader of this kind failed on what the client left; it is kept as it came (`raw/`)",
+        "read `raw/`, and report it: a reader of results is wrong",
+    ),
+    "unknown_kind": Doubt(
+        ERROR,
+        "",
+        "the client's kind is not in the catalogue any more",
+        "put its file back into `catalog/`, restart, and measure again",
+    ),
+    "files_gone": Doubt(
+        ERROR,
+        "",
+        "the job's directory was not there when it was to be fetched",
+        "use a `workdir` that nobody cleans while runs last",
+    ),
+    "files_truncated": Doubt(
+        WARN,
+        "64 MiB, 10,000 files",
+        "more was left than is fetched; the rest is in the job's directory",
+        "let the client write less into its result directory",
+    ),
+    "no_result": Doubt(
+        ERROR,
+        "",
+        "the client left no numbers; the flag has its last words",
+        "`benchctl why RUN`, then the job's `err`",
+    ),
+    "bad_result": Doubt(
+        ERROR,
+        "`benchd.load/1`",
+        "the load generator's document cannot be read",
+        "report it: client and benchd differ",
+    ),
+}
+
+_LOAD = {
+    "client_error": Doubt(
+        ERROR,
+        "",
+        "the load generator gave up: the service did not answer, a data set cannot be read, an "
+        "option contradicts another",
+        "the flag has the sentence; mend what it names",
+    ),
+    "client_cpu": Doubt(
+        ERROR,
+        f"{percent(CLIENT_CPU)} of a core in any process",
+        "the load generator was busy itself: it may be what was measured",
+        "more `processes`, `cpus_per_task` or `nodes`, or a lower rate",
+    ),
+    "loop_lag_p99": Doubt(
+        WARN,
+        f"{LOOP_LAG:g} ms, or {percent(OF_MEDIAN)} of the median latency where that is more",
+        "the load generator noticed answers late: something else kept its core busy",
+        "a node of its own, or more `cpus_per_task`",
+    ),
+    "send_lag_p99": Doubt(
+        WARN + INFO,
+        f"{SEND_LAG:g} ms, or {percent(OF_MEDIAN)} of the median latency: beyond both warn, beyond "
+        "one info",
+        "requests left later than planned (p99): `*_sched` has that in it, `*_service` not",
+        "a node of its own, or more `cpus_per_task`; where the service is quicker than a timer "
+        "(Redis), read both latencies",
+    ),
+    "under_delivery": Doubt(
+        ERROR + WARN,
+        f"{percent(DELIVERY)} of the planned rate: below it error, but warn where arrivals that "
+        "`max_in_flight` dropped make up the rest",
+        "less was sent than planned, so the load was not the one that was asked for",
+        "more `processes`, cores or nodes for the client; after drops read `req_s` as what the "
+        "service bears, and do not compare the latencies with those at the full rate",
+    ),
+    "not_steady": Doubt(
+        WARN,
+        "latency and requests in flight both grow to at least twice what they were",
+        "the service did not keep up: the numbers depend on how long the measurement lasted",
+        "lower the rate; `load: find-peak` looks for the highest one that is kept up with",
+    ),
+    "counter_mismatch": Doubt(
+        WARN + ERROR,
+        f"{percent(COUNTED)} for benchd's generators (warn), 2 % and some slack for other tools: "
+        "error where the server did less than the tool says, warn where it did more",
+        "the server counted something else than was sent",
+        "more: somebody else uses the service too, and its latencies are theirs as well; less: "
+        "the tool counts what never arrived",
+    ),
+    "warmup_errors": Doubt(
+        WARN, "0", "requests of the warm-up failed", "see whether the service was warm at all"
+    ),
+    "resent": Doubt(
+        INFO,
+        "",
+        "requests crossed the server's closing of an idle connection and were sent again; their "
+        "time runs from the first sending",
+        "nothing; a longer idle time-out of the server avoids it",
+    ),
+    "nodes_missing": Doubt(
+        ERROR,
+        "0",
+        "load generators of some nodes left no samples: their load is not in the numbers",
+        "read `err` of the job: a node failed or could not reach the service",
+    ),
+    "start_spread": Doubt(
+        WARN,
+        f"{START_SPREAD:g} ms beyond what the nodes' clocks leave open",
+        "the load generators of several nodes did not start together",
+        "measure longer, so that the beginning counts less",
+    ),
+    "replica_idle": Doubt(
+        WARN,
+        "0",
+        "replicas of the service answered nothing",
+        "read the service's logs: the load was on the others alone",
+    ),
+}
+
+_LLM = {
+    "prompt_len_mismatch": Doubt(
+        WARN + ERROR,
+        f"{percent(PROMPT_LENGTH)} of the length asked for; error where the server read over "
+        f"{percent(PROMPT_CUT)} less",
+        "prompts were not as long as asked for, by the server's own count",
+        "shorter by much: the server cuts them (Ollama: raise `num_ctx`); else `prompt_ids` "
+        "(vLLM), or prompts that are longer than the chat template",
+    ),
+    "short_output": Doubt(
+        WARN + INFO,
+        f"{percent(SHORT_OUTPUT)} of the answers: above it warn, else info",
+        "answers ended before the length asked for",
+        "`ignore_eos: true` where the server can; else compare only with alike answers",
+    ),
+    "tokens_estimated": Doubt(
+        WARN,
+        "0",
+        "answers came without usage: their tokens are counted chunks",
+        "a server that tells `usage` in streams",
+    ),
+    "model_not_listed": Doubt(
+        INFO,
+        "",
+        "the server answers to this model name but does not list it",
+        "see whether it is the model that was meant",
+    ),
+}
+
+# Where a flag comes from -> code -> what it is. A code that ends in `*` stands for all that begin
+# with the rest of it.
+FLAGS: Mapping[str, Mapping[str, Doubt]] = {
+    "Of every result": _EVERY,
+    "Of what came home": _HOME,
+    "Of benchd's own load generators": _LOAD,
+    "Of load on LLM servers": _LLM,
+    **TOOLS,
+}
