@@ -5,14 +5,14 @@ import asyncio
 import os
 from typing import Any, List, NamedTuple, Optional, Sequence
 
-from . import http1, preflight, work
+from . import http1, pages, preflight, work
 from .datasets import Rows
 from .options import seconds, whole
 from .prompts import Ids, Prompts
 from .record import Samples
 from .streams import APIS, CONTENT, Lines, error_text, load_object
 from .target import Target, Usage
-from .tokens import Gaps, Sample, metrics, quantities
+from .tokens import Gaps, Sample, cached_share, metrics, quantities
 from .work import Json
 
 HELP = "streaming requests to an LLM server"
@@ -82,6 +82,8 @@ class Reading(http1.Exchange):
                 sample.tokens = piece.tokens
             if piece.prompt_tokens is not None:
                 sample.prompt_tokens = piece.prompt_tokens
+            if piece.cached is not None:
+                sample.cached = piece.cached
             sample.finish = piece.finish or sample.finish
             if piece.done and not self._done:
                 self._done = True
@@ -174,6 +176,7 @@ class Workload(work.Workload):
         self.gaps = Gaps()
         self.found = preflight.Found([], "")
         self.calibrated: Json = {}
+        self.counted: Json = {}
 
     def sample(self, phase: str, index: int, user: int, scheduled: float) -> Sample:
         """Return the record of a request that is about to be sent."""
@@ -211,6 +214,19 @@ class Workload(work.Workload):
         finally:
             for sample in tries:
                 samples.add(sample.line(zero))
+
+    async def begin(self) -> None:
+        """Read the server's counters before the measurement."""
+        self.counted = {"before": await pages.counted(self.targets, self.headers)}
+
+    async def recount(self) -> None:
+        """Read them after it."""
+        if any(self.counted.get("before", ())):
+            self.counted["after"] = await pages.counted(self.targets, self.headers)
+
+    def counters(self) -> Json:
+        """Return both."""
+        return self.counted
 
     def _window(self) -> int:
         """Return the context to ask Ollama for: room for prompt, answer and a template."""
@@ -298,6 +314,9 @@ class Workload(work.Workload):
         if self.rows is not None:
             prompts = []  # of no wanted length
         return {
+            "client_tokens": sum(s.amount for s in samples),
+            "unfinished": sum(1 for s in samples if s.sent is not None and (not s.ok or s.resent)),
+            "cached_share": cached_share(good, self.options.prompt_tokens * self.api.ollama),
             "tokens_estimated": sum(1 for s in good if s.estimated),
             "short_outputs": sum(1 for s in samples if s.short),
             "model_listed": preflight.is_listed(self.options.model, self.found),

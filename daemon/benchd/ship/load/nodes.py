@@ -11,7 +11,8 @@ import json
 import os
 import platform
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from contextlib import suppress
+from typing import Any, Awaitable, Callable, Dict, List, NamedTuple, Optional
 
 from .record import SAMPLES, write_whole
 from .work import Json, NotReady
@@ -63,12 +64,18 @@ class Together:
         """Return how many of so many are this node's."""
         return share(total, self.count, self.index)
 
-    async def start(self) -> None:
-        """Say that this node is ready, and return at the moment at which all begin."""
+    async def start(self, look: Callable[[], Awaitable[None]]) -> None:
+        """Say that this node is ready, and return at the moment at which all begin.
+
+        When all are ready, the first one takes a look, but not for longer than half of the time
+        that is left.
+        """
         self.offset = _offset(os.path.join(self.out, "clock"))
         self._say("ready.json", {"host": platform.node(), "at": self._now()})
         if self.index == 0:
             self.begins = await self._call()
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(look(), (self.begins - self._now()) / 2.0)
         else:
             said = await self._seen(0, "start.json")
             self.begins = float(said["begins"])

@@ -27,7 +27,7 @@ _SPARE_FILES = 64
 # More than there are ports to connect from.
 _MANY_FILES = 65536
 # Share of failed requests above which the numbers describe another workload (benchd's limit too).
-_ERROR_LIMIT = 0.05
+_ERROR_LIMIT = 0.01
 # Seconds between two flushes of samples.jsonl: what a killed job may lose.
 _FLUSH = 1.0
 # Seconds without a word after which the first node misses another, beyond the longest request.
@@ -124,6 +124,8 @@ class Run:
         """Return the result of all nodes."""
         patience = _LATE if self.error else self.workload.timeout + _LATE
         documents = await together.results(patience, lambda: self.told)
+        if not self.told:
+            await self.workload.recount()
         merged = Merged(together, documents)
         merged.documents[0] = own
         merged.read(self.workload)
@@ -153,11 +155,12 @@ class Run:
                 self.search = Search(workload, load, self._try)
                 load = await self.search.find()
             planned = phase("measure", load, plan.stop, plan.part)
+            if not plan.together:
+                await workload.begin()
             if self.driver:
                 await self.driver.open_ahead()
             if plan.together:
-                await plan.together.start()
-            await workload.begin()
+                await plan.together.start(workload.begin)
             self.measure = planned
             self.measure.started = time.monotonic()
             self.watch.start()
@@ -168,6 +171,7 @@ class Run:
                 self.error = self.measure.gone
             else:
                 await workload.conclude()
+                await workload.recount()
         finally:
             self.watch.stop()
             await workload.finish()
@@ -214,6 +218,7 @@ class Run:
             "workload": self._workload(),
             "client": self._client(merged),
             "server": server,
+            "counters": workload.counters(),
             "times": self._times(samples, warm),
             "counts": summary.counts(samples, scheduled),
             "metrics": self._metrics(samples),

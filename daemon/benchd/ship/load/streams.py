@@ -18,6 +18,7 @@ class Piece(NamedTuple):
     finish: Optional[str] = None
     tokens: Optional[int] = None
     prompt_tokens: Optional[int] = None
+    cached: Optional[int] = None  # of them, what the server did not have to compute
     done: bool = False
     error: Optional[str] = None
     bad: Optional[str] = None
@@ -166,10 +167,13 @@ def _event(line: bytes, chat: bool) -> List[Piece]:
 
 def _openai(value: Json, chat: bool) -> Piece:
     usage = value.get("usage")
-    tokens = prompt = None
+    tokens = prompt = cached = None
     if isinstance(usage, dict):
         tokens = _count(usage.get("completion_tokens"))
         prompt = _count(usage.get("prompt_tokens"))
+        details = usage.get("prompt_tokens_details")
+        if isinstance(details, dict):
+            cached = _count(details.get("cached_tokens"))
     choices = value.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else {}
     if not isinstance(choice, dict):
@@ -191,6 +195,7 @@ def _openai(value: Json, chat: bool) -> Piece:
         finish=str(finish) if finish else None,
         tokens=tokens,
         prompt_tokens=prompt,
+        cached=cached,
     )
 
 
@@ -215,5 +220,6 @@ def _object(line: bytes, chat: bool) -> Piece:
         finish=str(value.get("done_reason") or "stop") if done else None,
         tokens=_count(value.get("eval_count")) if done else None,
         prompt_tokens=_count(value.get("prompt_eval_count")) if done else None,
+        cached=_count(value.get("prompt_eval_cached_count")) if done else None,
         done=done,
     )

@@ -15,8 +15,8 @@ class Sample(work.Sample):
     """One request for a stream of tokens."""
 
     __slots__ = (
-        "chunks", "estimated", "events", "finish", "first", "first_out", "last", "prompt_tokens",
-        "tokens",
+        "cached", "chunks", "estimated", "events", "finish", "first", "first_out", "last",
+        "prompt_tokens", "tokens",
     )  # fmt: skip
 
     def __init__(self, phase: str, index: int, user: int, scheduled: float) -> None:
@@ -28,6 +28,7 @@ class Sample(work.Sample):
         self.events = 0
         self.tokens: Optional[int] = None
         self.prompt_tokens: Optional[int] = None
+        self.cached: Optional[int] = None
         self.estimated = False
         self.finish: Optional[str] = None
 
@@ -52,6 +53,7 @@ class Sample(work.Sample):
             events=self.events,
             n_out=self.tokens,
             n_in=self.prompt_tokens,
+            cached=self.cached,
             est=self.estimated,
             finish=self.finish,
         )
@@ -67,6 +69,7 @@ class Sample(work.Sample):
         self.events = line["events"]
         self.tokens = line["n_out"]
         self.prompt_tokens = line["n_in"]
+        self.cached = line["cached"]
         self.estimated = line["est"]
         self.finish = line["finish"]
 
@@ -153,3 +156,21 @@ def ntpot(sample: Sample) -> Optional[float]:
     """Return the time of the whole answer for each of its tokens."""
     whole = _span(sample.sent, sample.last)
     return whole / sample.tokens if whole is not None and sample.tokens else None
+
+
+def cached_share(good: Sequence[Sample], unsaid: Optional[int]) -> Optional[float]:
+    """Return which share of the prompts' tokens came from a cache, as answers say it.
+
+    OpenAI's usage has ``prompt_tokens_details.cached_tokens``, newer Ollamas have
+    ``prompt_eval_cached_count``. ``unsaid`` is the length of a prompt that an answer says nothing
+    of: before its pull request 5371 Ollama left it out when all of the prompt was cached.
+    """
+    size = cached = 0
+    for sample in good:
+        tokens, known = sample.prompt_tokens, sample.cached
+        if not tokens and unsaid:
+            tokens = known = unsaid
+        if tokens and known is not None:
+            size += tokens
+            cached += known
+    return cached / float(size) if size else None

@@ -200,6 +200,9 @@ class Workload:
     async def conclude(self) -> None:
         """Do what comes after a whole measurement and is not measured."""
 
+    async def recount(self) -> None:
+        """Read the service's counters again; of several nodes, when the last one has ended."""
+
     async def finish(self) -> None:
         """Leave nothing behind, whatever became of the measurement."""
 
@@ -209,6 +212,10 @@ class Workload:
 
     def server(self) -> Json:
         """Return what the service said about itself."""
+        return {}
+
+    def counters(self) -> Json:
+        """Return the service's own counters ``before`` and ``after``, for each target."""
         return {}
 
     def metrics(self, samples: Sequence[Sample]) -> Json:
