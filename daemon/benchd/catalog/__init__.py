@@ -16,6 +16,7 @@ from benchd.catalog.kinds import (
     closest,
     did_you_mean,
 )
+from benchd.core.numbers import SAMPLES_NEEDED
 from benchd.core.seeds import KnownScript
 from benchd.core.spec import Client, HealthCheck, Part, Secret, Service
 
@@ -89,6 +90,41 @@ class Catalog:
         """Return everything that is wrong with a service or client, as far as its kind can tell."""
         return list(self._complaints(part))
 
+    def cannot_measure(self, client: Client, service: Service) -> str | None:
+        """Return why a client cannot measure a service; None when their kinds do not rule it out.
+
+        A service with a command of its own may speak anything.
+        """
+        one = self.clients.get(client.kind or client.name)
+        other = self.services.get(service.kind or service.name)
+        if one is None or other is None or service.command is not None or not other.speaks:
+            return None
+        asked = one.asks(client)
+        if not asked or set(asked) & set(other.speaks):
+            return None
+        bare = client.model_copy(update={"parameters": {}})
+        able = [
+            kind.name for kind in self.clients.values() if set(kind.asks(bare)) & {*other.speaks}
+        ]
+        said = f"kind {one.name!r} speaks {' and '.join(asked)}, and {service.name}, of kind "
+        said += f"{other.name!r}, speaks {' and '.join(other.speaks)}: "
+        if one.name in able:
+            return f"{said}its parameters say so, change them"
+        return said + (f"use kind {', '.join(able)}" if able else "use kind script or generic")
+
+    def advice(self, client: Client) -> Iterator[Complaint]:
+        """Yield what is no mistake, but makes numbers that will be missing."""
+        kind = self.clients.get(client.kind or client.name)
+        count = None if kind is None else kind.samples(client)
+        usual = [q for q in ("50", "90", "95", "99") if (count or 0) < SAMPLES_NEEDED[q]]
+        if count is not None and usual:
+            at = "requests" if "requests" in client.parameters else "rate"
+            missing = ", ".join(f"p{q} ({SAMPLES_NEEDED[q]})" for q in usual)
+            what = (
+                f"{count} requests are too few for some percentiles, which will be null: {missing}"
+            )
+            yield ("parameters", at), what
+
     def _complaints(self, part: Part) -> Iterator[Complaint]:
         name = part.kind or part.name
         own: Mapping[str, Kind] = self.clients if isinstance(part, Client) else self.services
@@ -103,14 +139,12 @@ class Catalog:
             yield from watching.complaints(part, kind)
         if isinstance(part, Service) and part.health_check is not None:
             yield from self._check_complaints(part.health_check, part, kind)
-        needs_target = isinstance(kind, ClientKind) and kind.needs_target
-        if (
-            needs_target
-            and isinstance(part, Client)
-            and not (part.target_service or part.target_services)
-        ):
-            what = f"missing: a client of kind {name!r} measures a service; name it here"
-            yield (("target_service",), what)
+        if isinstance(part, Client) and isinstance(kind, ClientKind):
+            if kind.needs_target and not (part.target_service or part.target_services):
+                what = f"missing: a client of kind {name!r} measures a service; name it here"
+                yield (("target_service",), what)
+            if part.duration is not None and kind.untimed:
+                yield ("duration",), f"kind {kind.name!r} knows no time: {kind.untimed}"
 
     def _check_complaints(
         self, check: HealthCheck, part: Service, kind: Kind | None

@@ -138,6 +138,29 @@ def _nothing(_part: Part) -> str | None:
     return None
 
 
+def _anything(_part: Part) -> tuple[str, ...]:
+    return ()
+
+
+def asks(*protocols: str) -> Callable[[Part], tuple[str, ...]]:
+    """Return what says that clients of a kind measure services with one of these protocols."""
+    return lambda _part: protocols
+
+
+def _not_known(_part: Client) -> int | None:
+    return None
+
+
+def planned(part: Client) -> int | None:
+    """Return how many requests a client is told to measure; None where it is not told."""
+    told, rate = part.parameters.get("requests"), part.parameters.get("rate")
+    if isinstance(told, int):
+        return told
+    if isinstance(rate, int | float) and part.duration is not None:
+        return int(rate * part.duration)
+    return None
+
+
 def _as_it_is(_kind: str, _service: Part | None, _client: Part) -> Mapping[str, Scalar]:
     return {}
 
@@ -222,6 +245,7 @@ class ServiceKind(Kind):
     watch: Watch | None = None  # what it is told of other services, while it runs
     secrets: Mapping[str, Secret] = field(default_factory=dict)  # it has these by itself
     storage: Literal["local", "shared"] = "shared"  # where $BENCHD_DATA is, unless a recipe says
+    speaks: tuple[str, ...] = ()  # protocols that clients may ask for; empty: nobody knows which
     # What the page that its usual check asks for must contain, such as the model it is to serve.
     expects: Callable[[Part], str | None] = _nothing
 
@@ -247,6 +271,10 @@ class ClientKind(Kind):
     parse: Callable[[Mapping[str, bytes], JobSpec], Measured]
     default_for: tuple[str, ...] = ()  # service kinds it is the usual client of
     needs_target: bool = True
+    # Protocols of which it speaks any to what it measures; empty: nobody knows which.
+    asks: Callable[[Part], tuple[str, ...]] = _anything
+    untimed: str = ""  # what ends its measurement, where a `duration` would change nothing
+    samples: Callable[[Client], int | None] = _not_known  # requests of one measurement
     # Whether it spreads over all replicas of a service, and can share its load between nodes.
     spreads: bool = False
     distributed: bool = False

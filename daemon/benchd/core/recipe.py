@@ -61,6 +61,12 @@ class KindBook(Book, Protocol):
     def check(self, part: Part) -> Sequence[tuple[tuple[str | int, ...], str]]:
         """Return what is wrong with a part: where in it, and what."""
 
+    def cannot_measure(self, client: Client, service: Service) -> str | None:
+        """Return why a client cannot measure a service."""
+
+    def advice(self, client: Client) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Yield what is no mistake, and better known before: where in a client, and what."""
+
 
 @dataclass(frozen=True, slots=True)
 class Understood:
@@ -117,7 +123,7 @@ def understand(
     if mistakes or judged.model is None or partial is None:
         raise RecipeError(file, capped(mistakes))
     recipe = done.recipe.model_copy(update={"name": done.recipe.name or default_name(file)})
-    remarks = [*done.remarks, *_remarks(document, recipe)]
+    remarks = [*done.remarks, *_remarks(document, recipe), *_advice(recipe, catalog)]
     return Understood(recipe, tuple(sorted(document.mistake(*remark) for remark in remarks)))
 
 
@@ -133,6 +139,16 @@ def _remarks(document: Document, recipe: Recipe) -> Iterator[tuple[Path, str]]:
         for key, name in secrets.in_the_open(part):
             what = f"the value of {name} stands here as well, where it cannot be kept out of sight"
             yield (*path, key), what
+
+
+def _advice(recipe: Recipe, catalog: KindBook) -> Iterator[tuple[Path, str]]:
+    """Yield what the catalogue says of clients, at the first point of which it says anything."""
+    points = sweep.at_points(recipe)
+    for index, (path, part) in enumerate(paths.parts(recipe)):
+        if isinstance(part, Client):
+            swept = [changed for _, changed in points.get(index, ()) if isinstance(changed, Client)]
+            said = (list(catalog.advice(each)) for each in swept or [part])
+            yield from (((*path, *place), what) for place, what in next(filter(None, said), []))
 
 
 def with_overrides(data: bytes, file: str, overrides: Mapping[str, str]) -> bytes:
@@ -309,12 +325,12 @@ class _Rules:
         if client.target_service is not None and client.target_services:
             what = "write either target_service or target_services, not both"
             self.note((*path, "target_services"), what, at_key=True)
-        services = {part.name for _, part in parts if isinstance(part, Service)}
-        clients = {part.name for _, part in parts if isinstance(part, Client)} - services
+        services = {part.name: part for _, part in parts if isinstance(part, Service)}
+        clients = {part.name for _, part in parts if isinstance(part, Client)} - set(services)
         named = [target.name for _, target in paths.targets(client)]
         # A service that this client names rightly is not what it meant by another name; and one
         # whose name was refused may be.
-        meant = set() if paths.NAMELESS in services else services - set(named)
+        meant = set() if paths.NAMELESS in services else set(services) - set(named)
         seen: set[str] = set()
         for place, target in paths.targets(client):
             if target.name in clients:
@@ -324,7 +340,14 @@ class _Rules:
             elif target.name not in services and (near := closest(target.name, meant)):
                 what = f"this recipe has no service {show(target.name)}; did you mean {near}?"
                 self.note((*path, *place, "name"), what)
+            elif (service := services.get(target.name)) is not None:
+                self.fits(path, place, client, service)
             seen.add(target.name)
+
+    def fits(self, path: Path, place: Path, client: Client, service: Service) -> None:
+        """Refuse a pair that cannot understand each other."""
+        if why := self.catalog.cannot_measure(client, service):
+            self.note((*path, *place, "name"), why)
 
     def sweep(self, recipe: Recipe, points: sweep.Points) -> bool:
         """Check every swept path and value; return whether all of them are fine."""

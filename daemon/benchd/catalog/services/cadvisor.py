@@ -39,4 +39,5 @@ KIND = ServiceKind(
     version=("cadvisor", "--version"),
     check=HealthCheck(type="http", endpoint="/healthz"),
     metrics=Metrics(),
+    speaks=("http",),
 )

@@ -34,4 +34,5 @@ KIND = ServiceKind(
     payload=_payload,
     version=("chroma", "--version"),
     check=HealthCheck(type="http", endpoint="/api/v2/heartbeat"),
+    speaks=("http", "chroma"),
 )

@@ -147,4 +147,5 @@ KIND = ServiceKind(
     metrics=None,  # they want a password where there is one
     watch=Watch.SOURCES,
     secrets={PASSWORD: Secret(generate=24)},
+    speaks=("http",),
 )

@@ -87,4 +87,5 @@ KIND = ServiceKind(
     ports=("auto", "auto"),
     check=HealthCheck(type="http", endpoint="/ready"),
     metrics=Metrics(),
+    speaks=("http",),
 )

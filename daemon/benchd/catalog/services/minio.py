@@ -64,4 +64,5 @@ KIND = ServiceKind(
     extra_check=_check,
     check=HealthCheck(type="http", endpoint="/minio/health/ready"),
     metrics=Metrics(path="/minio/v2/metrics/cluster"),
+    speaks=("http",),
 )

@@ -281,4 +281,5 @@ KIND = ServiceKind(
     extra_check=_check,
     check=HealthCheck(type="mysql", start_period=MAKING_DATA),
     init_script=True,
+    speaks=("mysql",),
 )

@@ -255,4 +255,5 @@ KIND = ServiceKind(
     extra_check=_complaints,
     check=HealthCheck(type="http", endpoint="/api/tags", start_period=SLOW_START),
     expects=_expects,
+    speaks=("http", "openai", "ollama"),
 )

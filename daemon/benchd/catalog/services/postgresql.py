@@ -231,4 +231,5 @@ KIND = ServiceKind(
     extra_check=_check,
     check=HealthCheck(type="postgres", start_period=MAKING_DATA),
     init_script=True,
+    speaks=("postgresql",),
 )

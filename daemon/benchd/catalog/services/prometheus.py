@@ -127,4 +127,5 @@ KIND = ServiceKind(
     check=HealthCheck(type="http", endpoint="/-/ready"),
     metrics=Metrics(),
     watch=Watch.METRICS,
+    speaks=("http",),
 )

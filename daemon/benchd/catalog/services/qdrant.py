@@ -40,4 +40,5 @@ KIND = ServiceKind(
     version=("sh", "-c", "qdrant --version || /qdrant/qdrant --version"),
     check=HealthCheck(type="http", endpoint="/readyz"),
     metrics=Metrics(),
+    speaks=("http",),
 )

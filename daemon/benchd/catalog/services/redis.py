@@ -142,4 +142,5 @@ KIND = ServiceKind(
     parameters=_REDIS,
     extra_check=_redis_check,
     check=HealthCheck(type="redis"),
+    speaks=("redis",),
 )

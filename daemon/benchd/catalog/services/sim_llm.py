@@ -96,4 +96,5 @@ KIND = ServiceKind(
     parameters=_SIM_LLM,
     extra_check=_sim_llm_check,
     check=HealthCheck(type="http", endpoint="/health"),
+    speaks=("http", "openai", "ollama"),
 )

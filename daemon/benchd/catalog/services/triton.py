@@ -109,4 +109,5 @@ KIND = ServiceKind(
     check=HealthCheck(type="http", endpoint="/v2/health/ready", start_period=SLOW_START),
     extra_check=_complaints,
     metrics=Metrics(port=2),
+    speaks=("http",),
 )

@@ -346,4 +346,5 @@ KIND = ServiceKind(
     check=HealthCheck(type="http", endpoint="/health", start_period=SLOW_START),
     metrics=Metrics(),
     storage="local",
+    speaks=("http", "openai"),
 )
