@@ -25,8 +25,11 @@ SHORT_OUTPUT = 0.05
 # Share by which the length of prompts may be missed; and the one by which a server that reads less
 # than it is sent has cut them: throughput and latency are then those of another workload.
 PROMPT_LENGTH, PROMPT_CUT = 0.01, 0.1
-# Share by which a server's own count may differ from that of benchd's generators.
-COUNTED = 0.01
+# Share by which a server's own count may differ from that of benchd's generators; and the one by
+# which an LLM server's count of the tokens it made may, which nothing but the load adds to.
+COUNTED, TOKENS = 0.01, 0.005
+# Share of the prompts' tokens that may come from a cache when every prompt is another one.
+CACHE_HITS = 0.01
 # Milliseconds between the first requests of several nodes, beyond what their clocks leave open.
 START_SPREAD = 100.0
 # Seconds by which a node's clock and Slurm's may tell a job's length apart: both count in whole
@@ -244,6 +247,21 @@ _LLM = {
         f"{percent(SHORT_OUTPUT)} of the answers: above it warn, else info",
         "answers ended before the length asked for",
         "`ignore_eos: true` where the server can; else compare only with alike answers",
+    ),
+    "token_mismatch": Doubt(
+        WARN + ERROR,
+        f"{percent(TOKENS)}; error where the server counted over 2 % less than came",
+        "the server counted other tokens than the client received",
+        "more: somebody else uses the server too, or it worked for requests that were given up; "
+        "less: do not believe `out_tok_s`, and see whether `tokens_estimated` explains it",
+    ),
+    "cache_hit_rate": Doubt(
+        WARN,
+        f"{percent(CACHE_HITS)} of the prompts' tokens, with `cache_mode: unique` or another tool",
+        "the server had parts of the prompts in its prefix cache: they cost nothing, and TTFT and "
+        "throughput are better than those of new prompts",
+        "a chat template is shared by all prompts: longer ones, or `openai-completions`; else a "
+        "fresh server, or one without a prefix cache (`enable_prefix_caching: false`)",
     ),
     "tokens_estimated": Doubt(
         WARN,

@@ -38,13 +38,17 @@ _TOOLS = {
         "mend what is refused: wrong type, out of memory, no permission",
     ),
     "server_restarted": Doubt(
-        ERROR, "0", "a counter of the server went back: it was started again", "read its log"
+        ERROR,
+        "0",
+        "a counter of the server went back, or its process began anew: it was started again",
+        "read its log",
     ),
     "not_cross_checked": Doubt(
         INFO,
         "",
-        "the server could not be asked for its own count: the tool is believed",
-        "an image that has the server's client beside the tool",
+        "the server could not be asked for its own count: the client is believed",
+        "for databases an image that has the server's client beside the tool; for LLM servers one "
+        "that shows its counters at `/metrics` (vLLM; SGLang and llama.cpp when told to)",
     ),
     "not_recomputed": Doubt(
         WARN,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from benchd.catalog.readings import counters, llm_counters
 from benchd.catalog.readings.text import last_line, text
 from benchd.core import flags as limits
 from benchd.core.numbers import flag
@@ -42,9 +43,19 @@ class _RawFacts(_Raw):
     not_steady: bool | None = None
     client_ops: int | None = None
     server_ops: int | None = None
+    client_tokens: int | None = None
+    unfinished: int = 0
+    cached_share: float | None = None
     nodes_missing: int = 0
     start_spread_ms: float | None = None
     clock_error_ms: float | None = None
+
+
+class _RawCounters(_Raw):
+    """What the service has counted itself, a row for each replica."""
+
+    before: list[dict[str, float]] = Field([])
+    after: list[dict[str, float]] = Field([])
 
 
 class _RawLoad(_Raw):
@@ -58,6 +69,7 @@ class _RawLoad(_Raw):
     counts: Counts = Counts()
     metrics: dict[str, Metric] = Field({})
     facts: _RawFacts = _RawFacts()
+    counters: _RawCounters = _RawCounters()
     timeline: dict[str, JsonValue] = Field({})
 
 
@@ -85,10 +97,15 @@ def load(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
         times=Window(**raw.times.model_dump()),
         flags=tuple(_load_flags(raw, spec)),
         client=raw.client,
-        service=raw.server,
+        service=raw.server | _cached(raw.facts.cached_share),
         timeline=raw.timeline,
+        server_metrics=llm_counters.server_metrics(raw.counters.before, raw.counters.after),
         partial=raw.partial,
     )
+
+
+def _cached(share: float | None) -> dict[str, JsonValue]:
+    return {} if share is None else {"cached_prompt_share": share}
 
 
 # The shortest latency of each workload, in which lateness of the client shows first.
@@ -166,9 +183,17 @@ def _several(raw: _RawLoad) -> Iterator[Flag]:
 
 def _counters(raw: _RawLoad) -> Iterator[Flag]:
     """Yield what is to be said when the server counted something else than was sent."""
+    if raw.workload.get("kind") == "llm":
+        yield from _tokens(raw)
+        return
     ours, theirs = raw.facts.client_ops, raw.facts.server_ops
-    # Each node measures; only the first one asks, at its own time.
-    if not ours or theirs is None or "nodes" in raw.client:
+    again = list(counters.restarted(raw.counters.before, raw.counters.after))
+    if again or not ours:
+        yield from again
+        return
+    if theirs is None:
+        detail = "Redis did not tell its own count of commands, or only once"
+        yield flag("not_cross_checked", Severity.INFO, limit=limits.COUNTED, detail=detail)
         return
     share = abs(theirs - ours) / ours
     if share > limits.COUNTED:
@@ -176,6 +201,20 @@ def _counters(raw: _RawLoad) -> Iterator[Flag]:
         yield flag(
             "counter_mismatch", Severity.WARN, value=share, limit=limits.COUNTED, detail=detail
         )
+
+
+def _tokens(raw: _RawLoad) -> Iterator[Flag]:
+    """Yield what the counters of an LLM server say of the tokens, and of the prompts' novelty."""
+    facts, rows = raw.facts, raw.counters
+    prompt, length = raw.workload.get("prompt"), raw.workload.get("output_tokens")
+    slack = facts.unfinished * float(length if isinstance(length, int) else 0)
+    if raw.counts.ok:
+        yield from llm_counters.judged(
+            "llm-load", rows.before, rows.after, facts.client_tokens, slack=slack
+        )
+    if isinstance(prompt, dict) and prompt.get("cache_mode") == "unique":
+        server = llm_counters.server_metrics(rows.before, rows.after)
+        yield from llm_counters.cached(server, facts.cached_share)
 
 
 def _load_flags(raw: _RawLoad, spec: JobSpec) -> Iterator[Flag]:

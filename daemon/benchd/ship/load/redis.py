@@ -304,6 +304,11 @@ class Workload(work.Workload):
             "used_memory": self.memory,
         }
 
+    def counters(self) -> Json:
+        """Return how often each command was called."""
+        both = [{"calls." + n: c for n, c in seen.items()} for seen in (self.before, self.after)]
+        return {"before": both[:1], "after": both[1:]} if self.after else {}
+
     def metrics(self, samples: Sequence[work.Sample]) -> Json:
         """Return latency, of each command too, and throughput in commands."""
         found = basic_metrics(self, samples, "req_s")
