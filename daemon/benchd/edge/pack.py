@@ -1,11 +1,9 @@
-"""Pack what is shipped to compute nodes: one zipapp per tool, the same bytes on every machine."""
+"""Pack what is shipped to compute nodes: one zipapp per tool, the same bytes every time."""
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import io
-import tokenize
 import zipfile
 from dataclasses import dataclass
 from functools import cache
@@ -18,8 +16,12 @@ from benchd.errors import BenchdError
 SHIPPED = ("exporter", "llm", "load", "relay", "spark")
 # The first moment a zip entry can have: file times of the installation must not change the hash.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+# A third of the size; a daemon's zlib gives the same bytes each time. Another zlib's may differ:
+# then the hash does, and with it the name on the cluster.
+_HARDEST = 9
 _SHEBANG = b"#!/usr/bin/env python3\n"
-_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+_DEPTHS = {tokenize.INDENT: 1, tokenize.DEDENT: -1}
+_NO_WORDS = (tokenize.NL, tokenize.NEWLINE, tokenize.ENDMARKER)
 _MAIN = "import sys\n\nfrom {package}.cli import main\n\nsys.exit(main())\n"
 
 
@@ -50,32 +52,12 @@ def build(name: str) -> Package:
     package = f"benchd_{name}"
     buffer = io.BytesIO(_SHEBANG)
     buffer.seek(len(_SHEBANG))
-    # Stored, not compressed: deflate differs between versions of zlib.
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(buffer, "w") as archive:
         _add(archive, "__main__.py", _MAIN.format(package=package).encode())
         for module in sorted(modules):
-            _add(archive, f"{package}/{module}", bare(modules[module]))
+            _add(archive, f"{package}/{module}", modules[module])
     data = buffer.getvalue()
     return Package(name=name, data=data, sha256=hashlib.sha256(data).hexdigest())
-
-
-def bare(source: bytes) -> bytes:
-    """Return a module without what only readers need; every line keeps its number.
-
-    Comments and docstrings are a third of it, and whoever wants to read it has the repository.
-    """
-    lines = source.decode().split("\n")
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
-            text = node.body[0]
-            first, last = text.lineno - 1, (text.end_lineno or text.lineno) - 1
-            lines[first] = " " * text.col_offset + '""'
-            lines[first + 1 : last + 1] = [""] * (last - first)
-    for token in tokenize.generate_tokens(io.StringIO("\n".join(lines)).readline):
-        if token.type == tokenize.COMMENT:
-            line, column = token.start
-            lines[line - 1] = lines[line - 1][:column].rstrip()
-    return "\n".join(lines).encode()
 
 
 def _entries(source: Traversable) -> list[Traversable]:
@@ -86,4 +68,4 @@ def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
     info = zipfile.ZipInfo(name, _EPOCH)
     info.external_attr = 0o644 << 16
     info.create_system = 3  # Unix: the default depends on the machine
-    archive.writestr(info, data)
+    archive.writestr(info, data, zipfile.ZIP_DEFLATED, _HARDEST)

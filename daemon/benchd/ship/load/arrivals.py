@@ -14,7 +14,9 @@ from .target import Usage
 
 # Arrivals in one schedule at most: 8 bytes each here, and a line of samples each later.
 _MOST = 20 * 10**6
-OPEN = ("constant", "poisson", "gamma", "ramp", "trace", "offline", "find-peak")
+OPEN = ("constant", "poisson", "gamma", "ramp", "trace", "offline", "find-peak", "saturate")
+# Those that try one load after another, on one node.
+STEPPED = ("find-peak", "saturate")
 MODELS = ("closed",) + OPEN
 # MLPerf's names for what we have: https://github.com/mlcommons/inference
 SCENARIOS: Dict[str, Dict[str, object]] = {
@@ -39,6 +41,8 @@ class Load(NamedTuple):
     scenario: str = ""
     trace: str = ""
     step_time: float = 10.0
+    steps: int = 8
+    arrivals: str = "poisson"
 
     @property
     def is_open(self) -> bool:
@@ -75,8 +79,12 @@ class Load(NamedTuple):
             said["burstiness"] = self.burstiness
         if self.model == "ramp":
             said["end_rate"] = self.end_rate
-        if self.model == "find-peak":
+        if self.model in STEPPED:
             said["step_time_s"] = self.step_time
+        if self.model == "saturate":
+            said.update(
+                steps=self.steps, arrivals=self.arrivals, ceiling_concurrency=self.concurrency
+            )
         if self.model == "trace":
             said["trace"] = self.trace
         return said

@@ -202,7 +202,9 @@ class Workload(work.Workload):
 
     async def send(self, connection: http1.Connection, sample: work.Sample) -> None:
         """Send one batch or search."""
-        bodies = self.bodies[sample.phase if sample.phase in self.bodies else "warmup"]
+        is_measured = work.is_measured(sample.phase)
+        name = "measure" if is_measured else sample.phase
+        bodies = self.bodies[name if name in self.bodies else "warmup"]
         body = bodies[sample.index % len(bodies)]
         is_search = sample.phase != "insert"
         wanted = min(self.options.k, self.options.vectors) if is_search else None
@@ -211,7 +213,7 @@ class Workload(work.Workload):
         data = http1.request(self.target, "POST", path, body)
         sample.sent = connection.send(data, answer)
         await http1.answered(connection, answer, sample.sent, self.timeout)
-        if sample.phase == "measure" and sample.ok and sample.index < self._judged():
+        if is_measured and sample.ok and sample.index < self._judged():
             self.found[sample.index] = answer.ids
 
     def path(self, what: str) -> str:

@@ -8,7 +8,7 @@ import uuid
 from typing import Any, Dict, List, Optional
 
 from . import VERSION, chroma, driving, ingest, llm, loads, quality, rag, redis, target, web
-from .arrivals import Load
+from .arrivals import STEPPED, Load
 from .nodes import Together
 from .options import add_common
 from .run import Plan, execute, is_valid
@@ -43,7 +43,7 @@ def parser(prog: str = "load") -> argparse.ArgumentParser:
 def _plan(args: argparse.Namespace, argv: List[str]) -> Plan:
     load = loads.of(args)
     requests = args.requests
-    if requests is None and args.duration is None and load.model != "trace":
+    if requests is None and args.duration is None and load.model not in ("trace", "saturate"):
         requests = getattr(args, "batches", _REQUESTS)
     try:
         os.makedirs(args.out, exist_ok=True)
@@ -61,6 +61,8 @@ def _plan(args: argparse.Namespace, argv: List[str]) -> Plan:
         raise target.Usage("--nodes: %s cannot be shared between nodes" % workload.kind)
     if args.processes and args.processes > 1 and not workload.forks:
         raise target.Usage("--processes: %s cannot be shared between them" % workload.kind)
+    if load.model in STEPPED and not workload.numbered:
+        raise target.Usage("--load %s: %s sends everything once" % (load.model, workload.kind))
     workload.targets = targets
     workload.is_open = load.is_open
     if args.slo:
@@ -78,8 +80,10 @@ def _plan(args: argparse.Namespace, argv: List[str]) -> Plan:
     )
 
 
-def _warmup(load: Load) -> int:
+def _warmup(load: Load) -> Optional[int]:
     """Return how many requests come before the measurement, unless somebody says."""
+    if load.model == "saturate":  # each of its steps has one of so many seconds
+        return None
     if load.is_open:  # a second of them
         return min(1000, max(10, int(load.rate or 0)))
     return max(2 * load.concurrency, 10)

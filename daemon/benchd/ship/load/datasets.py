@@ -5,6 +5,7 @@ import json
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from .target import Usage
+from .work import is_measured
 
 
 class Row(NamedTuple):
@@ -31,7 +32,7 @@ class Rows:
 
     def row(self, phase: str, index: int) -> Row:
         """Return the row of a request; after the last one, they begin again."""
-        place = index if phase == "measure" else -1 - index
+        place = index if is_measured(phase) else -1 - index
         return self.rows[place % len(self.rows)]
 
     def described(self) -> Dict[str, Any]:

@@ -9,7 +9,7 @@ from .closed import Users
 from .nodes import share
 from .opened import Arrivals
 from .sending import Phase, Sender, Stop
-from .work import Sample, Workload
+from .work import STEP, Sample, Workload
 
 # Users, and arrivals a second, that one process serves easily; beyond them there are more.
 _USERS = 256
@@ -52,15 +52,29 @@ class Driver:
     def __init__(
         self, workload: Workload, load: Load, part: Part, on_sample: Callable[[Sample], None]
     ) -> None:
+        self.workload = workload
         self.load = load
-        self.sender: Sender
+        self.part = part
+        self.on_sample = on_sample
+        self.sender: Sender = self._made(load)
+        self._sent = 0
+
+    def _made(self, load: Load) -> Sender:
         if load.is_open:
             most = load.max_in_flight
-            own = None if most is None else part.of(most)
-            self.sender = Arrivals(workload, own, on_sample)
-        else:
-            count = part.of(load.concurrency)
-            self.sender = Users(workload, count, on_sample, load.think_time, load.is_grouped)
+            own = None if most is None else self.part.of(most)
+            return Arrivals(self.workload, own, self.on_sample)
+        count = self.part.of(load.concurrency)
+        return Users(self.workload, count, self.on_sample, load.think_time, load.is_grouped)
+
+    def become(self, load: Load) -> None:
+        """Send another load from now on; other users have connections of their own."""
+        same = load.is_open or load.concurrency == self.load.concurrency
+        if load.is_open != self.load.is_open or not same:
+            self.sender.close()
+            self.sender = self._made(load)
+        self.workload.is_open = load.is_open
+        self.load = load
 
     async def open_ahead(self) -> None:
         """Open connections, so that a measurement need not."""
@@ -69,16 +83,21 @@ class Driver:
             if there > _MANY:
                 await self.sender.open_ahead(there)
             return
-        # Twice what the warm-up needed: arrivals come in bursts.
-        wanted = 2 * there + 8
+        # Twice what was needed so far: arrivals come in bursts.
+        wanted = 2 * self.sender.busiest + 8
         if self.sender.most is not None:
             wanted = min(wanted, self.sender.most)
         await self.sender.open_ahead(wanted)
 
     async def run(self, what: Phase) -> None:
         """Run one phase to its end; a cancelled one leaves what it has."""
-        if isinstance(self.sender, (Arrivals, Users)):
-            await self.sender.run(what)
+        # No step sends again what another one has sent.
+        self.workload.numbering.base = self._sent if what.name.startswith(STEP) else 0
+        try:
+            if isinstance(self.sender, (Arrivals, Users)):
+                await self.sender.run(what)
+        finally:
+            self._sent += what.issued if what.name.startswith(STEP) else 0
 
     def close(self) -> None:
         """Drop all connections."""

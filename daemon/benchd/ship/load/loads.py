@@ -3,21 +3,25 @@
 import argparse
 from typing import Any, Optional
 
-from .arrivals import MODELS, OPEN, SCENARIOS, Load
+from .arrivals import MODELS, OPEN, SCENARIOS, STEPPED, Load
 from .options import seconds, whole
 from .target import Usage
 
 # What only some models have: option, models.
 _ONLY = (
     ("rate", ("constant", "poisson", "gamma", "ramp", "find-peak")),
-    ("step_time", ("find-peak",)),
+    ("step_time", STEPPED),
+    ("steps", ("saturate",)),
+    ("arrivals", ("saturate",)),
     ("end_rate", ("ramp",)),
     ("burstiness", ("gamma",)),
     ("max_in_flight", OPEN),
     ("trace", ("trace",)),
-    ("concurrency", ("closed",)),
+    ("concurrency", ("closed", "saturate")),
     ("think_time", ("closed",)),
 )
+# Users whose throughput is the ceiling, unless somebody says.
+_CEILING_USERS = 64
 # Arrivals a second beyond which no schedule makes sense.
 _FASTEST = 10**6
 
@@ -35,14 +39,16 @@ def add_load(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--load", choices=MODELS, help="when requests are sent (default: closed)")
     add("--scenario", choices=sorted(SCENARIOS), help="a load by its name in MLPerf")
-    add("--concurrency", type=whole(1, 10**4), help="users (closed; default 1)")
+    add("--concurrency", type=whole(1, 10**4), help="users (closed; default 1), or of the ceiling")
     add("--think-time", type=seconds, help="seconds between an answer and the next request")
     add("--rate", type=positive, help="requests a second (constant, poisson, gamma, ramp)")
     add("--end-rate", type=positive, help="rate at the end of a ramp")
     add("--burstiness", type=positive, help="shape of gamma: below 1 bursts, above 1 smoother")
     add("--trace", metavar="FILE", help="seconds after the start, one arrival a line (trace)")
     add("--max-in-flight", type=whole(1, 10**6), help="arrivals beyond are dropped (open loops)")
-    add("--step-time", type=seconds, help="seconds of each step (find-peak; default 10)")
+    add("--step-time", type=seconds, help="seconds of each step (default 10)")
+    add("--steps", type=whole(3, 100), help="rates up to the ceiling (saturate; default 8)")
+    add("--arrivals", choices=("poisson", "constant"), help="of each rate (saturate)")
     add("--slo", action="append", default=[], metavar="ttft_sched_ms<=500", help="for goodput")
     add("--processes", type=whole(1, 256), help="that share the load (default: as needed)")
 
@@ -66,7 +72,7 @@ def of(args: argparse.Namespace) -> Load:
     _demand(args, model)
     return Load(
         model=model,
-        concurrency=int(concurrency or 1),
+        concurrency=int(concurrency or (_CEILING_USERS if model == "saturate" else 1)),
         think_time=args.think_time or 0.0,
         rate=args.rate,
         end_rate=args.end_rate,
@@ -76,6 +82,8 @@ def of(args: argparse.Namespace) -> Load:
         scenario=args.scenario or "",
         trace=args.trace or "",
         step_time=args.step_time or 10.0,
+        steps=args.steps or 8,
+        arrivals=args.arrivals or "poisson",
     )
 
 
@@ -106,8 +114,13 @@ def _demand(args: argparse.Namespace, model: str) -> None:
             raise Usage("--requests: a ramp has as many as its rates and --duration make")
     if model == "find-peak":
         missing("slo", args.slo or None)
-        if args.nodes > 1:
-            raise Usage("--nodes: --load find-peak searches on one node")
+    if model in STEPPED and args.nodes > 1:
+        raise Usage("--nodes: --load %s works on one node" % model)
+    if model == "saturate":
+        for name in ("duration", "requests"):
+            if getattr(args, name) is not None:
+                message = "%s: each step of --load saturate lasts --step-time"
+                raise Usage(message % _option(name))
     if model == "trace":
         missing("trace", args.trace)
     if model == "offline" and args.duration is not None:

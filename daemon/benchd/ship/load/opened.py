@@ -24,6 +24,7 @@ class Arrivals(Sender):
         """``most``: requests in flight of this process; what comes beyond them is dropped."""
         Sender.__init__(self, workload, 0, on_sample)
         self.most = most
+        self.busiest = 0  # requests in flight at once, so far
         self._free: List[int] = []
         self._tasks: "Set[asyncio.Future[None]]" = set()
         self._waiting: "Optional[asyncio.Future[None]]" = None
@@ -80,6 +81,7 @@ class Arrivals(Sender):
         phase.samples.append(sample)
         task = asyncio.ensure_future(self._carry_out(phase, sample, slot))
         self._tasks.add(task)
+        self.busiest = max(self.busiest, len(self._tasks))
         task.add_done_callback(self._ended)
 
     def _ended(self, task: "asyncio.Future[None]") -> None:

@@ -1,14 +1,14 @@
 """The highest rate at which the objectives are met: doubled until they are not, then halved in."""
 
-from typing import Any, Awaitable, Callable, Dict, List, Optional
+from typing import Any, Awaitable, Callable, Dict, List, Optional, Sequence
 
 from . import quality, summary
 from .arrivals import Load
 from .sending import Phase, Stop
-from .work import NotReady, Workload
+from .work import NotReady, Sample, Workload
 
 # Share of the requests of a step that must be good. A p99 has a hundredth of them beyond it.
-_SHARE = 0.99
+SHARE = 0.99
 # Share of the offered rate that must have been sent.
 _DELIVERED = 0.98
 # Steps up or down from the first rate, and between the last two: 2**20 is every rate there is,
@@ -69,29 +69,28 @@ class Search:
         phase = await self.attempt(name, load, Stop(None, self.load.step_time))
         if phase.gone:
             raise NotReady(phase.gone)
-        step = self._judged(rate, phase)
+        step = dict(judged(phase.samples, self.workload), rate=rate)
         self.steps.append(step)
         return bool(step["good"])
 
-    def _judged(self, rate: float, phase: Phase) -> Json:
-        samples = phase.samples
-        tried = summary.issued(samples)
-        good = quality.good_ones(tried, self.workload)
-        share = len(good) / float(len(samples)) if samples else 0.0
-        delivery = quality.delivery(samples)
-        offered, achieved = delivery["offered_rate"], delivery["achieved_rate"]
-        is_sent = not offered or (achieved or 0.0) >= _DELIVERED * offered
-        is_even = not quality.is_growing(samples)
-        return {
-            "rate": rate,
-            "requests": len(samples),
-            "good_share": share,
-            "delivered": is_sent,
-            "steady": is_even,
-            # A rate so low that nothing came in a step is no bad one.
-            "good": is_sent and is_even and (share >= _SHARE or not samples),
-        }
-
     def described(self) -> Json:
         """Return every step, and what was found."""
-        return {"peak_rate": self.peak, "share": _SHARE, "steps": self.steps}
+        return {"peak_rate": self.peak, "share": SHARE, "steps": self.steps}
+
+
+def judged(samples: Sequence[Sample], workload: Workload) -> Json:
+    """Return how an open loop at one rate went, and whether that was good."""
+    good = quality.good_ones(summary.issued(samples), workload)
+    share = len(good) / float(len(samples)) if samples else 0.0
+    delivery = quality.delivery(samples)
+    offered, achieved = delivery["offered_rate"], delivery["achieved_rate"]
+    is_sent = not offered or (achieved or 0.0) >= _DELIVERED * offered
+    is_even = not quality.is_growing(samples)
+    return {
+        "requests": len(samples),
+        "good_share": share,
+        "delivered": is_sent,
+        "steady": is_even,
+        # A rate so low that nothing came in a step is no bad one.
+        "good": is_sent and is_even and (share >= SHARE or not samples),
+    }

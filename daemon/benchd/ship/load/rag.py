@@ -108,7 +108,7 @@ class Shelf(chroma.Workload):
         return []
 
     async def _ask(self, connection: http1.Connection, one: work.Sample) -> List[str]:
-        bodies = self.bodies[one.phase if one.phase in self.bodies else "warmup"]
+        bodies = self.bodies["measure" if work.is_measured(one.phase) else "warmup"]
         wanted = min(self.options.k, self.options.vectors)
         answer = chroma.Answer(asyncio.get_event_loop().create_future(), one, wanted)
         data = http1.request(

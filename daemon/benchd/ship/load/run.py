@@ -18,8 +18,9 @@ from .merge import Merged
 from .nodes import Together
 from .peak import Search
 from .record import Samples, write_whole
+from .saturate import Saturation
 from .sending import Phase, Stop
-from .work import Json, NotReady, Sample, Workload
+from .work import Json, NotReady, Sample, Workload, is_measured
 from .workers import Crew, fork
 
 # Files that are open besides the connections: samples, standard streams, the loop's own.
@@ -40,7 +41,7 @@ class Plan(NamedTuple):
     workload: Workload
     load: Load
     stop: Stop
-    warmup: int
+    warmup: Optional[int]
     out: str
     argv: List[str]
     together: Optional[Together] = None
@@ -63,6 +64,7 @@ class Run:
         self.out = plan.together.out if plan.together else plan.out
         self.samples = Samples(self.out)
         self.watch = Watch()
+        self.watched = [self.watch]
         self.crew = crew
         if self.workload.numbered:
             numbering = self.workload.numbering
@@ -73,6 +75,7 @@ class Run:
         self.warmup: Optional[Phase] = None
         self.measure: Optional[Phase] = None
         self.search: Optional[Search] = None
+        self.saturation: Optional[Saturation] = None
         self.error = ""
         self.partial = False
         self.told = False  # to end now
@@ -147,6 +150,9 @@ class Run:
                 await self.crew.begin(
                     workload, plan.load, plan.part, self.zero, self.out, self._line
                 )
+            if plan.load.model == "saturate":
+                await self._saturate()
+                return
             if plan.warmup:
                 stop = Stop(plan.warmup, None)
                 self.warmup = await self._try("warmup", for_warmup(plan.load), stop)
@@ -176,10 +182,30 @@ class Run:
             self.watch.stop()
             await workload.finish()
 
+    async def _saturate(self) -> None:
+        """Measure step by step."""
+        plan, workload = self.plan, self.workload
+        await workload.begin()
+        self.saturation = Saturation(workload, plan.load, plan.warmup, self._try)
+        await self.saturation.climb()
+        await workload.conclude()
+        await workload.recount()
+
     async def _try(self, name: str, load: Load, stop: Stop) -> Phase:
-        """Run what is not the measurement."""
+        """Run what is not the measurement, or one step of it."""
         what = phase(name, load, stop, self.plan.part)
+        if self.driver:
+            self.driver.become(load)
+        if not is_measured(name):
+            await self._run(what, stop, load)
+            return what
+        if self.driver:
+            await self.driver.open_ahead()
+        self.watch = Watch()  # a busy step must not hide behind idle ones
+        self.watched.append(self.watch)
+        self.watch.start()
         await self._run(what, stop, load)
+        self.watch.stop()
         return what
 
     async def _run(self, what: Phase, stop: Stop, load: Load) -> None:
@@ -191,20 +217,24 @@ class Run:
 
     def document(self, merged: Optional[Merged] = None) -> Json:
         """Return the result as far as it got, of this process or of all that were merged."""
-        what, workload = self.measure, self.workload
+        what, workload, steps = self.measure, self.workload, self.saturation
         samples = what.samples if what else []
         warm = self.warmup.samples if self.warmup else []
         scheduled = what.scheduled if what else self.plan.part.of(self.plan.stop.requests or 0)
+        if steps:
+            samples, warm, scheduled = steps.fair, steps.warm, steps.planned
         if merged:
             samples, scheduled = merged.samples, merged.scheduled(self.plan.stop.requests)
         facts: Json = {
-            "cpu_share": self._worst("cpu_share", self.watch.cpu_share),
-            "loop_lag_p99_ms": self._worst("loop_lag_p99_ms", self.watch.lag_p99_ms),
+            "cpu_share": self._worst("cpu_share", [w.cpu_share for w in self.watched]),
+            "loop_lag_p99_ms": self._worst("loop_lag_p99_ms", [w.lag_p99_ms for w in self.watched]),
             "resent": sum(1 for s in samples if s.resent),
             "warmup_errors": sum(1 for s in warm if s.is_bad),
         }
-        facts.update(quality.facts(samples, workload, self.plan.load.is_even))
         facts.update(workload.facts(samples))
+        facts.update(
+            steps.facts() if steps else quality.facts(samples, workload, self.plan.load.is_even)
+        )
         if merged:
             facts.update(merged.facts())
         server = workload.server()
@@ -219,16 +249,24 @@ class Run:
             "client": self._client(merged),
             "server": server,
             "counters": workload.counters(),
-            "times": self._times(samples, warm),
+            "times": self._times(steps.every if steps else samples, [] if steps else warm),
             "counts": summary.counts(samples, scheduled),
             "metrics": self._metrics(samples),
             "facts": facts,
-            "timeline": summary.timeline(samples, what.started, workload.amount) if what else {},
+            "timeline": self._timeline(steps.every if steps else samples),
         }
+
+    def _timeline(self, samples: List[Sample]) -> Json:
+        zero = (
+            self.measure.started if self.measure else min([s.scheduled for s in samples] or [0.0])
+        )
+        return summary.timeline(samples, zero, self.workload.amount)
 
     def _metrics(self, samples: List[Sample]) -> Json:
         if not any(s.ok for s in samples):
             return {}
+        if self.saturation:
+            return self.saturation.metrics()
         found = dict(self.workload.metrics(samples), **quality.metrics(samples, self.workload))
         if self.plan.load.is_grouped:
             found["query_latency"] = quality.queries(samples, self.plan.load.concurrency)
@@ -236,10 +274,10 @@ class Run:
             found["peak_rate"] = summary.rate("peak_rate", "1/s", self.search.peak)
         return found
 
-    def _worst(self, name: str, own: Optional[float]) -> Optional[float]:
+    def _worst(self, name: str, own: List[Optional[float]]) -> Optional[float]:
         """Return the highest of what this process and its workers noticed of themselves."""
         others = self.crew.worst(name) if self.crew else None
-        values = [value for value in (own, others) if value is not None]
+        values = [value for value in own + [others] if value is not None]
         return max(values) if values else None
 
     def _workload(self) -> Json:
@@ -255,6 +293,8 @@ class Run:
         common.update(self.workload.described())
         if self.search:
             common["search"] = self.search.described()
+        if self.saturation:
+            common["saturation"] = self.saturation.described()
         return common
 
     def _client(self, merged: Optional[Merged]) -> Json:

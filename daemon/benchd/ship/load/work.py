@@ -9,6 +9,15 @@ from .target import Target
 Json = Dict[str, Any]
 
 
+# How the names of phases begin that are measured, each by itself.
+STEP = "step-"
+
+
+def is_measured(phase: str) -> bool:
+    """Tell whether the numbers of a phase are reported."""
+    return phase == "measure" or phase.startswith(STEP)
+
+
 class NotReady(Exception):
     """The measurement cannot begin; the message says why and what to do."""
 
@@ -119,10 +128,11 @@ class Numbering:
     def __init__(self, index: int = 0, count: int = 1) -> None:
         self.index = index
         self.count = count
+        self.base = 0  # places that were used before
 
     def of(self, place: int) -> int:
         """Return the number of this process' request at a place."""
-        return place * self.count + self.index
+        return (self.base + place) * self.count + self.index
 
 
 class Workload:
@@ -159,7 +169,8 @@ class Workload:
 
     def distributions(self, samples: Sequence[Sample]) -> Json:
         """Return what is made of these times over all successes."""
-        good = [s for s in samples if s.ok]
+        # In the order of their schedule: neighbours are alike, which tells how sure all are.
+        good = sorted((s for s in samples if s.ok), key=lambda s: s.scheduled)
         found = {}
         for name, read in self.quantities().items():
             times = [value for value in map(read, good) if value is not None]

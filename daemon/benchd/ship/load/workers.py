@@ -18,7 +18,7 @@ from .arrivals import Load
 from .driving import Driver, Part, phase
 from .health import Watch
 from .sending import Phase, Stop
-from .work import Json, NotReady, Sample, Workload
+from .work import Json, NotReady, Sample, Workload, is_measured
 
 _LENGTH = struct.Struct(">Q")
 # Seconds between two bundles of samples on their way to the parent.
@@ -114,6 +114,7 @@ class _Worker:
                 driver.close()
                 return
             name, stop, begins, wanted = said
+            driver.become(wanted)
             what = phase(name, wanted, stop, part)
             running = asyncio.ensure_future(self._phase(driver, what, begins))
             order = asyncio.ensure_future(self.channel.hear())
@@ -231,7 +232,7 @@ class Crew:
 
     def worst(self, name: str) -> Optional[float]:
         """Return the highest of what the workers noticed of themselves while they measured."""
-        seen: List[Dict[str, Any]] = [f for f in self.facts if f["phase"] == "measure"]
+        seen: List[Dict[str, Any]] = [f for f in self.facts if is_measured(f["phase"])]
         values = [f[name] for f in seen if f[name] is not None]
         return max(values) if values else None
 
