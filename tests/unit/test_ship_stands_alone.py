@@ -88,14 +88,6 @@ def test_load_generator_is_small() -> None:
     assert len(build("load").data) <= 200_000
 
 
-def test_text_keeps_its_spaces() -> None:
-    """Lines are indented by one space a level, and what is inside a text is left as it is."""
-    source = (
-        b'def f(x):\n    if x:\n        y = """a\n    b"""\n        return (x,\n            y)\n'
-    )
-    assert bare(source) == b'def f(x):\n if x:\n  y = """a\n    b"""\n  return (x,\n  y)\n'
-
-
 def test_unknown_package() -> None:
     """What is not there cannot be packed, and the message says where it was looked for."""
     with pytest.raises(BenchdError, match="nothing called 'nope' can be shipped"):

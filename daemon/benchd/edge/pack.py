@@ -20,8 +20,6 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 # then the hash does, and with it the name on the cluster.
 _HARDEST = 9
 _SHEBANG = b"#!/usr/bin/env python3\n"
-_DEPTHS = {tokenize.INDENT: 1, tokenize.DEDENT: -1}
-_NO_WORDS = (tokenize.NL, tokenize.NEWLINE, tokenize.ENDMARKER)
 _MAIN = "import sys\n\nfrom {package}.cli import main\n\nsys.exit(main())\n"
 
 
