@@ -11,13 +11,14 @@ import pytest
 
 from benchd.core.compare import Verdict, compare
 from benchd.core.intervals import (
-    effective_size,
     mean_interval,
     median,
     median_change_interval,
     percentile_interval,
     t_quantile,
+    with_intervals,
 )
+from benchd.core.numbers import effective_size, histogram, summarise
 from benchd.core.significance import holm, knee, mann_whitney
 
 
@@ -307,6 +308,36 @@ def test_a_percentile_has_an_interval_only_with_enough_samples(q: int, needed: i
         None,
         True,
     )
+
+
+@pytest.mark.parametrize(
+    ("likeness", "least", "most"),
+    [(0.0, 0.93, 0.98), (0.9, 0.90, 0.99)],  # of a sample to the one before it; both for 95 %
+)
+def test_an_interval_within_a_measurement_holds_what_is_true(
+    likeness: float, least: float, most: float
+) -> None:
+    """Of 400 series nineteen in twenty have their true median in the interval, alike or not."""
+    random, found = Random(7), 0
+    for _ in range(400):
+        samples, last = [], random.gauss(0, 1)
+        for _ in range(300):
+            last = likeness * last + math.sqrt(1 - likeness**2) * random.gauss(0, 1)
+            samples.append(100 + 10 * last)
+        made = summarise(samples, formula="e2e_service/v1")
+        told = with_intervals({"m": made.model_copy(update={"hist": histogram(samples)})})["m"].ci
+        low, high = (told or {})["50"]
+        found += low <= 100 <= high
+    assert least <= found / 400 <= most
+
+
+def test_intervals_of_large_measurements_are_quick_and_go_on() -> None:
+    """Beyond a few thousand samples the ranks come from the normal distribution, without a jump."""
+    spans = []
+    for n in (7_900, 8_100):  # variances just below and above the change
+        low, high = percentile_interval(range(n), 50) or (0, 0)
+        spans.append((high - low) / math.sqrt(n))
+    assert spans[0] == pytest.approx(spans[1], rel=0.02)
 
 
 @pytest.mark.parametrize(

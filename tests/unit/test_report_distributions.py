@@ -90,6 +90,40 @@ def test_a_tail_is_drawn_as_far_as_samples_are_behind_it() -> None:
     assert drawn == ["curve s0", "curve s0 thin", "curve s0 after", "curve s0 after thin"]
 
 
+def test_what_only_helps_to_find_causes_stands_apart() -> None:
+    """Times between chunks are no result: told over all repeats, by what the samples vouch for."""
+    gaps = {"icl": latency("icl", [2.0] * 300 + [8.0] * 100)}
+    kept = {"workload": {"record_chunks": True}}
+    documents = {
+        "p": [{"metrics": gaps}, {"metrics": {"icl": latency("icl", [6.0] * 400)}}],
+        "kept": [{"metrics": {**gaps, "concurrency": {"unit": "1", "value": 1.5}}, **kept}],
+    }
+    found = distributions(documents)
+    said = [(d.metric, d.point, d.samples, d.mean, *d.percentiles) for d in found.diagnostics]
+    assert (found.percentiles, found.pooled, said) == (
+        (),
+        (),
+        [
+            ("concurrency", "kept", None, 1.5, None, None),
+            ("icl", "p", 800, 4.75, None, None),
+            ("icl", "kept", 400, 3.5, 2.0, 8.0),
+        ],
+    )
+
+
+def test_times_between_chunks_are_not_hidden_from_a_report() -> None:
+    """Both forms name them among the diagnostics, and no column of the results is theirs."""
+    job = client(state=JobState.COMPLETED)
+    metrics = {"req_s": value(2.0), "tpot": latency("tpot", [2.0] * 400)}
+    metrics["icl"] = latency("icl", [2.0] * 400)
+    report = build(run(), [job], [result(job, metrics=metrics)], {}, now=CREATED_AT + 9)
+    pages = [render_html(report), render_markdown(report)]
+    parts = [page.partition("Diagnostics") for page in pages]
+    assert [("Inter-chunk latency" in a, "Inter-chunk latency" in b) for a, _, b in parts] == [
+        (False, True)
+    ] * 2
+
+
 TIMELINE = {
     "bucket_s": 2,
     "columns": ["t", "started", "ok", "errors", "out_tokens", "in_flight_avg"],

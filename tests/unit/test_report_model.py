@@ -47,6 +47,32 @@ def test_a_point_is_the_median_of_its_valid_repeats() -> None:
     )
 
 
+def test_a_tail_of_some_repeats_says_of_how_many() -> None:
+    """Where not every valid repeat has a p99, the page says of how many the number is."""
+    jobs = [client(repeat=i) for i in range(3)]
+    metrics = [spread(1.0, p99=10.0), spread(3.0, p99=20.0), spread(2.0)]
+    results = [
+        result(j, metrics={"latency_service": m}) for j, m in zip(jobs, metrics, strict=True)
+    ]
+    report = made(jobs, results)
+    pages = [render_html(report), render_markdown(report)]
+    assert (["", "2 of 3 repeats"], ["2 of 3 repeats" in page for page in pages]) == (
+        [each.share for each in report.points[0].spreads],
+        [True, True],
+    )
+
+
+def test_one_measurement_has_the_interval_within_it() -> None:
+    """Without repeats each percentile has its own interval; with some, what they differ by."""
+    jobs = [client(repeat=i) for i in range(2)]
+    metric = spread(5.0, p99=9.0) | {"ci": {"n_eff": 80.0, "50": [4.5, 5.5], "99": None}}
+    results = [result(j, metrics={"latency_service": metric}) for j in jobs]
+    alone, both = made(jobs[:1], results[:1]), made(jobs, results)
+    assert [r.points[0].spreads[0].interval for r in (alone, both)] == [(4.5, 5.5), None]
+    pages = (render_html(alone), render_markdown(alone))
+    assert ["4.50 to 5.50" in page for page in pages] == [True, True]
+
+
 def test_a_point_without_valid_results_has_no_number() -> None:
     """When nothing is valid there is no number, rather than one that looks like a result."""
     report = made(*repeats(100.0, bad=0))

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchd.core import results
+from benchd.core.numbers import effective_size
 from benchd.ship.llm.delays import DISTRIBUTIONS, Delays
 from benchd.ship.load import llm, quality, summary, tokens
 from benchd.ship.load.prompts import Prompts
@@ -94,6 +95,7 @@ def test_client_and_daemon_agree(samples: list[float]) -> None:
     assert made.mean == pytest.approx(usual.mean)
     assert made.stdev == pytest.approx(usual.stdev)
     assert made.percentiles == usual.percentiles
+    assert made.ci == {"n_eff": effective_size(samples)}
 
 
 def test_limits_agree() -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from benchd.core.headline import Column, columns, number
+from benchd.core.headline import DIAGNOSTICS, Column, columns, family, number
 from benchd.core.intervals import Interval, mean_interval, median, median_change_interval
 from benchd.core.significance import FEWEST, holm, mann_whitney, smallest_p
 
@@ -281,7 +281,7 @@ def _judged(results: Sequence[Document], metrics: Collection[str]) -> list[Colum
     found = columns(results)
     if metrics:
         return [column for column in found if column.metric in metrics or _name(column) in metrics]
-    told = [column for column in found if column.better]
+    told = [c for c in found if c.better and family(c.metric) not in DIAGNOSTICS]
     trouble = [c for c in told[JUDGED:] if c.metric == _TROUBLE and any(_values(c, results))]
     return [*told[:JUDGED], *trouble]
 

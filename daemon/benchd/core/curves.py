@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchd.core.headline import Column, cell_text, family, figure
+from benchd.core.headline import DIAGNOSTICS, Column, cell_text, family, figure
 from benchd.core.significance import knee
 
 CURVES = 10  # numbers that are drawn over what is varied; every number is in the result files
@@ -111,11 +111,11 @@ def charted(columns: Sequence[Column]) -> list[Column]:
     kept = [
         column
         for column in columns
-        if (
+        if family(column.metric) not in DIAGNOSTICS
+        and (
             "_service" not in column.metric
             or column.metric.replace("_service", "_sched") not in known
         )
-        and not (family(column.metric) == "icl" and "tpot" in known)
     ]
     return kept[:CURVES]
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
-from benchd.core.headline import PERCENTILES, label, number, rank
+from benchd.core.headline import DIAGNOSTICS, PERCENTILES, family, label, number, rank
 from benchd.core.numbers import bucket_counts, merged, percentile_of
 
 CHARTS = 6  # distributions that are told; more are in the result files
@@ -22,6 +22,8 @@ POINTS = 40  # points whose repeats are put together in the table
 # beyond it, so beyond the fourth-largest none is estimable.
 FEWEST_BEHIND = 4
 _SIDES = ("_sched", "_service")
+# Gaps between chunks are in the samples one by one only where the workload says so.
+_GAPS = "icl"
 
 Document = Mapping[str, Any]
 ByPoint = Mapping[str, Sequence[Document]]  # the valid results of each point
@@ -80,12 +82,27 @@ class Pooled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnostic:
+    """What helps to find causes, over all repeats of a point: a distribution, or a mere mean."""
+
+    metric: str
+    unit: str
+    point: str
+    samples: int | None
+    mean: float | None
+    percentiles: tuple[float | None, float | None]  # p50, p99
+    highest: float | None
+    is_partly: bool = False  # the samples do not hold it one by one, so only the mean is told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Distributions:
     """Everything that is said of distributions."""
 
     percentiles: tuple[Percentiles, ...] = ()
     tails: tuple[Tails, ...] = ()
     pooled: tuple[Pooled, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
 
 
 def distributions(by_point: ByPoint) -> Distributions:
@@ -95,6 +112,7 @@ def distributions(by_point: ByPoint) -> Distributions:
         percentiles=tuple(_percentiles(by_point)),
         tails=tuple(_tails(hists, list(by_point))),
         pooled=tuple(_pooled(by_point, hists)),
+        diagnostics=tuple(sorted(_diagnostics(by_point), key=lambda each: rank(each.metric))),
     )
 
 
@@ -107,7 +125,9 @@ def _percentiles(by_point: ByPoint) -> Iterator[Percentiles]:
     for point, documents in by_point.items():
         for document in documents:
             for name, metric in (document.get("metrics") or {}).items():
-                if any(number(metric, f"p{q}") is not None for q in PERCENTILES):
+                if family(name) not in DIAGNOSTICS and any(
+                    number(metric, f"p{q}") is not None for q in PERCENTILES
+                ):
                     found.setdefault(name, {}).setdefault(point, []).append(metric)
     for name in sorted(found, key=rank)[:CHARTS]:
         rows = tuple((point, _marks(metrics)) for point, metrics in found[name].items())
@@ -136,6 +156,8 @@ def _hists(by_point: ByPoint) -> Hists:
     for point, documents in list(by_point.items())[:POINTS]:
         metrics = [document.get("metrics") or {} for document in documents]
         for name in metrics[0] if metrics else ():
+            if family(name) in DIAGNOSTICS:
+                continue
             of_all = [metric.get(name) or {} for metric in metrics]
             if all(each.get("unit") == "ms" for each in of_all):
                 whole = merged([each.get("hist") for each in of_all])
@@ -204,3 +226,70 @@ def _tail(point: str, series: int, hist: Document, *, is_after: bool) -> Tail:
         steps=tuple(steps),
         samples=total,
     )
+
+
+# --- causes -------------------------------------------------------------------------------------
+
+
+def _diagnostics(by_point: ByPoint) -> Iterator[Diagnostic]:
+    """Yield what is measured to find causes, of each point."""
+    for point, documents in list(by_point.items())[:POINTS]:
+        found: dict[str, list[Document]] = {}
+        for document in documents:
+            for name, metric in (document.get("metrics") or {}).items():
+                if family(name) in DIAGNOSTICS:
+                    found.setdefault(name, []).append(metric)
+        kept = all((d.get("workload") or {}).get("record_chunks") is True for d in documents)
+        for name, metrics in found.items():
+            yield _diagnostic(name, point, metrics, is_partly=family(name) == _GAPS and not kept)
+
+
+def _diagnostic(
+    name: str, point: str, metrics: Sequence[Document], *, is_partly: bool
+) -> Diagnostic:
+    unit = str(metrics[0].get("unit") or "")
+    values = [value for m in metrics if (value := number(m, "value")) is not None]
+    if values:
+        return Diagnostic(
+            metric=name,
+            unit=unit,
+            point=point,
+            samples=None,
+            mean=fmean(values),
+            percentiles=(None, None),
+            highest=None,
+        )
+    means = [(n, mean) for m in metrics if (n := m.get("n")) and (mean := number(m, "mean"))]
+    samples = sum(n for n, _ in means)
+    highest = [value for m in metrics if (value := number(m, "max")) is not None]
+    return Diagnostic(
+        metric=name,
+        unit=unit,
+        point=point,
+        samples=samples,
+        mean=sum(n * mean for n, mean in means) / samples if samples else None,
+        percentiles=(None, None) if is_partly else (_of_all(metrics, "50"), _of_all(metrics, "99")),
+        highest=None if is_partly else max(highest, default=None),
+        is_partly=is_partly,
+    )
+
+
+def _of_all(metrics: Sequence[Document], q: str) -> float | None:
+    """Return a percentile of all samples together: of one repeat, as it is."""
+    if len(metrics) == 1:
+        return number(metrics[0], f"p{q}")
+    whole = merged([metric.get("hist") for metric in metrics])
+    return percentile_of(whole, float(q)) if whole is not None else None
+
+
+def explained(rows: Sequence[Diagnostic]) -> Iterator[str]:
+    """Yield what to know before reading them."""
+    yield "These are no results: they help to find causes. All valid repeats of a point together."
+    if any(family(row.metric) == _GAPS for row in rows):
+        words = "A chunk may hold several tokens, so the time between chunks is not the time of a "
+        yield words + "token, which TPOT is."
+    if any(row.is_partly for row in rows):
+        words = (
+            "Its percentiles are in the result files: the samples hold the gaps one by one only "
+        )
+        yield words + "with record_chunks: true."

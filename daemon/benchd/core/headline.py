@@ -18,7 +18,6 @@ ORDER = (
     "ttft_sched",
     "ttft_service",
     "tpot",
-    "icl",
     "e2e_sched",
     "e2e_service",
     "latency_sched",
@@ -26,6 +25,8 @@ ORDER = (
     "recall_at_k",
     "error_rate",
 )
+# What helps to find causes and is no result: told apart, never compared unless asked for.
+DIAGNOSTICS = ("icl", "ttfb", "send_lag", "concurrency")
 LABELS = {
     "goodput": "Goodput",
     "req_s": "Requests",
@@ -42,6 +43,7 @@ LABELS = {
     "e2e_service": "End-to-end, service",
     "latency_sched": "Latency, scheduled",
     "latency_service": "Latency, service",
+    "ttfb": "First byte",
     "ttfo": "First output",
     "ntpot": "End-to-end by token",
     "send_lag": "Send lag",
@@ -93,7 +95,8 @@ def label(metric: str) -> str:
 def rank(metric: str) -> tuple[int, str]:
     """Return a sort key: what matters first, then by name."""
     known = family(metric)
-    return (ORDER.index(known) if known in ORDER else len(ORDER), metric)
+    last = len(ORDER) + (known in DIAGNOSTICS)
+    return (ORDER.index(known) if known in ORDER else last, metric)
 
 
 def number(metric: Mapping[str, Any], statistic: str) -> float | None:

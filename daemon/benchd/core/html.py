@@ -13,6 +13,10 @@ from benchd.core.page import badge, moment, table, th, whole_page
 from benchd.core.report import Point, Report, Row, Spread
 
 _OUTCOMES = {"PASSED": "good", "FAILED": "bad", "INVALID": "bad", "CANCELLED": "warn"}
+_WITHIN = (
+    "Below a percentile: its 95 % interval within that one measurement. Requests that follow each "
+    "other are alike and count for fewer; how other measurements differ, only repeats tell."
+)
 
 
 def render_html(report: Report) -> str:
@@ -103,7 +107,7 @@ def _notices(notices: Sequence[Notice]) -> Markup:
 
 def _summary(report: Report) -> Markup:
     several = report.repeats > 1
-    note = "One measurement of each point."
+    note = f"One measurement of each point. {_WITHIN}"
     if several:
         note = f"Median of the valid repeats, with {report.around} below it."
     is_offered = any(point.offered for point in report.points)
@@ -163,11 +167,16 @@ def _point_row(point: Point, *, is_offered: bool) -> Markup:
 
 
 def _spread_cell(spread: Spread) -> Markup:
-    if len(spread.samples) < 2:
-        return tag("td", figure(spread.median), class_="n")
-    low, high = spread.interval or (spread.low, spread.high)
-    around = f"{rough(low)} to {rough(high)}"
-    return tag("td", figure(spread.median), tag("span", around, class_="spread"), class_="n")
+    parts = []
+    if len(spread.samples) > 1 or spread.interval:
+        parts.append(_around(spread.interval or (spread.low, spread.high)))
+    if spread.share:
+        parts.append(tag("span", spread.share, class_="spread partly"))
+    return tag("td", figure(spread.median), *parts, class_="n")
+
+
+def _around(interval: tuple[float | None, float | None]) -> Markup:
+    return tag("span", " to ".join(map(rough, interval)), class_="spread")
 
 
 def _repeats(report: Report) -> Markup:
@@ -181,9 +190,13 @@ def _repeats(report: Report) -> Markup:
         *map(_column_head, report.columns),
     ]
     repeats = table(heads, [_repeat_row(row) for row in report.rows])
-    return tag(
-        "details", tag("summary", "Every repeat", tag("span", str(len(report.rows)))), repeats
-    )
+    parts: list[Child] = [
+        tag("summary", "Every repeat", tag("span", str(len(report.rows)))),
+        repeats,
+    ]
+    if any(within for row in report.rows for within in row.within):
+        parts.insert(1, tag("p", _WITHIN, class_="muted small"))
+    return tag("details", *parts)
 
 
 def _repeat_row(row: Row) -> Markup:
@@ -197,7 +210,10 @@ def _repeat_row(row: Row) -> Markup:
         tag("td", _count(row.ok), class_="n"),
         tag("td", _count(row.errors), class_="n"),
         tag("td", span(row.window), class_="n"),
-        *(tag("td", figure(value), class_="n") for value in row.values),
+        *(
+            tag("td", figure(value), _around(within) if within else None, class_="n")
+            for value, within in zip(row.values, row.within, strict=True)
+        ),
     ]
     return tag("tr", *cells, class_=None if row.valid else "invalid")
 

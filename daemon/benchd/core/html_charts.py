@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from benchd.core.courses import Courses
 from benchd.core.curves import Sweep
-from benchd.core.distributions import Distributions, Percentiles, Pooled
+from benchd.core.distributions import Diagnostic, Distributions, Percentiles, Pooled, explained
 from benchd.core.headline import NONE, PERCENTILES, Column, figure, label, rough
 from benchd.core.markup import Child, Markup, tag
 from benchd.core.numbers import SAMPLES_NEEDED
@@ -28,6 +28,7 @@ def chart_sections(report: Report) -> Iterable[Markup | None]:
     yield _point_by_point(report)
     yield _distributions(report)
     yield _over_time(report.courses)
+    yield _causes(report.distributions.diagnostics)
 
 
 def _across(sweep: Sweep) -> Markup | None:
@@ -172,6 +173,32 @@ def _over_time(points: Sequence[Courses]) -> Markup | None:
 def _errors(errors: Sequence[tuple[float, float]]) -> str:
     count = sum(number for _, number in errors)
     return f"{figure(count)} errors" if count else ""
+
+
+# --- causes -------------------------------------------------------------------------------------
+
+
+def _causes(rows: Sequence[Diagnostic]) -> Markup | None:
+    """Return what is no result, but tells why one is as it is."""
+    if not rows:
+        return None
+    heads = [th("What"), th("Point"), th("Samples", number=True)]
+    heads += [th(words, number=True) for words in ("Mean", "p50", "p99", "Highest")]
+    cells = [_cause(row) for row in rows]
+    said = [_remark(words) for words in explained(rows)]
+    return tag("section", tag("h2", "Diagnostics"), *said, table(heads, cells))
+
+
+def _cause(row: Diagnostic) -> Markup:
+    hidden = "in the result files" if row.is_partly else None
+    numbers = (row.mean, *row.percentiles, row.highest)
+    return tag(
+        "tr",
+        tag("td", label(row.metric), tag("span", row.unit, class_="spread")),
+        tag("td", row.point),
+        tag("td", NONE if row.samples is None else figure(float(row.samples)), class_="n"),
+        *(tag("td", figure(n), class_="n", title=None if n else hidden) for n in numbers),
+    )
 
 
 # --- their frame --------------------------------------------------------------------------------

@@ -6,14 +6,20 @@ All intervals are two-sided at 95 %, and nothing is drawn: the same values give 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from benchd.core.numbers import percentile
+from pydantic import JsonValue
+
+from benchd.core.numbers import Metric, at_place, bucket_counts, is_finite, percentile
 
 Interval = tuple[float, float]
 
 LEVEL = 0.95
+# Variance of a binomial distribution from which it is as good as normal, in whole ranks.
+_LARGE = 2_000.0
+# Quantile 0.975 of the normal distribution.
+_NORMAL = 1.959964
 # Chance below which a resampled median is left out: all of them together move no quantile.
 _RARE = 1e-9
 # Quantile 0.975 of Student's t for 1 to 30 degrees of freedom (any table of the distribution), and
@@ -50,24 +56,6 @@ def mean_interval(values: Sequence[float]) -> Interval | None:
     return mean - reach, mean + reach
 
 
-def effective_size(values: Sequence[float]) -> float:
-    """Return how many independent values a series in time order is worth.
-
-    ``n (1 - r) / (1 + r)`` with the autocorrelation ``r`` at lag one, as for an AR(1) process;
-    never more than there are, never less than one.
-    """
-    n = len(values)
-    if n < 3:
-        return float(n)
-    mean = math.fsum(values) / n
-    off = [x - mean for x in values]
-    total = math.fsum(x * x for x in off)
-    if total == 0:
-        return float(n)
-    r = math.fsum(a * b for a, b in pairwise(off)) / total
-    return min(float(n), max(1.0, n * (1 - r) / (1 + r))) if r < 1 else 1.0
-
-
 def percentile_interval(
     ordered: Sequence[float], q: float, size: float | None = None
 ) -> Interval | None:
@@ -76,18 +64,34 @@ def percentile_interval(
     Distribution-free: the number of values below the true percentile is binomial. ``size`` is how
     many independent values they are worth, when that is fewer; None when the tail is too thin.
     """
-    n = len(ordered)
+    places = _places(len(ordered), q, size)
+    return None if places is None else (ordered[places[0]], ordered[places[1]])
+
+
+def _places(n: int, q: float, size: float | None) -> tuple[int, int] | None:
+    """Return the places, of ``n`` sorted values, between which the percentile lies."""
     worth = min(float(n), size) if size is not None else float(n)
     whole, share = math.floor(worth), q / 100
     if whole < 1:
         return None
-    low = _binomial_quantile(whole, share, (1 - LEVEL) / 2)
-    high = _binomial_quantile(whole, share, 1 - (1 - LEVEL) / 2) + 1
+    low, high = _ranks(whole, share)
     if low < 1 or high > whole:
         return None
     places = [round((rank - 0.5) / whole * n - 0.5) for rank in (low, high)]
     first, last = (min(max(place, 0), n - 1) for place in places)
-    return ordered[first], ordered[last]
+    return first, last
+
+
+def _ranks(n: int, p: float) -> tuple[int, int]:
+    """Return the first and the last rank of the interval, from 1; one of them may not exist."""
+    if p > 0.5:  # counted from the other end, where there are fewer
+        low, high = _ranks(n, 1 - p)
+        return n + 1 - high, n + 1 - low
+    reach = _NORMAL * math.sqrt(n * p * (1 - p))
+    if n * p * (1 - p) > _LARGE:
+        return math.floor(n * p - reach), math.ceil(n * p + reach) + 1
+    tail = (1 - LEVEL) / 2
+    return _binomial_quantile(n, p, tail), _binomial_quantile(n, p, 1 - tail) + 1
 
 
 def _binomial_quantile(n: int, p: float, level: float) -> int:
@@ -102,6 +106,35 @@ def _binomial_quantile(n: int, p: float, level: float) -> int:
         if below >= level or k == n:
             return k
         k += 1
+
+
+def with_intervals(metrics: Mapping[str, Metric]) -> dict[str, Metric]:
+    """Return the metrics with intervals, where it is known how many samples they are worth."""
+    return {name: _with_intervals(metric) for name, metric in metrics.items()}
+
+
+def _with_intervals(metric: Metric) -> Metric:
+    """Fill ``ci``, of which whoever has the samples in their order says ``n_eff``.
+
+    Those of percentiles come from the histogram, and hold the percentile itself at any rate.
+    """
+    said = (metric.ci or {}).get("n_eff")
+    if isinstance(said, bool) or not isinstance(said, int | float) or not is_finite(said):
+        return metric.model_copy(update={"ci": None})
+    size = min(float(said), metric.n or 0.0)
+    found: dict[str, JsonValue] = {"level": LEVEL, "method": "order-statistic, t; n_eff"}
+    found["n_eff"] = size
+    if size >= 2 and metric.mean is not None and metric.stdev is not None:
+        reach = t_quantile(math.floor(size) - 1) * metric.stdev / math.sqrt(size)
+        found["mean"] = [metric.mean - reach, metric.mean + reach]
+    hist = metric.hist or {}
+    n = sum(count for _, count in bucket_counts(hist))
+    for q, value in (metric.percentiles or {}).items():
+        places = _places(n, float(q), size) if n and value is not None else None
+        ends = [at_place(hist, place) for place in places or ()]
+        known = [end for end in (value, *ends) if end is not None]
+        found[q] = [min(known), max(known)] if len(known) == 3 else None
+    return metric.model_copy(update={"ci": found})
 
 
 def median(values: Sequence[float]) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from benchd.core.curves import Sweep
-from benchd.core.distributions import Pooled
+from benchd.core.distributions import Diagnostic, Pooled, explained
 from benchd.core.headline import NONE, PERCENTILES, figure, label, span
 from benchd.core.model import Job
 from benchd.core.notices import JobRow
@@ -82,13 +82,15 @@ def _results(report: Report) -> Iterable[str]:
     yield from table_lines(heads, rows, numbers=2)
     yield from _across(report.sweep)
     yield from _pooled(report.distributions.pooled)
+    yield from _causes(report.distributions.diagnostics)
 
 
 def _spread(spread: Spread) -> str:
-    if len(spread.samples) < 2:
-        return figure(spread.median)
-    low, high = spread.interval or (spread.low, spread.high)
-    return f"{figure(spread.median)} ({figure(low)} to {figure(high)})"
+    parts = [spread.share] if spread.share else []
+    if len(spread.samples) > 1 or spread.interval:
+        low, high = spread.interval or (spread.low, spread.high)
+        parts.insert(0, f"{figure(low)} to {figure(high)}")
+    return f"{figure(spread.median)} ({'; '.join(parts)})" if parts else figure(spread.median)
 
 
 def _across(sweep: Sweep) -> Iterable[str]:
@@ -127,6 +129,27 @@ def _pooled(rows: Sequence[Pooled]) -> Iterable[str]:
         for row in rows
     ]
     yield from table_lines([*heads, "p99 of each"], cells, numbers=2)
+
+
+def _causes(rows: Sequence[Diagnostic]) -> Iterable[str]:
+    """Yield what is no result, but tells why one is as it is."""
+    if not rows:
+        return
+    yield "## Diagnostics"
+    yield ""
+    yield " ".join(explained(rows))
+    yield ""
+    heads = ["What", "Point", "Samples", "Mean", "p50", "p99", "Highest"]
+    cells = [
+        [
+            f"{label(row.metric)} [{row.unit}]",
+            row.point,
+            NONE if row.samples is None else figure(float(row.samples)),
+            *map(figure, (row.mean, *row.percentiles, row.highest)),
+        ]
+        for row in rows
+    ]
+    yield from table_lines(heads, cells, numbers=2)
 
 
 def _jobs(jobs: Sequence[JobRow]) -> Iterable[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
@@ -109,6 +110,11 @@ class Metric(Record):
         description="samples counted by buckets (`kind: loglinear`): lower bounds in microseconds, "
         "rounded down to so many digits; a percentile read from it is at most 5 % off",
     )
+    ci: dict[str, JsonValue] | None = Field(
+        None,
+        description="intervals within this one measurement: of the `mean` and of percentiles, at "
+        "`level`, reckoned with `n_eff` independent samples, because neighbours are alike",
+    )
     windows: dict[str, float | None] | None = Field(
         None, description="the same number over other windows: full, steady"
     )
@@ -122,6 +128,22 @@ def percentile(ordered: Sequence[float], q: float) -> float:
     return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
 
 
+def effective_size(values: Sequence[float]) -> float:
+    """Return how many independent values a series in time order is worth.
+
+    ``n (1 - r) / (1 + r)`` with the autocorrelation ``r`` at lag one, as for an AR(1) process;
+    never more than there are, never less than one.
+    """
+    n = len(values)
+    mean = math.fsum(values) / n if n else 0.0
+    off = [x - mean for x in values]
+    total = math.fsum(x * x for x in off)
+    if n < 3 or total == 0 or min(values) == max(values):  # whose mean may be rounded
+        return float(n)
+    r = math.fsum(a * b for a, b in pairwise(off)) / total
+    return min(float(n), max(1.0, n * (1 - r) / (1 + r))) if -1 < r < 1 else 1.0
+
+
 def summarise(
     samples: Sequence[float],
     *,
@@ -129,7 +151,7 @@ def summarise(
     unit: str = "ms",
     better: Literal["lower", "higher"] = "lower",
 ) -> Metric:
-    """Summarise raw samples; a percentile with too few samples behind it is None."""
+    """Summarise raw samples in the order of time; too few samples make a percentile None."""
     n = len(samples)
     if not n:
         return Metric(formula=formula, unit=unit, better=better, n=0)
@@ -149,6 +171,7 @@ def summarise(
             key: percentile(ordered, float(key)) if n >= needed else None
             for key, needed in SAMPLES_NEEDED.items()
         },
+        ci={"n_eff": effective_size(samples)},
     )
 
 
@@ -246,6 +269,20 @@ def percentile_of(hist: Mapping[str, JsonValue], q: float) -> float | None:
     return (low + (high - low) * (place - math.floor(place))) / 1000
 
 
+def at_place(hist: Mapping[str, JsonValue], place: int) -> float | None:
+    """Return the sample at a place in milliseconds, as if those of a bucket lay evenly in it."""
+    counts, digits, below = bucket_counts(hist), hist.get("digits"), 0
+    if not isinstance(digits, int):
+        return None
+    for bound, count in counts:
+        if place < below + count:
+            width = _width(bound, digits)
+            within = width * (place - below + 0.5) / count if width > 1 else 0.0
+            return (bound + within) / 1000
+        below += count
+    return None
+
+
 def samples_needed(q: float) -> int:
     """Return how many samples the ``q``-th percentile needs (see SAMPLES_NEEDED)."""
     known = SAMPLES_NEEDED.get(f"{q:g}")
@@ -280,8 +317,9 @@ def bad_numbers(metric: Metric) -> list[str]:
 def _without(metric: Metric, paths: Sequence[str]) -> Metric:
     """Return the metric with the numbers at ``paths`` set to None."""
     changes: dict[str, object] = {p: None for p in paths if "." not in p}
-    if metric.hist is not None:
-        changes["hist"] = plain_object(metric.hist)
+    for name in ("hist", "ci"):
+        if getattr(metric, name) is not None:
+            changes[name] = plain_object(getattr(metric, name))
     for name in ("percentiles", "windows"):
         inner = getattr(metric, name)
         if inner:

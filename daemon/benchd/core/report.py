@@ -7,8 +7,7 @@ time was spent, and how it all came to be. Warnings stand before numbers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -17,12 +16,12 @@ from benchd.core.conditions import gpus, offered_rate
 from benchd.core.courses import Courses, courses
 from benchd.core.curves import Spot, Sweep, charted, sweep
 from benchd.core.distributions import Distributions, distributions
-from benchd.core.headline import Column, cell_text, columns, number
+from benchd.core.headline import DIAGNOSTICS, Column, cell_text, columns, family, number
 from benchd.core.intervals import Interval, mean_interval
 from benchd.core.model import Job, Run, Transition
 from benchd.core.notices import JobRow, Notice, job_name, notices
 from benchd.core.results import Result
-from benchd.core.spans import Phase, Span, spans
+from benchd.core.spans import Lane, lane
 from benchd.core.spec import Role
 from benchd.core.tally import cause, latest_attempts, progress
 from benchd.core.view import ended_well
@@ -30,9 +29,6 @@ from benchd.core.view import ended_well
 COLUMNS_SHOWN = 8  # numbers beside each other in the summary; every number is in the result files
 # Repeats from which an interval says more than the range: of two, it is wider than any finding.
 FEWEST_FOR_INTERVAL = 3
-# What samples.jsonl.gz cannot vouch for: gaps between chunks are not written there, one by one.
-# They stay in the result files; of a stream, the time for each output token says it.
-_UNVOUCHED = frozenset({"icl"})
 VARIES = 4  # different values of one fact that are listed
 
 Document = Mapping[str, Any]
@@ -54,6 +50,7 @@ class Row:
     errors: int | None
     window: float | None
     values: tuple[float | None, ...]  # one for each column
+    within: tuple[Interval | None, ...]  # of each of them, inside this one measurement, 95 %
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +61,15 @@ class Spread:
     low: float | None
     high: float | None
     samples: tuple[float, ...]
-    interval: Interval | None = None  # of the mean, 95 %; None below three repeats
+    of: int = 0  # valid repeats; fewer samples than these: not every one has the number
+    interval: Interval | None = None  # of the mean, 95 %; of a single repeat, within it
+
+    @property
+    def share(self) -> str:
+        """Of how many repeats the number is, where some of them do not have it."""
+        if not 0 < len(self.samples) < self.of:
+            return ""
+        return f"{len(self.samples)} of {self.of} repeats"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,17 +83,6 @@ class Point:
     spreads: tuple[Spread, ...]  # one for each column
     offered: float | None = None  # requests a second
     gpus: int | None = None  # of the services
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lane:
-    """One job in the timeline."""
-
-    name: str
-    role: str
-    state: str
-    spans: tuple[Span, ...]
-    measured: Span | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +120,8 @@ class Report:
     @property
     def around(self) -> str:
         """What stands beside each median, in words."""
-        if any(spread.interval for point in self.points for spread in point.spreads):
+        spreads = [spread for point in self.points for spread in point.spreads]
+        if any(spread.interval and len(spread.samples) > 1 for spread in spreads):
             return "the 95 % interval of the mean (of two repeats, both)"
         return "the lowest and the highest"
 
@@ -148,7 +143,7 @@ def build(
     clients = {job.token: job for job in jobs}
     documents.sort(key=lambda d: _place(d, clients.get(str(d["job"]))))
     several = len({job.name for job in jobs if job.role is Role.CLIENT}) > 1
-    every = columns(documents)
+    every = [c for c in columns(documents) if family(c.metric) not in DIAGNOSTICS]
     chosen, drawn = tuple(every[:COLUMNS_SHOWN]), charted(every)
     by_point = _by_point(documents, clients, several=several)
     rows = [_row(d, clients.get(str(d["job"])), chosen, several=several) for d in documents]
@@ -157,6 +152,7 @@ def build(
     job_rows = [_job_row(j, histories.get(j.token, ()), words.get(j.token, "")) for j in jobs]
     done, wanted = progress(latest_attempts(jobs))
     points = tuple(_points(rows, chosen, by_point))
+    times = {str(document["job"]): document.get("times") or {} for document in documents}
     return Report(
         run=run,
         outcome=str(run.outcome) if run.outcome else "in progress",
@@ -174,14 +170,17 @@ def build(
         distributions=distributions(by_point),
         courses=tuple(courses(by_point)),
         sweep=sweep(drawn, list(_spots(by_point, drawn)), limits=_limits(documents)),
-        lanes=tuple(_lane(row, documents, end) for row in job_rows),
+        lanes=tuple(
+            lane(row.name, row.job, row.history, times.get(row.job.token) or {}, end)
+            for row in job_rows
+        ),
         jobs=tuple(job_rows),
         provenance=tuple(_provenance(run, documents)),
     )
 
 
 def _told(result: Result) -> dict[str, Any]:
-    """Return a result as its JSON has it, with the numbers that a reader can reckon again."""
+    """Return a result as its JSON has it."""
     # Histograms and timelines are most of it, and JSON already.
     document = result.model_dump(
         mode="json",
@@ -191,9 +190,7 @@ def _told(result: Result) -> dict[str, Any]:
     )
     metrics = document["metrics"]
     for name, metric in result.metrics.items():
-        if name in _UNVOUCHED and "tpot" in metrics:
-            del metrics[name]
-        elif metric.hist is not None:
+        if metric.hist is not None:
             metrics[name]["hist"] = metric.hist
     return {**document, "timeline": result.timeline}
 
@@ -232,7 +229,16 @@ def _row(document: Document, job: Job | None, chosen: Sequence[Column], *, sever
         errors=counts.get("errors"),
         window=(document.get("times") or {}).get("window_s"),
         values=tuple(number(metrics.get(c.metric) or {}, c.statistic) for c in chosen),
+        within=tuple(_within(metrics.get(c.metric) or {}, c.statistic) for c in chosen),
     )
+
+
+def _within(metric: Document, statistic: str) -> Interval | None:
+    """Return the interval that a result itself has of one of its numbers."""
+    match (metric.get("ci") or {}).get(statistic.removeprefix("p")):
+        case [int() | float() as low, int() | float() as high]:
+            return float(low), float(high)
+    return None
 
 
 def _by_point(
@@ -258,22 +264,28 @@ def _points(
             cell=of_point[0].cell,
             valid=len(usable),
             total=len({row.repeat for row in of_point}),
-            spreads=tuple(_spread([row.values[i] for row in usable]) for i in range(len(chosen))),
+            spreads=tuple(
+                _spread([row.values[i] for row in usable], [row.within[i] for row in usable])
+                for i in range(len(chosen))
+            ),
             offered=offered_rate(by_point.get(name, ())),
             gpus=gpus(by_point.get(name, ())),
         )
 
 
-def _spread(values: Sequence[float | None]) -> Spread:
+def _spread(values: Sequence[float | None], within: Sequence[Interval | None] = (None,)) -> Spread:
+    """Summarise the valid repeats; a single one has the interval within it."""
     known = tuple(sorted(value for value in values if value is not None))
     if not known:
-        return Spread(median=None, low=None, high=None, samples=())
+        return Spread(median=None, low=None, high=None, samples=(), of=len(values))
+    interval = within[0] if len(values) == 1 else None
     return Spread(
         median=median(known),
         low=known[0],
         high=known[-1],
         samples=known,
-        interval=mean_interval(known) if len(known) >= FEWEST_FOR_INTERVAL else None,
+        of=len(values),
+        interval=mean_interval(known) if len(known) >= FEWEST_FOR_INTERVAL else interval,
     )
 
 
@@ -322,38 +334,6 @@ def _job_row(job: Job, history: Sequence[Transition], words: str) -> JobRow:
         cause="" if ended_well(job) else cause(job),
         last_words=words,
     )
-
-
-def _lane(row: JobRow, documents: Sequence[Document], end: float) -> Lane:
-    job = row.job
-    times = next((d.get("times") or {} for d in documents if d["job"] == job.token), {})
-    start, stop = _moment(times.get("measure_start")), _moment(times.get("measure_end"))
-    measured = None
-    if start is not None and stop is not None and stop > start:
-        measured = Span(Phase.MEASURING, start, stop)
-    return Lane(
-        name=row.name,
-        role=str(job.role),
-        state=str(job.state),
-        spans=_covering(spans(job, row.history, end), measured),
-        measured=measured,
-    )
-
-
-def _covering(pieces: tuple[Span, ...], measured: Span | None) -> tuple[Span, ...]:
-    """Let the last span reach to the end of the measurement: Slurm rounds down to seconds."""
-    if not pieces or measured is None or not 0 < measured.end - pieces[-1].end <= 1:
-        return pieces
-    return (*pieces[:-1], replace(pieces[-1], end=measured.end))
-
-
-def _moment(text: object) -> float | None:
-    """Return an ISO 8601 time as seconds since the epoch."""
-    try:
-        moment = datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-    return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
 
 
 def _provenance(run: Run, documents: Sequence[Document]) -> Iterable[tuple[str, str]]:

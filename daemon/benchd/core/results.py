@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue, model_validator
 
 from benchd.core.flags import ERROR_RATE
+from benchd.core.intervals import with_intervals
 from benchd.core.model import Binding, Job, JobState, Run
 from benchd.core.numbers import (
     SAMPLES_NEEDED,
@@ -384,7 +385,7 @@ def assemble(
         ),
         workload=plain_object(measured.workload),
         counts=counts,
-        metrics=metrics,
+        metrics=with_intervals(metrics),
         timeline=plain_object(measured.timeline),
         server_metrics=plain_object(measured.server_metrics),
         artifacts=tuple(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
 from benchd.core.model import TERMINAL, Job, JobState, Readiness, Transition
 from benchd.core.spec import Role
@@ -29,6 +31,17 @@ class Span:
     phase: Phase
     start: float
     end: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """One job in the timeline."""
+
+    name: str
+    role: str
+    state: str
+    spans: tuple[Span, ...]
+    measured: Span | None
 
 
 _STATES = frozenset(str(s) for s in JobState)
@@ -94,3 +107,36 @@ def _joined(marks: Sequence[tuple[float, Phase]], end: float) -> tuple[Span, ...
         else:
             found.append(Span(phase, start, stop))
     return tuple(span for span in found if span.end > span.start)
+
+
+def lane(
+    name: str, job: Job, history: Sequence[Transition], times: Mapping[str, Any], end: float
+) -> Lane:
+    """Return a job's life with what it measured; ``times`` are those of its result, if any."""
+    start, stop = _moment(times.get("measure_start")), _moment(times.get("measure_end"))
+    measured = None
+    if start is not None and stop is not None and stop > start:
+        measured = Span(Phase.MEASURING, start, stop)
+    return Lane(
+        name=name,
+        role=str(job.role),
+        state=str(job.state),
+        spans=_covering(spans(job, history, end), measured),
+        measured=measured,
+    )
+
+
+def _covering(pieces: tuple[Span, ...], measured: Span | None) -> tuple[Span, ...]:
+    """Let the last span reach to the end of the measurement: Slurm rounds down to seconds."""
+    if not pieces or measured is None or not 0 < measured.end - pieces[-1].end <= 1:
+        return pieces
+    return (*pieces[:-1], replace(pieces[-1], end=measured.end))
+
+
+def _moment(text: object) -> float | None:
+    """Return an ISO 8601 time as seconds since the epoch."""
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()

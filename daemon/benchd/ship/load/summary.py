@@ -1,6 +1,7 @@
 """Samples to numbers. A percentile with too few samples behind it is null, never a guess."""
 
 import math
+import operator
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence
 
 if TYPE_CHECKING:
@@ -45,7 +46,21 @@ def distribution(name: str, samples: Sequence[float], n: Optional[int] = None) -
         },
         hist=histogram(samples),
     )
+    if n is None:
+        metric["ci"] = {"n_eff": effective_size(samples)}
     return metric
+
+
+def effective_size(samples: Sequence[float]) -> float:
+    """Return how many independent samples a series in time order is worth: neighbours are alike."""
+    count = len(samples)
+    mean = math.fsum(samples) / count
+    off = [x - mean for x in samples]
+    total = math.fsum(x * x for x in off)
+    if count < 3 or not total or min(samples) == max(samples):  # whose mean may be rounded
+        return float(count)
+    r = math.fsum(map(operator.mul, off, off[1:])) / total
+    return min(float(count), max(1.0, count * (1 - r) / (1 + r))) if -1 < r < 1 else 1.0
 
 
 def histogram(samples: Sequence[float]) -> Json:
