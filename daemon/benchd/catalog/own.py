@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from benchd.catalog import readings, templates
+from benchd.catalog.clients.common import told_duration
 from benchd.catalog.faults import faults, parameter_faults
 from benchd.catalog.kinds import ClientKind, Kind, Metrics, Parameter, ServiceKind, arguments, word
 from benchd.core.payload import Payload, Sh, Step
@@ -235,7 +236,10 @@ class _Template:
         )
         return Payload(
             argv=(*command, *self._options(values), *arguments(spec)),
-            environment={n: self._filled(text, values) for n, text in own.environment.items()},
+            environment={
+                **told_duration(spec),
+                **{name: self._filled(text, values) for name, text in own.environment.items()},
+            },
             files={name: self._filled(text, values) for name, text in own.files.items()},
             before=self._steps(own.before, values),
             once_up=self._steps(own.once_up, values),

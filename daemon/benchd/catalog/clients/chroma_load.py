@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from benchd.catalog import readings
-from benchd.catalog.clients.common import RESULT
+from benchd.catalog.clients.common import RESULT, objectives
 from benchd.catalog.clients.own_load import LOAD, TIMEOUT, loads, options
-from benchd.catalog.kinds import ClientKind, Parameter, arguments, program
+from benchd.catalog.kinds import ClientKind, Parameter, arguments, asks, planned, program
 from benchd.core.payload import Payload, Sh
 from benchd.core.spec import JobSpec
 
@@ -117,5 +117,7 @@ KIND = ClientKind(
     parse=readings.load,
     parameters=CHROMA_LOAD,
     default_for=("chroma",),
-    extra_check=lambda part: tuple(loads(part)),
+    extra_check=lambda part: (*loads(part), *objectives(part, "chroma")),
+    asks=asks("chroma"),
+    samples=planned,
 )

@@ -9,6 +9,17 @@ from benchd.catalog.kinds import Complaint
 from benchd.core.payload import Sh
 from benchd.core.spec import Client, JobSpec, Part
 
+# What recipes say of an open loop, for tools that only know closed ones.
+OPEN_LOOP = ("rate", "arrival", "load", "scenario", "burstiness", "max_in_flight", "trace")
+# Workload of our load generator -> the times of its requests that can be objectives (`NAME_ms`).
+_STREAM = ("ttft_service", "ttft_sched", "ttfo", "e2e_service", "e2e_sched", "tpot", "ntpot")
+TIMES: Mapping[str, tuple[str, ...]] = {
+    "llm": _STREAM,
+    "rag": (*_STREAM, "retrieval", "ttft_rag", "e2e_rag"),
+    "http": ("latency_service", "latency_sched", "ttfb"),
+    "redis": ("latency_service", "latency_sched"),
+    "chroma": ("latency_service", "latency_sched"),
+}
 RESULT = Sh('"$BENCHD_RESULT_DIR"')
 URL = Sh('"$BENCHD_TARGET_URL"')
 # Every replica of the service, for a load generator that spreads over them.
@@ -36,6 +47,21 @@ def unshared(part: Part, names: Sequence[str]) -> Iterator[Complaint]:
         if isinstance(value, int) and value < part.nodes:
             at = ("parameters", name) if name in part.parameters else ("nodes",)
             yield at, f"{part.nodes} nodes cannot share {name}: {value}"
+
+
+def objectives(part: Part, workload: str) -> Iterator[Complaint]:
+    """Yield the objectives that no request of a workload can meet or miss."""
+    there = TIMES[workload]
+    for name in re.findall(r"([a-z0-9_]+)_ms\b", str(part.parameters.get("slo", ""))):
+        if name not in there:
+            known = ", ".join(f"{each}_ms" for each in there)
+            what = f"{name}_ms is no time of these requests; there are: {known}"
+            yield ("parameters", "slo"), what
+
+
+def told_duration(spec: JobSpec) -> Mapping[str, str]:
+    """Return the variable by which a program of the user's learns how long it is to measure."""
+    return {"BENCHD_DURATION": str(spec.duration)} if spec.duration is not None else {}
 
 
 def target_environment(spec: JobSpec, endpoint: str = "url") -> Mapping[str, Sh]:

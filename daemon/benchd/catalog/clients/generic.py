@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from benchd.catalog import readings
-from benchd.catalog.clients.common import target_environment
+from benchd.catalog.clients.common import target_environment, told_duration
 from benchd.catalog.kinds import ClientKind
 from benchd.catalog.services.generic import command_check, command_payload
 from benchd.core.payload import Payload
@@ -13,7 +13,9 @@ from benchd.core.spec import JobSpec
 
 
 def _payload(spec: JobSpec) -> Payload:
-    return replace(command_payload(spec), environment=target_environment(spec))
+    return replace(
+        command_payload(spec), environment={**target_environment(spec), **told_duration(spec)}
+    )
 
 
 KIND = ClientKind(

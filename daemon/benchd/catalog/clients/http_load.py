@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from benchd.catalog import readings
-from benchd.catalog.clients.common import RESULT, URLS, sharing
+from benchd.catalog.clients.common import RESULT, URLS, objectives, sharing
 from benchd.catalog.clients.own_load import LOAD, TIMEOUT, options, shared_loads
-from benchd.catalog.kinds import ClientKind, Parameter, arguments, program
+from benchd.catalog.kinds import ClientKind, Parameter, arguments, asks, planned, program
 from benchd.core.payload import Payload, Sh
 from benchd.core.spec import JobSpec
 
@@ -78,5 +78,7 @@ KIND = ClientKind(
     distributed=True,
     parameters=HTTP_LOAD,
     default_for=("minio", "qdrant"),
-    extra_check=lambda part: tuple(shared_loads(part)),
+    extra_check=lambda part: (*shared_loads(part), *objectives(part, "http")),
+    asks=asks("http"),
+    samples=planned,
 )

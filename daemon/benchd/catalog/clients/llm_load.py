@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from benchd.catalog import readings
-from benchd.catalog.clients.common import RESULT, URLS, sharing
+from benchd.catalog.clients.common import RESULT, URLS, objectives, sharing
 from benchd.catalog.clients.own_load import LOAD, TIMEOUT, options, shared_loads
-from benchd.catalog.kinds import ClientKind, Complaint, Parameter, arguments, program
+from benchd.catalog.kinds import ClientKind, Complaint, Parameter, arguments, planned, program
 from benchd.core.payload import Payload, Sh
 from benchd.core.spec import JobSpec, Part
 from benchd.fields import Scalar
@@ -126,6 +126,11 @@ def _fits(kind: str, service: Part | None, client: Part) -> dict[str, Scalar]:
     return {}
 
 
+def _asks(part: Part) -> tuple[str, ...]:
+    api = str(part.parameters.get("api", ""))
+    return (api.partition("-")[0],) if api else ("openai", "ollama")
+
+
 def _llm_load_payload(spec: JobSpec) -> Payload:
     return Payload(
         argv=(
@@ -162,5 +167,7 @@ KIND = ClientKind(
     parameters=LLM_LOAD,
     default_for=("sim-llm", "ollama", "vllm"),
     fits=_fits,
-    extra_check=lambda part: (*shared_loads(part), *_prompts(part)),
+    extra_check=lambda part: (*shared_loads(part), *_prompts(part), *objectives(part, "llm")),
+    asks=_asks,
+    samples=planned,
 )

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from benchd.catalog import readings
 from benchd.catalog.clients import llm_load
-from benchd.catalog.clients.common import RESULT, URL, target_url
+from benchd.catalog.clients.common import RESULT, URL, objectives, target_url
 from benchd.catalog.clients.own_load import loads, options
-from benchd.catalog.kinds import ClientKind, Complaint, Parameter, arguments, program
+from benchd.catalog.kinds import ClientKind, Complaint, Parameter, arguments, asks, planned, program
 from benchd.core.payload import Payload, Sh
 from benchd.core.spec import Client, JobSpec, Part
 
@@ -79,7 +79,7 @@ def _payload(spec: JobSpec) -> Payload:
 
 def _check(part: Part) -> Sequence[Complaint]:
     if isinstance(part, Client) and part.target_service is None and len(part.target_services) == 2:
-        return tuple(loads(part))
+        return (*loads(part), *objectives(part, "rag"))
     what = "a client of kind 'rag-load' measures two services: the LLM server, then Chroma"
     return ((("target_services",), what),)
 
@@ -94,4 +94,6 @@ KIND = ClientKind(
     needs_target=False,  # its own check says more
     fits=llm_load.KIND.fits,
     extra_check=_check,
+    asks=asks("openai", "ollama", "chroma"),
+    samples=planned,
 )

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from benchd.catalog import readings
-from benchd.catalog.clients.common import RESULT, target_environment
+from benchd.catalog.clients.common import RESULT, target_environment, told_duration
 from benchd.catalog.kinds import WAIT, ClientKind, Complaint, word
 from benchd.core import secrets
 from benchd.core.brought import ScriptFile
@@ -152,8 +152,7 @@ def _payload(spec: JobSpec) -> Payload:
     file = own if own is not None and not _is_passing(own) else ""
     environment: dict[str, str | Sh] = {"PYTHONUNBUFFERED": "1"}
     environment |= target_environment(spec, script.endpoint or "url")
-    if spec.duration is not None:
-        environment["BENCHD_DURATION"] = str(spec.duration)
+    environment |= told_duration(spec)
     if own is not None:
         environment["BENCHD_OUTPUT_FILE"] = _placed(own, own)
     return Payload(
