@@ -17,6 +17,7 @@ from typing import Any
 from simulation.machine import Machine
 from simulation.player import Broken, Player, Tally, digest, playing
 
+EVERY = 20  # seeds between two words of progress: about half a minute on two cores
 _player: list[Player] = []  # of this worker process
 
 
@@ -35,12 +36,15 @@ def main() -> int:
     started = time.monotonic()
     tally, broken = Tally(), []
     seeds = range(asked.seed0, asked.seed0 + asked.seeds)
-    for played in _played(seeds, asked.most, asked.cores):
+    for done, played in enumerate(_played(seeds, asked.most, asked.cores), start=1):
         if isinstance(played, str):
             broken.append(played)
             print(f"sim: {played}", file=sys.stderr)
         else:
             tally.add(played)
+        if done % EVERY == 0 and done < len(seeds):
+            so_far = f"{done} of {len(seeds)} seeds, {len(broken)} broken"
+            print(f"sim: {so_far}, {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
     report(tally, len(broken), time.monotonic() - started, asked.cores)
     return 1 if broken else 0
 
