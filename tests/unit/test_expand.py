@@ -67,7 +67,8 @@ def test_without_a_sweep_there_is_one_point() -> None:
 
 def test_the_last_key_of_a_sweep_varies_fastest() -> None:
     """Points are numbered as nested loops over the keys would."""
-    found = cells(recipe("sweep: {client.parameters.pipeline: [1, 2], client.duration: [5, 6]}"))
+    swept = "client.parameters.pipeline: [1, 2], client.parameters.threads: [5, 6]"
+    found = cells(recipe(f"sweep: {{{swept}}}"))
 
     expected = [(1, 5), (1, 6), (2, 5), (2, 6)]
     assert expected == [tuple(cell.values()) for cell in found]
@@ -192,7 +193,8 @@ def test_a_token_is_made_of_known_ids_only() -> None:
 
 def test_tokens_are_unique() -> None:
     """No two jobs of a run have the same name in Slurm."""
-    text = "sweep: {client.duration: [1, 2, 3], service.parameters.io_threads: [1, 2]}\nrepeat: 3"
+    swept = "client.parameters.threads: [1, 2, 3], service.parameters.io_threads: [1, 2]"
+    text = f"sweep: {{{swept}}}\nrepeat: 3"
     found = slots(jobs(recipe(text)))
 
     assert len(found) == len(set(found))

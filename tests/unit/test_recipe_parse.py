@@ -15,7 +15,7 @@ RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 
 GOOD = b"""\
 service: {name: redis, resources: {gpus: 1, time: 30}, environment: {THREADS: 4}}
-client: {name: bench, kind: redis-benchmark, target_service: {name: redis}, duration: 60}
+client: {name: bench, kind: memtier, target_service: {name: redis}, duration: 60}
 limits: {pending: 24h, ready: 90, run: 2.5m}
 """
 
@@ -60,7 +60,7 @@ def test_overrides_replace_what_the_file_says() -> None:
         b"""\
 service: {name: redis, resources: {gpus: 1, time: 30}, environment: {THREADS: 8}, args: [--a, 1]}
 client:
-  {name: bench, kind: redis-benchmark, target_service: {name: redis}, duration: 5,
+  {name: bench, kind: memtier, target_service: {name: redis}, duration: 5,
    parameters: {clients: 7}, description: "5"}
 limits: {pending: 24h, ready: 90, run: 2.5m}
 repeat: 3

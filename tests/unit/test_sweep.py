@@ -47,7 +47,8 @@ def jobs(text: str, base: str = BASE) -> tuple[Job, ...]:
 
 def test_paths_of_one_key_take_their_values_together() -> None:
     """A zipped key is one axis; with another key every combination of the two is a point."""
-    found = cells(recipe(f"sweep: {{{PAIR}: [[1, 1], [50, 16]], client.duration: [5, 6]}}"))
+    text = f"sweep: {{{PAIR}: [[1, 1], [50, 16]], client.parameters.threads: [5, 6]}}"
+    found = cells(recipe(text))
     expected = [(1, 1, 5), (1, 1, 6), (50, 16, 5), (50, 16, 6)]
     assert expected == [tuple(cell.values()) for cell in found]
 
@@ -126,10 +127,10 @@ def test_a_fresh_service_is_a_job_for_each_point_or_measurement(
             ),
         ),
         (
-            'sweep:\n  client.duration: [1]\n  "clients.bench.duration": [2]\n',
+            'sweep:\n  client.parameters.threads: [1]\n  "clients.bench.parameters.threads": [2]\n',
             (
-                "5:3: sweep['clients.bench.duration']: clients.bench.duration is swept twice; "
-                "name it in one key only"
+                "5:3: sweep['clients.bench.parameters.threads']: clients.bench.parameters.threads "
+                "is swept twice; name it in one key only"
             ),
         ),
         (
@@ -192,10 +193,10 @@ def test_what_is_said_of_measurements_needs_one(text: str, expected: str) -> Non
 def test_a_million_points_are_refused_without_being_counted_out() -> None:
     """The product says enough, also where some of it would be left out."""
     values = ", ".join(map(str, range(1, 101)))
-    keys = ("client.parameters.clients", "client.parameters.pipeline", "client.duration")
+    keys = ("client.parameters.clients", "client.parameters.pipeline", "client.parameters.threads")
     sweep = ", ".join(f"{key}: [{values}]" for key in keys)
     with pytest.raises(RecipeError, match="= 1000000 x 1 x 1 = 1000000 jobs; at most 10000"):
-        recipe(f"sweep: {{{sweep}}}\nexclude: [{{client.duration: 1}}]\n")
+        recipe(f"sweep: {{{sweep}}}\nexclude: [{{client.parameters.threads: 1}}]\n")
 
 
 OPEN = """\
