@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 
 from . import VERSION, wire
 from .asks import Ask, Limits, Refused, understand
+from .counters import CONTENT_TYPE, Counters
 from .delays import Delays
 from .frames import Ollama, OpenAI, Times
 
@@ -51,8 +52,10 @@ class Server:
         self.limits = Limits(model=options.model, max_tokens=options.max_tokens)
         self.log = Log()
         self.started = time.time()
+        self.counters = Counters(options.model, self.started)
         self.accepted = 0
         self.waiting = 0
+        self.running = 0
         self.slots = asyncio.Semaphore(options.parallel)
         self.connections: "Set[asyncio.Task[None]]" = set()
 
@@ -126,6 +129,9 @@ class Server:
             },
             "/api/version": {"version": "0.0.0-sim-llm.%s" % VERSION},
         }
+        if request.path == "/metrics":
+            page = self.counters.page(self.running, self.waiting)
+            return wire.whole(200, page, {"Content-Type": CONTENT_TYPE})
         if request.path == "/sim/log":
             return wire.answer(200, self._log_page(request.query), {})
         if request.path in pages:
@@ -165,12 +171,14 @@ class Server:
             await self.slots.acquire()
         finally:
             self.waiting -= 1
+        self.running += 1
         try:
             if not ask.load_only:
-                await answering.run(self.options.delays, reader, writer)
+                await answering.run(self.options.delays, self.counters, reader, writer)
             else:
                 answering.empty(writer)
         finally:
+            self.running -= 1
             self.slots.release()
             self.log.add(answering.entry())
 
@@ -212,11 +220,16 @@ class Answering:
         self.end = time.monotonic()
 
     async def run(
-        self, delays: Delays, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        delays: Delays,
+        counters: Counters,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> None:
         """Send every token when it is due; due times are absolute, so lateness does not add up."""
         times, streaming = self.times, self.ask.stream
         times.started = time.monotonic()
+        counters.prompt_tokens += self.ask.prompt_tokens
         self.scheduled = [
             times.started + due for due in delays.schedule(self.number, self.ask.tokens)
         ]
@@ -237,6 +250,7 @@ class Answering:
             piece = wire.chunk(self.frames.token(index, word)) if streaming else b""
             words.append(word)
             self.written.append(time.monotonic())
+            counters.tokens += 1
             if streaming:
                 writer.write(piece)
                 await wire.drain(writer)
@@ -245,6 +259,7 @@ class Answering:
             writer.write(wire.chunk(self.frames.closing(times)) + wire.LAST_CHUNK)
         else:
             writer.write(wire.whole(200, self.frames.whole(words, times), self.headers))
+        counters.answers += 1
         self.end = time.monotonic()
 
 

@@ -163,14 +163,16 @@ def cached_share(good: Sequence[Sample], unsaid: Optional[int]) -> Optional[floa
 
     OpenAI's usage has ``prompt_tokens_details.cached_tokens``, newer Ollamas have
     ``prompt_eval_cached_count``. ``unsaid`` is the length of a prompt that an answer says nothing
-    of: before its pull request 5371 Ollama left it out when all of the prompt was cached.
+    of: before its pull request 5371 Ollama left it out when all of the prompt was cached. vLLM
+    tells only what is not 0.
     """
-    size = cached = 0
+    size = 0
+    told = []
     for sample in good:
         tokens, known = sample.prompt_tokens, sample.cached
         if not tokens and unsaid:
             tokens = known = unsaid
-        if tokens and known is not None:
-            size += tokens
-            cached += known
-    return cached / float(size) if size else None
+        size += tokens or 0
+        if known is not None:
+            told.append(known)
+    return sum(told) / float(size) if size and told else None
