@@ -46,14 +46,29 @@ def test_an_llm_tool_that_cannot_run_says_what_to_do(tmp_path: Path) -> None:
     assert "/v1/models does not list models: " in gone.said
 
 
-@pytest.mark.parametrize("trap", ["", "trap '' TERM; "], ids=["heeds", "ignores"])
-def test_whatever_a_tool_has_started_ends_with_its_time(tmp_path: Path, trap: str) -> None:
-    """After the limit neither the program nor its children are left, whether they heed TERM."""
-    inner = f"{trap}sleep 300 & echo $! >{tmp_path}/child; wait"
-    script = f"{wrapped.RUNNING}\nharder='-k 0.2'\nlimited 1 sh -c \"$1\"\n"
-    done = subprocess.run(["sh", "-c", script, "sh", inner], check=False, timeout=30)
-    child = int((tmp_path / "child").read_text())
-    assert (done.returncode, _lives(child)) == (124, False)
+# Programs in a tool's place, with a child whose number they note, and their status after a second.
+STAND_INS = {
+    "heeds": ("sleep 300 & {note}; wait", 124),
+    "ignores": ("trap '' TERM; sleep 300 & {note}; wait", 124),
+    "its child ignores": ("(trap '' TERM; exec sleep 300) & {note}; wait", 124),
+    "leaves its child behind": ("sleep 300 & {note}; exit 3", 3),
+}
+
+
+@pytest.mark.real("busybox")
+@pytest.mark.parametrize("shell", [("sh",), ("busybox", "sh")], ids=["GNU", "Alpine"])
+def test_whatever_a_tool_has_started_ends_with_it(tmp_path: Path, shell: tuple[str, ...]) -> None:
+    """A program in a tool's place is over in time, and its children with it, TERM or no TERM."""
+    script = f"{wrapped.RUNNING}\nharder='-k 1'\nlimited 1 sh -c \"$1\"\n"
+    running = {
+        name: subprocess.Popen(
+            [*shell, "-c", script, "sh", text.format(note=f'echo $! >"{tmp_path}/{name}"')]
+        )
+        for name, (text, _) in STAND_INS.items()
+    }
+    ended = {name: process.wait(timeout=30) for name, process in running.items()}
+    assert ended == {name: status for name, (_, status) in STAND_INS.items()}
+    assert [name for name in ended if _lives(int((tmp_path / name).read_text()))] == []
 
 
 def _lives(pid: int) -> bool:

@@ -328,7 +328,7 @@ def test_redis_benchmark_is_wrapped() -> None:
     """redis-benchmark runs inside a script that asks the target first and has a hard limit."""
     made = line("redis-benchmark", Role.CLIENT, parameters={"pipeline": 16, "timeout": 60})
     start = 'sh "$JOB/redis-benchmark.sh" "$BENCHD_TARGET_HOST" "$BENCHD_TARGET_PORT" '
-    assert made.startswith(f'{start}"$BENCHD_RESULT_DIR" 60 redis-benchmark -h')
+    assert made.startswith(f'{start}"$BENCHD_RESULT_DIR" 60 auto -h')
     assert "-P 16 -r 1000000 -t set,get" in made
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from benchd.core.spec import Container
+from benchd.core.payload import Sh
+from benchd.core.spec import Container, Role
 from benchd.fields import Resources
 from support.node import DEADLINE, Node, nodes, until
 from support.script_cases import APPTAINER, NASTY, Case, case
@@ -179,3 +180,35 @@ def test_modules_are_loaded_first(node: Node, names: str, expected: int) -> None
     assert (expected, f"module load {names}") == (status, out.split("\n")[0])
     assert ("ran" in out) is (expected == 0)
     assert ("module load bad failed" in err) is (expected == 1)
+
+
+@pytest.mark.parametrize(
+    ("look", "here", "expected"),
+    [
+        (66, True, "on the node: image=\n"),
+        (0, True, "in the image\n"),
+        (255, True, "in the image\n"),  # a broken runtime is not a missing tool: it is to be seen
+        (66, False, "in the image\n"),
+    ],
+)
+def test_a_tool_runs_where_it_is(node: Node, look: int, here: bool, expected: str) -> None:
+    """What its image lacks and the node has runs on the node, which is said; else in the image."""
+    node.tool("apptainer", f'case "$*" in *"for each"*) exit {look} ;; esac; echo in the image')
+    node.tool("wrapper", 'echo "on the node: image=$IMAGE"')
+    if here:
+        node.tool("a-benchmark", "exit 0")
+    (node.workdir / "home" / "r.sif").touch()
+    (node.job / "try-1" / "targets.env").touch()
+    what = case(
+        "wrapper",
+        payload={
+            "needs": ("no-benchmark", "a-benchmark"),
+            "environment": {"IMAGE": Sh('"$benchd_image"')},
+        },
+        runtime=APPTAINER.model_copy(update={"module": None, "cache": None}),
+        container=Container(image_path="$HOME/r.sif"),
+        role=Role.CLIENT,
+    )
+    status, out, err = node.run(what)
+    assert (status, out) == (0, expected)
+    assert ("the image has no no-benchmark and this node has " in err) is ("node" in expected)

@@ -146,3 +146,19 @@ CLIENT_NOTE = (
     '[ -z "${BENCHD_IMAGE_DIGEST:-}" ] || '
     'cp "$benchd_image.benchd.json" "$BENCHD_RESULT_DIR/benchd-image.json"'
 )
+
+# Status of a look into an image that has none of the programs; whatever else goes wrong has others.
+_NOT_THERE = 66
+HAS = f'for each do command -v "$each" >/dev/null && exit; done; exit {_NOT_THERE}'
+# A tool of others runs where it is: in its image, else on the node. `benchd_look` looks into the
+# image; what stood beside it of the image is not true of what ran.
+ONLY_HERE = f"""
+benchd_only_here() {{
+    local program here=''
+    for program; do [ -n "$here" ] || here=$(command -v "$program"); done
+    [ -n "$here" ] || return 1
+    (benchd_look) >/dev/null 2>&1 </dev/null
+    [ "$?" -eq {_NOT_THERE} ] || return 1
+    rm -f "$BENCHD_RESULT_DIR/benchd-image.json"
+    benchd_say "the image has no $1 and this node has $here: it runs on the node"
+}}"""

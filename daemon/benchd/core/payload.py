@@ -54,4 +54,6 @@ class Payload:
     after: tuple[str, ...] = ()  # lines of shell on the host; they do not change the status
     workers: Step | None = None  # on every other node; its failure ends the job
     each_node: bool = False  # argv is run once on every node, and not on the first alone
+    # Programs, any of which it needs: where the node has one and its image none, it runs there.
+    needs: tuple[str | Sh, ...] = ()
     version: tuple[str, ...] = ()  # says on its first line which version it is; beside the program

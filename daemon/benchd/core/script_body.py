@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from shlex import quote
 
-from benchd.core import containers
+from benchd.core import containers, image_parts
 from benchd.core import script_parts as parts
 from benchd.core.payload import Beside, Payload, Sh, Step
 from benchd.core.runtimes import Box, word
@@ -41,6 +41,8 @@ def functions(job: Job) -> Lines:
         lines.append(parts.ONCE_UP)
     if _is_asked(job):
         lines.append(parts.ASK)
+    if _may_be_elsewhere(job):
+        lines.append(image_parts.ONLY_HERE)
     if job.spec.targets:
         lines.append(parts.GATHER)
     if payload.workers is not None or payload.each_node:
@@ -62,6 +64,7 @@ def body(job: Job, unlocking: Lines) -> Lines:
         *(line for beside in payload.beside for line in _beside(job, beside)),
         *_once_up(job),
         *_asking(job),
+        *_elsewhere(job),
         *_main(payload, opening, main),
     ]
     after = [
@@ -210,6 +213,25 @@ def _asking(job: Job) -> Lines:
     if wants_gpu(job.spec.resources):
         lines.append("(benchd_ask gpus.csv benchd_gpus &)")
     return lines
+
+
+def _may_be_elsewhere(job: Job) -> bool:
+    return job.box is not None and bool(job.payload.needs)
+
+
+def _elsewhere(job: Job) -> Lines:
+    """Have the program run on the node where only that has what it needs, and not the image."""
+    if not _may_be_elsewhere(job):
+        return []
+    needs = job.payload.needs
+    look = _command(job, ("sh", "-c", image_parts.HAS, "sh", *needs))
+    here = _command(replace(job, box=None), job.payload.argv, job.payload.stdin)
+    return [
+        *_function("benchd_look", look),
+        f"if benchd_only_here {' '.join(map(word, needs))}; then",
+        *_indented(["benchd_image=''", "exec {benchd_pipe}>&-", *here]),
+        "fi",
+    ]
 
 
 def _main(payload: Payload, opening: Lines, command: Lines) -> Lines:

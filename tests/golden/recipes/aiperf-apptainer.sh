@@ -165,7 +165,9 @@ set -u
 child='"'"''"'"'
 stopped='"'"''"'"'
 harder='"'"''"'"'
+apart='"'"''"'"'
 if timeout -k 1 5 true 2>/dev/null; then harder='"'"'-k 10'"'"'; fi
+if command -v setsid >/dev/null 2>&1; then apart=setsid; fi
 say() { printf '"'"'benchd: %s\n'"'"' "$*" >&2; }
 # shellcheck disable=SC2317,SC2329 # the traps call it
 stop() {
@@ -173,19 +175,23 @@ stop() {
   if [ -n "$child" ]; then kill -TERM "$child" 2>/dev/null; fi
 }
 trap stop TERM INT
+insist() { # what has only just been started does not hear the first TERM, and some hear none
+  sleep 1 && kill -TERM "$child" || return
+  for _ in 1 2 3 4 5 6 7 8 9 10; do sleep 1 && kill -0 "$child" || return; done
+  kill -KILL "-$child"
+}
 limited() { # SECONDS COMMAND ...: status 124 when its time was over
   [ -z "$stopped" ] || return 143
   began=$(date +%s) most=$1 status=143
   # shellcheck disable=SC2086 # none, or two words
-  timeout $harder "$@" &
+  $apart timeout $harder "$@" &
   child=$!
   if [ -z "$stopped" ]; then
     wait "$child"
     status=$?
   fi
   if [ -n "$stopped" ]; then
-    # What has only just been started does not hear it: it is told again.
-    (sleep 1 && kill -TERM "$child") >/dev/null 2>&1 </dev/null &
+    insist >/dev/null 2>&1 </dev/null &
     again=$!
     wait "$child"
     kill "$again" 2>/dev/null
@@ -193,25 +199,48 @@ limited() { # SECONDS COMMAND ...: status 124 when its time was over
   elif [ "$status" -gt 128 ] && [ "$(($(date +%s) - began))" -ge "$most" ]; then
     status=124 # KILL was needed, or a timeout that says how the program ended
   fi
+  kill -KILL "-$child" 2>/dev/null
   child='"'"''"'"'
   return "$status"
 }
 # Really run: what is there may still not work, for want of a module or on another processor.
+answers() { # COMMAND ...: 127 when it is not here, 126 when it does not run
+  command -v "$1" >/dev/null 2>&1 || return 127
+  for ask in --version --help; do
+    heard=$(timeout 300 "$@" "$ask" 2>&1 </dev/null) || continue
+    where=$(command -v "$1")
+    shift
+    printf '"'"'%s\n'"'"' "$where${1:+ $*}" "${BENCHD_TOOL_IMAGE:-}" "$heard" | head -n 9 >"$dir/tool.txt"
+    return 0
+  done
+  return 126
+}
 tool() { # ADVICE COMMAND ...: is it there, where, and what does it say of itself
   advice=$1
   shift
-  if ! command -v "$1" >/dev/null 2>&1; then
-    say "$1 is not installed here; $advice"
-    exit 127
+  answers "$@"
+  case $? in
+    0) return ;;
+    127) say "$1 is not installed here; $advice"; exit 127 ;;
+  esac
+  say "$* is here and does not run; it says: $(printf '"'"'%s\n'"'"' "$heard" | grep . | tail -n 1)"
+  say "$advice"
+  exit 126
+}
+choose() { # PROGRAM ADVICE '"'"'COMMAND WORD ...'"'"' ...: $chosen $words is what runs: PROGRAM, or the
+  # first of ours that works
+  chosen=$1 advice=$2 words='"'"''"'"'
+  shift 2
+  if [ "$chosen" != auto ]; then
+    tool "$advice" "$chosen"
+    return
   fi
-  for ask in --version --help; do
-    heard=$(timeout 300 "$@" "$ask" 2>&1 </dev/null) && break
-  done || {
-    say "$* is here and does not run; it says: $(printf '"'"'%s\n'"'"' "$heard" | grep . | tail -n 1)"
-    say "$advice"
-    exit 126
-  }
-  { command -v "$1"; printf '"'"'%s\n'"'"' "${BENCHD_TOOL_IMAGE:-}" "$heard"; } | head -n 9 >"$dir/tool.txt"
+  for found in "$@"; do
+    chosen=${found%% *} words=${found#"$chosen"}
+    # shellcheck disable=SC2086 # words of ours
+    if answers "$chosen" $words; then return; fi
+  done
+  tool "$advice" "$1"
 }
 umask 077
 url=$1 dir=$2 limit=$3 seed=$4 model=$5 keyed=$6
@@ -248,9 +277,10 @@ print(model or names[0])
 PY
 ) || exit 69
 model=$listed
-tokenizer=$1 aiperf=$2
+tokenizer=$1
+advice='"'"'use an image that has it: install aiperf from the Python package index into one'"'"'
+choose "$2" "$advice" aiperf '"'"'python3 -m aiperf'"'"'
 shift 2
-tool '"'"'use an image that has it: install aiperf from the Python package index into one'"'"' "$aiperf"
 if [ -n "$key" ]; then
   say '"'"'aiperf can be told a key only where every user of the node reads it, on its command line:'"'"'
   say '"'"'measure this server with llm-load or guidellm'"'"'
@@ -258,7 +288,8 @@ if [ -n "$key" ]; then
 fi
 left=$BENCHD_JOB/aiperf
 date +%s.%N >"$dir/started.txt"
-limited "$limit" "$aiperf" profile --url="$url" --model="$model" \
+# shellcheck disable=SC2086 # words of ours
+limited "$limit" "$chosen" $words profile --url="$url" --model="$model" \
   --tokenizer="${tokenizer:-$model}" --random-seed="$seed" --streaming \
   --use-server-token-count --ui=none --output-artifact-dir="$left" \
   "$@" >"$dir/aiperf.txt" 2>"$dir/aiperf.err"
@@ -326,6 +357,16 @@ benchd_enter() {
     done
     export APPTAINER_NO_EVAL=1
 }
+
+benchd_only_here() {
+    local program here=''
+    for program; do [ -n "$here" ] || here=$(command -v "$program"); done
+    [ -n "$here" ] || return 1
+    (benchd_look) >/dev/null 2>&1 </dev/null
+    [ "$?" -eq 66 ] || return 1
+    rm -f "$BENCHD_RESULT_DIR/benchd-image.json"
+    benchd_say "the image has no $1 and this node has $here: it runs on the node"
+}
 benchd_gather() {
     local token run about
     sed -n 's/.*"token": *"\([a-z0-9-]*\)".*/\1/p' "$JOB/try-$TRY/targets.json" |
@@ -338,9 +379,18 @@ benchd_gather() {
 
 benchd_payload() {
     benchd_secrets ''
+    benchd_look() {
+        benchd_enter
+        exec env APPTAINERENV_BENCHD_TOOL_IMAGE="${benchd_image:-}" apptainer exec --cleanenv --bind "$JOB" --pwd "$JOB" "$benchd_image" sh -c 'for each do command -v "$each" >/dev/null && exit; done; exit 66' sh aiperf
+    }
+    if benchd_only_here aiperf; then
+        benchd_image=''
+        exec {benchd_pipe}>&-
+        exec env BENCHD_TOOL_IMAGE="${benchd_image:-}" sh "$JOB/aiperf.sh" "$BENCHD_TARGET_URL" "$BENCHD_RESULT_DIR" 3600 '' qwen VLLM_API_KEY Qwen/Qwen2.5-7B-Instruct auto --endpoint-type=completions --synthetic-input-tokens-mean=512 --synthetic-input-tokens-stddev=0 --output-tokens-mean=128 --output-tokens-stddev=0 --concurrency=1 --warmup-request-count=16 --extra-inputs=ignore_eos:true --benchmark-duration=120
+    fi
     exec {benchd_pipe}>&-
     benchd_enter
-    exec env APPTAINERENV_BENCHD_TOOL_IMAGE="${benchd_image:-}" apptainer exec --cleanenv --bind "$JOB" --pwd "$JOB" "$benchd_image" sh "$JOB/aiperf.sh" "$BENCHD_TARGET_URL" "$BENCHD_RESULT_DIR" 3600 '' qwen VLLM_API_KEY Qwen/Qwen2.5-7B-Instruct aiperf --endpoint-type=completions --synthetic-input-tokens-mean=512 --synthetic-input-tokens-stddev=0 --output-tokens-mean=128 --output-tokens-stddev=0 --concurrency=1 --warmup-request-count=16 --extra-inputs=ignore_eos:true --benchmark-duration=120
+    exec env APPTAINERENV_BENCHD_TOOL_IMAGE="${benchd_image:-}" apptainer exec --cleanenv --bind "$JOB" --pwd "$JOB" "$benchd_image" sh "$JOB/aiperf.sh" "$BENCHD_TARGET_URL" "$BENCHD_RESULT_DIR" 3600 '' qwen VLLM_API_KEY Qwen/Qwen2.5-7B-Instruct auto --endpoint-type=completions --synthetic-input-tokens-mean=512 --synthetic-input-tokens-stddev=0 --output-tokens-mean=128 --output-tokens-stddev=0 --concurrency=1 --warmup-request-count=16 --extra-inputs=ignore_eos:true --benchmark-duration=120
 }
 benchd_run benchd_payload
 benchd_gather

@@ -168,12 +168,12 @@ umask 077
 export PGHOST="$1" PGPORT="$2" PGUSER="$4" PGDATABASE="$5" PGCONNECT_TIMEOUT=10 PGAPPNAME=pgbench
 dir=$3 limit=$6 warmup=$7 seconds=$8 scale=$9
 shift 9
-pgbench=$1
-shift
 child='"'"''"'"'
 stopped='"'"''"'"'
 harder='"'"''"'"'
+apart='"'"''"'"'
 if timeout -k 1 5 true 2>/dev/null; then harder='"'"'-k 10'"'"'; fi
+if command -v setsid >/dev/null 2>&1; then apart=setsid; fi
 say() { printf '"'"'benchd: %s\n'"'"' "$*" >&2; }
 # shellcheck disable=SC2317,SC2329 # the traps call it
 stop() {
@@ -181,19 +181,23 @@ stop() {
   if [ -n "$child" ]; then kill -TERM "$child" 2>/dev/null; fi
 }
 trap stop TERM INT
+insist() { # what has only just been started does not hear the first TERM, and some hear none
+  sleep 1 && kill -TERM "$child" || return
+  for _ in 1 2 3 4 5 6 7 8 9 10; do sleep 1 && kill -0 "$child" || return; done
+  kill -KILL "-$child"
+}
 limited() { # SECONDS COMMAND ...: status 124 when its time was over
   [ -z "$stopped" ] || return 143
   began=$(date +%s) most=$1 status=143
   # shellcheck disable=SC2086 # none, or two words
-  timeout $harder "$@" &
+  $apart timeout $harder "$@" &
   child=$!
   if [ -z "$stopped" ]; then
     wait "$child"
     status=$?
   fi
   if [ -n "$stopped" ]; then
-    # What has only just been started does not hear it: it is told again.
-    (sleep 1 && kill -TERM "$child") >/dev/null 2>&1 </dev/null &
+    insist >/dev/null 2>&1 </dev/null &
     again=$!
     wait "$child"
     kill "$again" 2>/dev/null
@@ -201,30 +205,54 @@ limited() { # SECONDS COMMAND ...: status 124 when its time was over
   elif [ "$status" -gt 128 ] && [ "$(($(date +%s) - began))" -ge "$most" ]; then
     status=124 # KILL was needed, or a timeout that says how the program ended
   fi
+  kill -KILL "-$child" 2>/dev/null
   child='"'"''"'"'
   return "$status"
 }
 # Really run: what is there may still not work, for want of a module or on another processor.
+answers() { # COMMAND ...: 127 when it is not here, 126 when it does not run
+  command -v "$1" >/dev/null 2>&1 || return 127
+  for ask in --version --help; do
+    heard=$(timeout 300 "$@" "$ask" 2>&1 </dev/null) || continue
+    where=$(command -v "$1")
+    shift
+    printf '"'"'%s\n'"'"' "$where${1:+ $*}" "${BENCHD_TOOL_IMAGE:-}" "$heard" | head -n 9 >"$dir/tool.txt"
+    return 0
+  done
+  return 126
+}
 tool() { # ADVICE COMMAND ...: is it there, where, and what does it say of itself
   advice=$1
   shift
-  if ! command -v "$1" >/dev/null 2>&1; then
-    say "$1 is not installed here; $advice"
-    exit 127
+  answers "$@"
+  case $? in
+    0) return ;;
+    127) say "$1 is not installed here; $advice"; exit 127 ;;
+  esac
+  say "$* is here and does not run; it says: $(printf '"'"'%s\n'"'"' "$heard" | grep . | tail -n 1)"
+  say "$advice"
+  exit 126
+}
+choose() { # PROGRAM ADVICE '"'"'COMMAND WORD ...'"'"' ...: $chosen $words is what runs: PROGRAM, or the
+  # first of ours that works
+  chosen=$1 advice=$2 words='"'"''"'"'
+  shift 2
+  if [ "$chosen" != auto ]; then
+    tool "$advice" "$chosen"
+    return
   fi
-  for ask in --version --help; do
-    heard=$(timeout 300 "$@" "$ask" 2>&1 </dev/null) && break
-  done || {
-    say "$* is here and does not run; it says: $(printf '"'"'%s\n'"'"' "$heard" | grep . | tail -n 1)"
-    say "$advice"
-    exit 126
-  }
-  { command -v "$1"; printf '"'"'%s\n'"'"' "${BENCHD_TOOL_IMAGE:-}" "$heard"; } | head -n 9 >"$dir/tool.txt"
+  for found in "$@"; do
+    chosen=${found%% *} words=${found#"$chosen"}
+    # shellcheck disable=SC2086 # words of ours
+    if answers "$chosen" $words; then return; fi
+  done
+  tool "$advice" "$1"
 }
 for place in /usr/lib/postgresql/*/bin /usr/pgsql-*/bin; do
   if [ -d "$place" ]; then PATH=$PATH:$place; fi
 done
-tool '"'"'use an image that has it (docker://postgres:16)'"'"' "$pgbench"
+choose "$1" '"'"'use an image that has it (docker://postgres:16)'"'"' pgbench
+shift
 case $PGUSER in
   benchd) PGPASSWORD=${BENCHD_TICKET:-} ;;
   *) PGPASSWORD=${POSTGRES_PASSWORD:-} ;;
@@ -274,13 +302,13 @@ counted() { # COLUMNS: microseconds that awk makes of a line -> "milliseconds co
     END { for (us in count) printf \"%.6f %d\\n\", us / 1000, count[us] }" | sort -n
 }
 
-phase '"'"'filling the tables'"'"' init.txt "$pgbench" --initialize --quiet --scale="$scale"
+phase '"'"'filling the tables'"'"' init.txt "$chosen" --initialize --quiet --scale="$scale"
 if [ "$warmup" -gt 0 ]; then
-  phase '"'"'the warm-up'"'"' warmup.txt "$pgbench" --no-vacuum --time="$warmup" "$@"
+  phase '"'"'the warm-up'"'"' warmup.txt "$chosen" --no-vacuum --time="$warmup" "$@"
 fi
 note_status status-before.txt
 date +%s.%N >"$dir/started.txt"
-phase '"'"'the measurement'"'"' pgbench.txt "$pgbench" --no-vacuum --time="$seconds" --progress=1 \
+phase '"'"'the measurement'"'"' pgbench.txt "$chosen" --no-vacuum --time="$seconds" --progress=1 \
   --log --log-prefix="$logs" "$@"
 date +%s.%N >"$dir/ended.txt"
 note_status status-after.txt
@@ -292,7 +320,7 @@ case " $* " in
   *) counted '"'"'$3'"'"' >"$dir/latency-service.txt" ;;
 esac
 rm -f "$logs".*
-phase '"'"'dropping the tables'"'"' init.txt "$pgbench" --initialize --init-steps=d
+phase '"'"'dropping the tables'"'"' init.txt "$chosen" --initialize --init-steps=d
 rm -f "$dir/init.txt" "$dir/init.txt.err"
 exit 0
 ' >"$JOB"/pgbench.sh || benchd_stop 'pgbench.sh cannot be written'
@@ -343,6 +371,16 @@ benchd_enter() {
     done
     export APPTAINER_NO_EVAL=1
 }
+
+benchd_only_here() {
+    local program here=''
+    for program; do [ -n "$here" ] || here=$(command -v "$program"); done
+    [ -n "$here" ] || return 1
+    (benchd_look) >/dev/null 2>&1 </dev/null
+    [ "$?" -eq 66 ] || return 1
+    rm -f "$BENCHD_RESULT_DIR/benchd-image.json"
+    benchd_say "the image has no $1 and this node has $here: it runs on the node"
+}
 benchd_gather() {
     local token run about
     sed -n 's/.*"token": *"\([a-z0-9-]*\)".*/\1/p' "$JOB/try-$TRY/targets.json" |
@@ -355,9 +393,18 @@ benchd_gather() {
 
 benchd_payload() {
     benchd_secrets ''
+    benchd_look() {
+        benchd_enter
+        exec env APPTAINERENV_BENCHD_TOOL_IMAGE="${benchd_image:-}" apptainer exec --cleanenv --bind "$JOB" --pwd "$JOB" "$benchd_image" sh -c 'for each do command -v "$each" >/dev/null && exit; done; exit 66' sh pgbench
+    }
+    if benchd_only_here pgbench; then
+        benchd_image=''
+        exec {benchd_pipe}>&-
+        exec env BENCHD_TOOL_IMAGE="${benchd_image:-}" sh "$JOB/pgbench.sh" "$BENCHD_TARGET_HOST" "$BENCHD_TARGET_PORT" "$BENCHD_RESULT_DIR" benchd benchd 3600 20 120 100 auto --client=32 --jobs=4 --protocol=prepared --random-seed=0 --rate=500 --builtin=tpcb-like
+    fi
     exec {benchd_pipe}>&-
     benchd_enter
-    exec env APPTAINERENV_BENCHD_TOOL_IMAGE="${benchd_image:-}" apptainer exec --cleanenv --bind "$JOB" --pwd "$JOB" "$benchd_image" sh "$JOB/pgbench.sh" "$BENCHD_TARGET_HOST" "$BENCHD_TARGET_PORT" "$BENCHD_RESULT_DIR" benchd benchd 3600 20 120 100 pgbench --client=32 --jobs=4 --protocol=prepared --random-seed=0 --rate=500 --builtin=tpcb-like
+    exec env APPTAINERENV_BENCHD_TOOL_IMAGE="${benchd_image:-}" apptainer exec --cleanenv --bind "$JOB" --pwd "$JOB" "$benchd_image" sh "$JOB/pgbench.sh" "$BENCHD_TARGET_HOST" "$BENCHD_TARGET_PORT" "$BENCHD_RESULT_DIR" benchd benchd 3600 20 120 100 auto --client=32 --jobs=4 --protocol=prepared --random-seed=0 --rate=500 --builtin=tpcb-like
 }
 benchd_run benchd_payload
 benchd_gather

@@ -167,7 +167,9 @@ shift 4
 child='"'"''"'"'
 stopped='"'"''"'"'
 harder='"'"''"'"'
+apart='"'"''"'"'
 if timeout -k 1 5 true 2>/dev/null; then harder='"'"'-k 10'"'"'; fi
+if command -v setsid >/dev/null 2>&1; then apart=setsid; fi
 say() { printf '"'"'benchd: %s\n'"'"' "$*" >&2; }
 # shellcheck disable=SC2317,SC2329 # the traps call it
 stop() {
@@ -175,19 +177,23 @@ stop() {
   if [ -n "$child" ]; then kill -TERM "$child" 2>/dev/null; fi
 }
 trap stop TERM INT
+insist() { # what has only just been started does not hear the first TERM, and some hear none
+  sleep 1 && kill -TERM "$child" || return
+  for _ in 1 2 3 4 5 6 7 8 9 10; do sleep 1 && kill -0 "$child" || return; done
+  kill -KILL "-$child"
+}
 limited() { # SECONDS COMMAND ...: status 124 when its time was over
   [ -z "$stopped" ] || return 143
   began=$(date +%s) most=$1 status=143
   # shellcheck disable=SC2086 # none, or two words
-  timeout $harder "$@" &
+  $apart timeout $harder "$@" &
   child=$!
   if [ -z "$stopped" ]; then
     wait "$child"
     status=$?
   fi
   if [ -n "$stopped" ]; then
-    # What has only just been started does not hear it: it is told again.
-    (sleep 1 && kill -TERM "$child") >/dev/null 2>&1 </dev/null &
+    insist >/dev/null 2>&1 </dev/null &
     again=$!
     wait "$child"
     kill "$again" 2>/dev/null
@@ -195,25 +201,48 @@ limited() { # SECONDS COMMAND ...: status 124 when its time was over
   elif [ "$status" -gt 128 ] && [ "$(($(date +%s) - began))" -ge "$most" ]; then
     status=124 # KILL was needed, or a timeout that says how the program ended
   fi
+  kill -KILL "-$child" 2>/dev/null
   child='"'"''"'"'
   return "$status"
 }
 # Really run: what is there may still not work, for want of a module or on another processor.
+answers() { # COMMAND ...: 127 when it is not here, 126 when it does not run
+  command -v "$1" >/dev/null 2>&1 || return 127
+  for ask in --version --help; do
+    heard=$(timeout 300 "$@" "$ask" 2>&1 </dev/null) || continue
+    where=$(command -v "$1")
+    shift
+    printf '"'"'%s\n'"'"' "$where${1:+ $*}" "${BENCHD_TOOL_IMAGE:-}" "$heard" | head -n 9 >"$dir/tool.txt"
+    return 0
+  done
+  return 126
+}
 tool() { # ADVICE COMMAND ...: is it there, where, and what does it say of itself
   advice=$1
   shift
-  if ! command -v "$1" >/dev/null 2>&1; then
-    say "$1 is not installed here; $advice"
-    exit 127
+  answers "$@"
+  case $? in
+    0) return ;;
+    127) say "$1 is not installed here; $advice"; exit 127 ;;
+  esac
+  say "$* is here and does not run; it says: $(printf '"'"'%s\n'"'"' "$heard" | grep . | tail -n 1)"
+  say "$advice"
+  exit 126
+}
+choose() { # PROGRAM ADVICE '"'"'COMMAND WORD ...'"'"' ...: $chosen $words is what runs: PROGRAM, or the
+  # first of ours that works
+  chosen=$1 advice=$2 words='"'"''"'"'
+  shift 2
+  if [ "$chosen" != auto ]; then
+    tool "$advice" "$chosen"
+    return
   fi
-  for ask in --version --help; do
-    heard=$(timeout 300 "$@" "$ask" 2>&1 </dev/null) && break
-  done || {
-    say "$* is here and does not run; it says: $(printf '"'"'%s\n'"'"' "$heard" | grep . | tail -n 1)"
-    say "$advice"
-    exit 126
-  }
-  { command -v "$1"; printf '"'"'%s\n'"'"' "${BENCHD_TOOL_IMAGE:-}" "$heard"; } | head -n 9 >"$dir/tool.txt"
+  for found in "$@"; do
+    chosen=${found%% *} words=${found#"$chosen"}
+    # shellcheck disable=SC2086 # words of ours
+    if answers "$chosen" $words; then return; fi
+  done
+  tool "$advice" "$1"
 }
 user=benchd ticket=${BENCHD_TICKET:-}
 if [ -n "${REDIS_PASSWORD:-}" ]; then export REDISCLI_AUTH="$REDIS_PASSWORD"; fi
@@ -249,20 +278,18 @@ case $answer in
   *) say "no PONG from $host:$port within 5 s: ${answer:-no answer}"; exit 69 ;;
 esac
 if [ -n "${REDISCLI_AUTH:-}" ] && [ -z "$ticket" ]; then
-  say "$1 can be told a password only where every user of the node reads it, so it"
+  say "this tool can be told a password only where every user of the node reads it, so it"
   say "measures a Redis with a password only if that is a service of kind redis of benchd'"'"'s own"
   exit 69
 fi
-tool '"'"'use an image that has it (docker://redis:7-alpine)'"'"' "$1"
-if [ -n "${REDISCLI_AUTH:-}" ]; then
-  program=$1
-  shift
-  set -- "$program" --user "$user" -a "$ticket" "$@"
-fi
+advice='"'"'use an image that has it (docker://redis:7-alpine)'"'"'
+choose "$1" "$advice" redis-benchmark valkey-benchmark
+shift
+if [ -n "${REDISCLI_AUTH:-}" ]; then set -- --user "$user" -a "$ticket" "$@"; fi
 
 note_info info-before.txt
 date +%s.%N >"$dir/started.txt"
-limited "$limit" "$@" >"$dir/redis-benchmark.csv" 2>"$dir/redis-benchmark.err"
+limited "$limit" "$chosen" "$@" >"$dir/redis-benchmark.csv" 2>"$dir/redis-benchmark.err"
 status=$?
 date +%s.%N >"$dir/ended.txt"
 note_info info-after.txt
@@ -324,6 +351,16 @@ benchd_enter() {
     done
     export APPTAINER_NO_EVAL=1
 }
+
+benchd_only_here() {
+    local program here=''
+    for program; do [ -n "$here" ] || here=$(command -v "$program"); done
+    [ -n "$here" ] || return 1
+    (benchd_look) >/dev/null 2>&1 </dev/null
+    [ "$?" -eq 66 ] || return 1
+    rm -f "$BENCHD_RESULT_DIR/benchd-image.json"
+    benchd_say "the image has no $1 and this node has $here: it runs on the node"
+}
 benchd_gather() {
     local token run about
     sed -n 's/.*"token": *"\([a-z0-9-]*\)".*/\1/p' "$JOB/try-$TRY/targets.json" |
@@ -336,9 +373,18 @@ benchd_gather() {
 
 benchd_payload() {
     benchd_secrets ''
+    benchd_look() {
+        benchd_enter
+        exec env APPTAINERENV_BENCHD_TOOL_IMAGE="${benchd_image:-}" apptainer exec --cleanenv --bind "$JOB" --pwd "$JOB" "$benchd_image" sh -c 'for each do command -v "$each" >/dev/null && exit; done; exit 66' sh redis-benchmark valkey-benchmark
+    }
+    if benchd_only_here redis-benchmark valkey-benchmark; then
+        benchd_image=''
+        exec {benchd_pipe}>&-
+        exec env BENCHD_TOOL_IMAGE="${benchd_image:-}" sh "$JOB/redis-benchmark.sh" "$BENCHD_TARGET_HOST" "$BENCHD_TARGET_PORT" "$BENCHD_RESULT_DIR" 600 auto -h "$BENCHD_TARGET_HOST" -p "$BENCHD_TARGET_PORT" --csv -n 100000 -c 50 -d 256 -P 16 -r 1000000 -t set,get
+    fi
     exec {benchd_pipe}>&-
     benchd_enter
-    exec env APPTAINERENV_BENCHD_TOOL_IMAGE="${benchd_image:-}" apptainer exec --cleanenv --bind "$JOB" --pwd "$JOB" "$benchd_image" sh "$JOB/redis-benchmark.sh" "$BENCHD_TARGET_HOST" "$BENCHD_TARGET_PORT" "$BENCHD_RESULT_DIR" 600 redis-benchmark -h "$BENCHD_TARGET_HOST" -p "$BENCHD_TARGET_PORT" --csv -n 100000 -c 50 -d 256 -P 16 -r 1000000 -t set,get
+    exec env APPTAINERENV_BENCHD_TOOL_IMAGE="${benchd_image:-}" apptainer exec --cleanenv --bind "$JOB" --pwd "$JOB" "$benchd_image" sh "$JOB/redis-benchmark.sh" "$BENCHD_TARGET_HOST" "$BENCHD_TARGET_PORT" "$BENCHD_RESULT_DIR" 600 auto -h "$BENCHD_TARGET_HOST" -p "$BENCHD_TARGET_PORT" --csv -n 100000 -c 50 -d 256 -P 16 -r 1000000 -t set,get
 }
 benchd_run benchd_payload
 benchd_gather

@@ -156,13 +156,14 @@ set -u
 umask 077
 host=$1 port=$2 dir=$3 user=$4 database=$5 limit=$6 warmup=$7 seconds=$8 rate=$9
 shift 9
-sysbench=$1 workload=$2
-shift 2
+workload=$2
 config=$BENCHD_JOB/sysbench.conf
 child='"'"''"'"'
 stopped='"'"''"'"'
 harder='"'"''"'"'
+apart='"'"''"'"'
 if timeout -k 1 5 true 2>/dev/null; then harder='"'"'-k 10'"'"'; fi
+if command -v setsid >/dev/null 2>&1; then apart=setsid; fi
 say() { printf '"'"'benchd: %s\n'"'"' "$*" >&2; }
 # shellcheck disable=SC2317,SC2329 # the traps call it
 stop() {
@@ -170,19 +171,23 @@ stop() {
   if [ -n "$child" ]; then kill -TERM "$child" 2>/dev/null; fi
 }
 trap stop TERM INT
+insist() { # what has only just been started does not hear the first TERM, and some hear none
+  sleep 1 && kill -TERM "$child" || return
+  for _ in 1 2 3 4 5 6 7 8 9 10; do sleep 1 && kill -0 "$child" || return; done
+  kill -KILL "-$child"
+}
 limited() { # SECONDS COMMAND ...: status 124 when its time was over
   [ -z "$stopped" ] || return 143
   began=$(date +%s) most=$1 status=143
   # shellcheck disable=SC2086 # none, or two words
-  timeout $harder "$@" &
+  $apart timeout $harder "$@" &
   child=$!
   if [ -z "$stopped" ]; then
     wait "$child"
     status=$?
   fi
   if [ -n "$stopped" ]; then
-    # What has only just been started does not hear it: it is told again.
-    (sleep 1 && kill -TERM "$child") >/dev/null 2>&1 </dev/null &
+    insist >/dev/null 2>&1 </dev/null &
     again=$!
     wait "$child"
     kill "$again" 2>/dev/null
@@ -190,25 +195,48 @@ limited() { # SECONDS COMMAND ...: status 124 when its time was over
   elif [ "$status" -gt 128 ] && [ "$(($(date +%s) - began))" -ge "$most" ]; then
     status=124 # KILL was needed, or a timeout that says how the program ended
   fi
+  kill -KILL "-$child" 2>/dev/null
   child='"'"''"'"'
   return "$status"
 }
 # Really run: what is there may still not work, for want of a module or on another processor.
+answers() { # COMMAND ...: 127 when it is not here, 126 when it does not run
+  command -v "$1" >/dev/null 2>&1 || return 127
+  for ask in --version --help; do
+    heard=$(timeout 300 "$@" "$ask" 2>&1 </dev/null) || continue
+    where=$(command -v "$1")
+    shift
+    printf '"'"'%s\n'"'"' "$where${1:+ $*}" "${BENCHD_TOOL_IMAGE:-}" "$heard" | head -n 9 >"$dir/tool.txt"
+    return 0
+  done
+  return 126
+}
 tool() { # ADVICE COMMAND ...: is it there, where, and what does it say of itself
   advice=$1
   shift
-  if ! command -v "$1" >/dev/null 2>&1; then
-    say "$1 is not installed here; $advice"
-    exit 127
+  answers "$@"
+  case $? in
+    0) return ;;
+    127) say "$1 is not installed here; $advice"; exit 127 ;;
+  esac
+  say "$* is here and does not run; it says: $(printf '"'"'%s\n'"'"' "$heard" | grep . | tail -n 1)"
+  say "$advice"
+  exit 126
+}
+choose() { # PROGRAM ADVICE '"'"'COMMAND WORD ...'"'"' ...: $chosen $words is what runs: PROGRAM, or the
+  # first of ours that works
+  chosen=$1 advice=$2 words='"'"''"'"'
+  shift 2
+  if [ "$chosen" != auto ]; then
+    tool "$advice" "$chosen"
+    return
   fi
-  for ask in --version --help; do
-    heard=$(timeout 300 "$@" "$ask" 2>&1 </dev/null) && break
-  done || {
-    say "$* is here and does not run; it says: $(printf '"'"'%s\n'"'"' "$heard" | grep . | tail -n 1)"
-    say "$advice"
-    exit 126
-  }
-  { command -v "$1"; printf '"'"'%s\n'"'"' "${BENCHD_TOOL_IMAGE:-}" "$heard"; } | head -n 9 >"$dir/tool.txt"
+  for found in "$@"; do
+    chosen=${found%% *} words=${found#"$chosen"}
+    # shellcheck disable=SC2086 # words of ours
+    if answers "$chosen" $words; then return; fi
+  done
+  tool "$advice" "$1"
 }
 note_status() { # FILE; host, port, user and password are known
   client=$(command -v mariadb || command -v mysql) || return 0
@@ -229,14 +257,15 @@ case $user in
   root) password=${MYSQL_ROOT_PASSWORD:-${MARIADB_ROOT_PASSWORD:-}} ;;
   *) password=${MYSQL_PASSWORD:-${MARIADB_PASSWORD:-}} ;;
 esac
-tool '"'"'use an image that has it (docker://severalnines/sysbench)'"'"' "$sysbench"
+choose "$1" '"'"'use an image that has it (docker://severalnines/sysbench)'"'"' sysbench
+shift 2
 printf '"'"'mysql-host=%s\nmysql-port=%s\nmysql-user=%s\nmysql-password=%s\nmysql-db=%s\n'"'"' \
   "$host" "$port" "$user" "$password" "$database" >"$config" || exit 1
 
 phase() { # NAME FILE ARGUMENT ...
   name=$1 file=$2
   shift 2
-  limited "$limit" "$sysbench" --config-file="$config" "$@" >"$dir/$file" 2>&1
+  limited "$limit" "$chosen" --config-file="$config" "$@" >"$dir/$file" 2>&1
   status=$?
   [ "$status" -ne 0 ] || return 0
   grep -E '"'"'FATAL|ERROR|error'"'"' "$dir/$file" | tail -n 3 >&2
@@ -299,7 +328,7 @@ benchd_gather() {
 benchd_payload() {
     benchd_secrets ''
     exec {benchd_pipe}>&-
-    exec env BENCHD_TOOL_IMAGE="${benchd_image:-}" sh "$JOB/sysbench.sh" "$BENCHD_TARGET_HOST" "$BENCHD_TARGET_PORT" "$BENCHD_RESULT_DIR" benchd benchd 3600 30 120 0 sysbench oltp_read_write --threads=1 --tables=8 --table-size=100000 --rand-type=uniform
+    exec env BENCHD_TOOL_IMAGE="${benchd_image:-}" sh "$JOB/sysbench.sh" "$BENCHD_TARGET_HOST" "$BENCHD_TARGET_PORT" "$BENCHD_RESULT_DIR" benchd benchd 3600 30 120 0 auto oltp_read_write --threads=1 --tables=8 --table-size=100000 --rand-type=uniform
 }
 benchd_run benchd_payload
 benchd_gather

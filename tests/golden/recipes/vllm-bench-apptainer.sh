@@ -166,7 +166,9 @@ set -u
 child='"'"''"'"'
 stopped='"'"''"'"'
 harder='"'"''"'"'
+apart='"'"''"'"'
 if timeout -k 1 5 true 2>/dev/null; then harder='"'"'-k 10'"'"'; fi
+if command -v setsid >/dev/null 2>&1; then apart=setsid; fi
 say() { printf '"'"'benchd: %s\n'"'"' "$*" >&2; }
 # shellcheck disable=SC2317,SC2329 # the traps call it
 stop() {
@@ -174,19 +176,23 @@ stop() {
   if [ -n "$child" ]; then kill -TERM "$child" 2>/dev/null; fi
 }
 trap stop TERM INT
+insist() { # what has only just been started does not hear the first TERM, and some hear none
+  sleep 1 && kill -TERM "$child" || return
+  for _ in 1 2 3 4 5 6 7 8 9 10; do sleep 1 && kill -0 "$child" || return; done
+  kill -KILL "-$child"
+}
 limited() { # SECONDS COMMAND ...: status 124 when its time was over
   [ -z "$stopped" ] || return 143
   began=$(date +%s) most=$1 status=143
   # shellcheck disable=SC2086 # none, or two words
-  timeout $harder "$@" &
+  $apart timeout $harder "$@" &
   child=$!
   if [ -z "$stopped" ]; then
     wait "$child"
     status=$?
   fi
   if [ -n "$stopped" ]; then
-    # What has only just been started does not hear it: it is told again.
-    (sleep 1 && kill -TERM "$child") >/dev/null 2>&1 </dev/null &
+    insist >/dev/null 2>&1 </dev/null &
     again=$!
     wait "$child"
     kill "$again" 2>/dev/null
@@ -194,25 +200,48 @@ limited() { # SECONDS COMMAND ...: status 124 when its time was over
   elif [ "$status" -gt 128 ] && [ "$(($(date +%s) - began))" -ge "$most" ]; then
     status=124 # KILL was needed, or a timeout that says how the program ended
   fi
+  kill -KILL "-$child" 2>/dev/null
   child='"'"''"'"'
   return "$status"
 }
 # Really run: what is there may still not work, for want of a module or on another processor.
+answers() { # COMMAND ...: 127 when it is not here, 126 when it does not run
+  command -v "$1" >/dev/null 2>&1 || return 127
+  for ask in --version --help; do
+    heard=$(timeout 300 "$@" "$ask" 2>&1 </dev/null) || continue
+    where=$(command -v "$1")
+    shift
+    printf '"'"'%s\n'"'"' "$where${1:+ $*}" "${BENCHD_TOOL_IMAGE:-}" "$heard" | head -n 9 >"$dir/tool.txt"
+    return 0
+  done
+  return 126
+}
 tool() { # ADVICE COMMAND ...: is it there, where, and what does it say of itself
   advice=$1
   shift
-  if ! command -v "$1" >/dev/null 2>&1; then
-    say "$1 is not installed here; $advice"
-    exit 127
+  answers "$@"
+  case $? in
+    0) return ;;
+    127) say "$1 is not installed here; $advice"; exit 127 ;;
+  esac
+  say "$* is here and does not run; it says: $(printf '"'"'%s\n'"'"' "$heard" | grep . | tail -n 1)"
+  say "$advice"
+  exit 126
+}
+choose() { # PROGRAM ADVICE '"'"'COMMAND WORD ...'"'"' ...: $chosen $words is what runs: PROGRAM, or the
+  # first of ours that works
+  chosen=$1 advice=$2 words='"'"''"'"'
+  shift 2
+  if [ "$chosen" != auto ]; then
+    tool "$advice" "$chosen"
+    return
   fi
-  for ask in --version --help; do
-    heard=$(timeout 300 "$@" "$ask" 2>&1 </dev/null) && break
-  done || {
-    say "$* is here and does not run; it says: $(printf '"'"'%s\n'"'"' "$heard" | grep . | tail -n 1)"
-    say "$advice"
-    exit 126
-  }
-  { command -v "$1"; printf '"'"'%s\n'"'"' "${BENCHD_TOOL_IMAGE:-}" "$heard"; } | head -n 9 >"$dir/tool.txt"
+  for found in "$@"; do
+    chosen=${found%% *} words=${found#"$chosen"}
+    # shellcheck disable=SC2086 # words of ours
+    if answers "$chosen" $words; then return; fi
+  done
+  tool "$advice" "$1"
 }
 umask 077
 url=$1 dir=$2 limit=$3 seed=$4 model=$5 keyed=$6
@@ -249,12 +278,13 @@ print(model or names[0])
 PY
 ) || exit 69
 model=$listed
-warmup=$1 tokenizer=$2 vllm=$3
-shift 3
+warmup=$1 tokenizer=$2
 advice='"'"'use the image of the service, docker://vllm/vllm-openai, which has it'"'"'
-tool "$advice" "$vllm"
-help=$(timeout 300 "$vllm" bench serve --help=all 2>&1 </dev/null) ||
-  help=$(timeout 300 "$vllm" bench serve --help 2>&1 </dev/null) || {
+choose "$3" "$advice" vllm '"'"'python3 -m vllm.entrypoints.cli.main'"'"'
+shift 3
+# shellcheck disable=SC2086 # words of ours
+help=$(timeout 300 "$chosen" $words bench serve --help=all 2>&1 </dev/null) ||
+  help=$(timeout 300 "$chosen" $words bench serve --help 2>&1 </dev/null) || {
   say "vllm is here, its benchmark does not run: $(printf '"'"'%s\n'"'"' "$help" | grep . | tail -n 1)"
   say "$advice; or install vllm[bench]"
   exit 126
@@ -265,7 +295,8 @@ case $help in
 esac
 if [ -n "$key" ]; then export OPENAI_API_KEY="$key"; fi
 date +%s.%N >"$dir/started.txt"
-limited "$limit" "$vllm" bench serve --base-url="$url" --model="$model" \
+# shellcheck disable=SC2086 # words of ours
+limited "$limit" "$chosen" $words bench serve --base-url="$url" --model="$model" \
   --tokenizer="${tokenizer:-$model}" --seed="$seed" --temperature=0 --disable-tqdm \
   --percentile-metrics=ttft,tpot,itl,e2el --metric-percentiles=50,90,95,99 \
   --save-result --save-detailed --result-dir="$dir" --result-filename=vllm.json \
@@ -341,6 +372,16 @@ benchd_enter() {
     done
     export APPTAINER_NO_EVAL=1
 }
+
+benchd_only_here() {
+    local program here=''
+    for program; do [ -n "$here" ] || here=$(command -v "$program"); done
+    [ -n "$here" ] || return 1
+    (benchd_look) >/dev/null 2>&1 </dev/null
+    [ "$?" -eq 66 ] || return 1
+    rm -f "$BENCHD_RESULT_DIR/benchd-image.json"
+    benchd_say "the image has no $1 and this node has $here: it runs on the node"
+}
 benchd_gather() {
     local token run about
     sed -n 's/.*"token": *"\([a-z0-9-]*\)".*/\1/p' "$JOB/try-$TRY/targets.json" |
@@ -353,9 +394,18 @@ benchd_gather() {
 
 benchd_payload() {
     benchd_secrets ''
+    benchd_look() {
+        benchd_enter
+        exec env APPTAINERENV_BENCHD_TOOL_IMAGE="${benchd_image:-}" APPTAINERENV_VLLM_NO_USAGE_STATS=1 apptainer exec --cleanenv --bind "$JOB" --pwd "$JOB" "$benchd_image" sh -c 'for each do command -v "$each" >/dev/null && exit; done; exit 66' sh vllm
+    }
+    if benchd_only_here vllm; then
+        benchd_image=''
+        exec {benchd_pipe}>&-
+        exec env BENCHD_TOOL_IMAGE="${benchd_image:-}" VLLM_NO_USAGE_STATS=1 sh "$JOB/vllm-bench.sh" "$BENCHD_TARGET_URL" "$BENCHD_RESULT_DIR" 3600 '' qwen VLLM_API_KEY 16 Qwen/Qwen2.5-7B-Instruct auto --backend=openai --endpoint=/v1/completions --dataset-name=random --random-input-len=1024 --random-output-len=128 --num-prompts=400 --request-rate=1 --burstiness=1.0 --ignore-eos
+    fi
     exec {benchd_pipe}>&-
     benchd_enter
-    exec env APPTAINERENV_BENCHD_TOOL_IMAGE="${benchd_image:-}" APPTAINERENV_VLLM_NO_USAGE_STATS=1 apptainer exec --cleanenv --bind "$JOB" --pwd "$JOB" "$benchd_image" sh "$JOB/vllm-bench.sh" "$BENCHD_TARGET_URL" "$BENCHD_RESULT_DIR" 3600 '' qwen VLLM_API_KEY 16 Qwen/Qwen2.5-7B-Instruct vllm --backend=openai --endpoint=/v1/completions --dataset-name=random --random-input-len=1024 --random-output-len=128 --num-prompts=400 --request-rate=1 --burstiness=1.0 --ignore-eos
+    exec env APPTAINERENV_BENCHD_TOOL_IMAGE="${benchd_image:-}" APPTAINERENV_VLLM_NO_USAGE_STATS=1 apptainer exec --cleanenv --bind "$JOB" --pwd "$JOB" "$benchd_image" sh "$JOB/vllm-bench.sh" "$BENCHD_TARGET_URL" "$BENCHD_RESULT_DIR" 3600 '' qwen VLLM_API_KEY 16 Qwen/Qwen2.5-7B-Instruct auto --backend=openai --endpoint=/v1/completions --dataset-name=random --random-input-len=1024 --random-output-len=128 --num-prompts=400 --request-rate=1 --burstiness=1.0 --ignore-eos
 }
 benchd_run benchd_payload
 benchd_gather

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchd.catalog import readings
 from benchd.catalog.clients import llm_tools, wrapped
-from benchd.catalog.kinds import ClientKind, Parameter, arguments, program, setting, word
+from benchd.catalog.kinds import ClientKind, Parameter, arguments, asks, planned, setting, word
 from benchd.catalog.readings.aiperf import OUTPUT_TOKENS
 from benchd.core.payload import Payload
 from benchd.core.spec import JobSpec
@@ -26,9 +26,10 @@ _WRAPPER = (
 set -u
 """
     + llm_tools.BEFORE
-    + r"""tokenizer=$1 aiperf=$2
+    + r"""tokenizer=$1
+advice='use an image that has it: install aiperf from the Python package index into one'
+choose "$2" "$advice" aiperf 'python3 -m aiperf'
 shift 2
-tool 'use an image that has it: install aiperf from the Python package index into one' "$aiperf"
 if [ -n "$key" ]; then
   say 'aiperf can be told a key only where every user of the node reads it, on its command line:'
   say 'measure this server with llm-load or guidellm'
@@ -36,7 +37,8 @@ if [ -n "$key" ]; then
 fi
 left=$BENCHD_JOB/aiperf
 date +%s.%N >"$dir/started.txt"
-limited "$limit" "$aiperf" profile --url="$url" --model="$model" \
+# shellcheck disable=SC2086 # words of ours
+limited "$limit" "$chosen" $words profile --url="$url" --model="$model" \
   --tokenizer="${tokenizer:-$model}" --random-seed="$seed" --streaming \
   --use-server-token-count --ui=none --output-artifact-dir="$left" \
   "$@" >"$dir/aiperf.txt" 2>"$dir/aiperf.err"
@@ -75,7 +77,7 @@ def _payload(spec: JobSpec) -> Payload:
     return Payload(
         argv=(
             *llm_tools.first_arguments(spec, "aiperf.sh", AIPERF),
-            *(word(of("tokenizer")), *program(spec, "aiperf")),
+            *(word(of("tokenizer")), wrapped.program(spec)),
             f"--endpoint-type={'chat' if of('api') == 'openai-chat' else 'completions'}",
             f"--synthetic-input-tokens-mean={of('prompt_tokens')}",
             *("--synthetic-input-tokens-stddev=0", f"--output-tokens-mean={of('output_tokens')}"),
@@ -88,6 +90,7 @@ def _payload(spec: JobSpec) -> Payload:
         ),
         environment=wrapped.ENVIRONMENT,
         files={"aiperf.sh": _WRAPPER},
+        needs=wrapped.needs(spec, "aiperf"),
     )
 
 
@@ -99,5 +102,7 @@ KIND = ClientKind(
     parameters=AIPERF,
     version=("aiperf", "--version"),
     fits=llm_tools.fits,
-    extra_check=lambda part: tuple(llm_tools.complaints(part)),
+    extra_check=wrapped.checked(llm_tools.complaints),
+    asks=asks("openai"),
+    samples=planned,
 )

@@ -6,7 +6,7 @@ import json
 
 from benchd.catalog import readings
 from benchd.catalog.clients import llm_tools, wrapped
-from benchd.catalog.kinds import ClientKind, Parameter, arguments, program, setting, word
+from benchd.catalog.kinds import ClientKind, Parameter, arguments, asks, planned, setting, word
 from benchd.core.payload import Payload
 from benchd.core.spec import JobSpec
 
@@ -30,11 +30,12 @@ _WRAPPER = (
 set -u
 """
     + llm_tools.BEFORE
-    + r"""tokenizer=$1 told=$2 guidellm=$3
-shift 3
+    + r"""tokenizer=$1 told=$2
 advice='use an image that has version 0.7 or later; its project publishes one of each version'
-tool "$advice" "$guidellm"
-if ! timeout 300 "$guidellm" run --help >/dev/null 2>"$dir/guidellm.err" </dev/null; then
+choose "$3" "$advice" guidellm 'python3 -m guidellm'
+shift 3
+# shellcheck disable=SC2086 # words of ours
+if ! timeout 300 "$chosen" $words run --help >/dev/null 2>"$dir/guidellm.err" </dev/null; then
   say "this guidellm has no \`run\`: $(tail -n 1 "$dir/guidellm.err"); $advice"
   exit 126
 fi
@@ -54,7 +55,8 @@ spec["outputs"] = [{"kind": "json", "path": path}]
 json.dump({"spec": spec}, sys.stdout)
 PY
 date +%s.%N >"$dir/started.txt"
-limited "$limit" "$guidellm" run --config="$config" --disable-console-interactive "$@" \
+# shellcheck disable=SC2086 # words of ours
+limited "$limit" "$chosen" $words run --config="$config" --disable-console-interactive "$@" \
   >"$dir/guidellm.txt" 2>"$dir/guidellm.err"
 status=$?
 date +%s.%N >"$dir/ended.txt"
@@ -114,11 +116,12 @@ def _payload(spec: JobSpec) -> Payload:
         argv=(
             *llm_tools.first_arguments(spec, "guidellm.sh", GUIDELLM),
             *(word(str(tokenizer or "")), _told(spec)),
-            *program(spec, "guidellm"),
+            wrapped.program(spec),
             *arguments(spec),
         ),
         environment=wrapped.ENVIRONMENT,
         files={"guidellm.sh": _WRAPPER},
+        needs=wrapped.needs(spec, "guidellm"),
     )
 
 
@@ -131,5 +134,7 @@ KIND = ClientKind(
     version=("guidellm", "--version"),
     co_safe=True,
     fits=llm_tools.fits,
-    extra_check=lambda part: tuple(llm_tools.complaints(part)),
+    extra_check=wrapped.checked(llm_tools.complaints),
+    asks=asks("openai"),
+    samples=planned,
 )

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from benchd.catalog import readings
 from benchd.catalog.clients import redis_tools, wrapped
-from benchd.catalog.clients.common import RESULT
-from benchd.catalog.kinds import (
-    ClientKind,
-    Complaint,
-    Parameter,
-    arguments,
-    program,
-    setting,
-)
+from benchd.catalog.clients.common import OPEN_LOOP, RESULT
+from benchd.catalog.kinds import ClientKind, Complaint, Parameter, arguments, asks, setting
 from benchd.core.payload import Payload, Sh
 from benchd.core.spec import Client, JobSpec, Part
 
@@ -100,7 +94,10 @@ host=$1 port=$2 dir=$3 limit=$4 fill=$5
 shift 5
 """
     + redis_tools.BEFORE
-    + r"""tool 'use an image that has it (docker://redis/memtier_benchmark)' "$1"
+    + r"""advice='use an image that has it (docker://redis/memtier_benchmark)'
+choose "$1" "$advice" memtier_benchmark
+shift
+set -- "$chosen" "$@"
 said=$BENCHD_JOB/memtier-said
 watched() { # FILE COMMAND ...: run it within the limit, with what it says on standard error kept
   file=$1
@@ -167,7 +164,7 @@ def _payload(spec: JobSpec) -> Payload:
         argv=(
             *("sh", Sh('"$JOB/memtier.sh"'), host, port, RESULT, of("timeout")),
             str(int(bool(setting(MEMTIER, spec, "fill")))),
-            *program(spec, "memtier_benchmark"),
+            wrapped.program(spec),
             *("-s", host, "-p", port, "--hide-histogram", "--distinct-client-seed"),
             *(f"--threads={of('threads')}", f"--clients={of('clients')}"),
             *(f"--data-size={of('data_size')}", "--key-minimum=1"),
@@ -182,6 +179,7 @@ def _payload(spec: JobSpec) -> Payload:
             "MEMTIER_STOP": stop,
         },
         files={"memtier.sh": _WRAPPER},
+        needs=wrapped.needs(spec, "memtier_benchmark"),
     )
 
 
@@ -194,6 +192,14 @@ def _complaints(part: Part) -> Iterator[Complaint]:
         yield ("parameters", "ratio"), "0:0 asks for nothing at all"
 
 
+def _planned(part: Client) -> int | None:
+    each = part.parameters.get("requests")
+    if not isinstance(each, int):
+        return None
+    count = (part.parameters.get("threads", 4), part.parameters.get("clients", 50))
+    return each * math.prod(n for n in count if isinstance(n, int))
+
+
 KIND = ClientKind(
     name="memtier",
     summary="memtier_benchmark on Redis: SETs and GETs in a ratio, in a closed loop",
@@ -202,6 +208,8 @@ KIND = ClientKind(
     parse=readings.memtier,
     parameters=MEMTIER,
     version=("memtier_benchmark", "--version"),
-    extra_check=lambda part: tuple(_complaints(part)),
-    elsewhere=dict.fromkeys(("rate", "arrival"), redis_tools.NO_RATE.format(tool="memtier")),
+    extra_check=wrapped.checked(_complaints),
+    elsewhere=dict.fromkeys(OPEN_LOOP, redis_tools.NO_RATE.format(tool="memtier")),
+    asks=asks("redis"),
+    samples=_planned,
 )

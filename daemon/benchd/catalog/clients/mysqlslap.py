@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from benchd.catalog import readings
 from benchd.catalog.clients import databases, wrapped
-from benchd.catalog.clients.common import RESULT
-from benchd.catalog.kinds import ClientKind, Parameter, arguments, program, setting
+from benchd.catalog.clients.common import OPEN_LOOP, RESULT
+from benchd.catalog.kinds import ClientKind, Parameter, arguments, asks, setting
 from benchd.catalog.services.mysql import MYSQL_DATABASE, MYSQL_USER
 from benchd.core.payload import Payload, Sh
 from benchd.core.secrets import TICKET
@@ -54,22 +54,20 @@ case $user in
   *) password=${MYSQL_PASSWORD:-${MARIADB_PASSWORD:-}} ;;
 esac
 export MYSQL_PWD="$password"
-if [ "$program" = auto ]; then
-  program=$(command -v mariadb-slap || command -v mysqlslap || echo mysqlslap)
-fi
-tool 'use docker://mariadb:11, which has it as mariadb-slap (mysql:8 has none)' "$program"
+advice='use docker://mariadb:11, which has it as mariadb-slap (mysql:8 has none)'
+choose "$program" "$advice" mariadb-slap mysqlslap
 note_status status-before.txt
 date +%s.%N >"$dir/started.txt"
-limited "$limit" "$program" --no-defaults --host="$host" --port="$port" --user="$user" \
+limited "$limit" "$chosen" --no-defaults --host="$host" --port="$port" --user="$user" \
   --auto-generate-sql --create-schema=__DATABASE___slap --csv="$dir/mysqlslap.csv" "$@"
 status=$?
 date +%s.%N >"$dir/ended.txt"
 note_status status-after.txt
 if [ "$status" -eq 0 ] && [ ! -s "$dir/mysqlslap.csv" ]; then
-  say "$program ended well but measured nothing"
+  say "$chosen ended well but measured nothing"
   exit 65
 fi
-[ "$status" -ne 124 ] || say "$program was stopped after $limit s: raise parameters.timeout"
+[ "$status" -ne 124 ] || say "$chosen was stopped after $limit s: raise parameters.timeout"
 exit "$status"
 """.replace("__USER__", MYSQL_USER)
     .replace("__TICKET__", TICKET)
@@ -85,7 +83,7 @@ def _payload(spec: JobSpec) -> Payload:
         argv=(
             *("sh", Sh('"$JOB/mysqlslap.sh"')),
             *(Sh('"$BENCHD_TARGET_HOST"'), Sh('"$BENCHD_TARGET_PORT"'), RESULT),
-            *(of("user"), of("timeout"), *program(spec, "auto")),
+            *(of("user"), of("timeout"), wrapped.program(spec)),
             *(f"--concurrency={of('concurrency')}", f"--number-of-queries={of('queries')}"),
             *(f"--iterations={of('iterations')}",),
             f"--auto-generate-sql-load-type={of('load_type')}",
@@ -93,6 +91,7 @@ def _payload(spec: JobSpec) -> Payload:
         ),
         environment=wrapped.ENVIRONMENT,
         files={"mysqlslap.sh": _WRAPPER},
+        needs=wrapped.needs(spec, "mariadb-slap", "mysqlslap"),
     )
 
 
@@ -104,7 +103,11 @@ KIND = ClientKind(
     parse=readings.mysqlslap,
     parameters=MYSQLSLAP,
     version=("mysqlslap", "--version"),
-    elsewhere={
-        "rate": "mysqlslap only knows connections that wait for answers: use kind: sysbench"
-    },
+    in_service_image=True,
+    extra_check=wrapped.checked(),
+    elsewhere=dict.fromkeys(
+        OPEN_LOOP, "mysqlslap only knows connections that wait for answers: use kind: sysbench"
+    ),
+    asks=asks("mysql"),
+    untimed="it ends after `parameters.queries`; sysbench measures for a time",
 )

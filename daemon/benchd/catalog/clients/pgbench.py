@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchd.catalog import readings
 from benchd.catalog.clients import databases, wrapped
 from benchd.catalog.clients.common import RESULT
-from benchd.catalog.kinds import ClientKind, Parameter, arguments, program, setting, word
+from benchd.catalog.kinds import ClientKind, Parameter, arguments, asks, planned, setting, word
 from benchd.catalog.services.postgresql import POSTGRES_DATABASE, POSTGRES_USER
 from benchd.core.payload import Payload, Sh
 from benchd.core.secrets import TICKET
@@ -82,14 +82,13 @@ umask 077
 export PGHOST="$1" PGPORT="$2" PGUSER="$4" PGDATABASE="$5" PGCONNECT_TIMEOUT=10 PGAPPNAME=pgbench
 dir=$3 limit=$6 warmup=$7 seconds=$8 scale=$9
 shift 9
-pgbench=$1
-shift
 """
     + wrapped.RUNNING
     + r"""for place in /usr/lib/postgresql/*/bin /usr/pgsql-*/bin; do
   if [ -d "$place" ]; then PATH=$PATH:$place; fi
 done
-tool 'use an image that has it (docker://postgres:16)' "$pgbench"
+choose "$1" 'use an image that has it (docker://postgres:16)' pgbench
+shift
 case $PGUSER in
   __USER__) PGPASSWORD=${__TICKET__:-} ;;
   *) PGPASSWORD=${POSTGRES_PASSWORD:-} ;;
@@ -120,13 +119,13 @@ phase() { # NAME FILE COMMAND ...
     END { for (us in count) printf \"%.6f %d\\n\", us / 1000, count[us] }" | sort -n
 }
 
-phase 'filling the tables' init.txt "$pgbench" --initialize --quiet --scale="$scale"
+phase 'filling the tables' init.txt "$chosen" --initialize --quiet --scale="$scale"
 if [ "$warmup" -gt 0 ]; then
-  phase 'the warm-up' warmup.txt "$pgbench" --no-vacuum --time="$warmup" "$@"
+  phase 'the warm-up' warmup.txt "$chosen" --no-vacuum --time="$warmup" "$@"
 fi
 note_status status-before.txt
 date +%s.%N >"$dir/started.txt"
-phase 'the measurement' pgbench.txt "$pgbench" --no-vacuum --time="$seconds" --progress=1 \
+phase 'the measurement' pgbench.txt "$chosen" --no-vacuum --time="$seconds" --progress=1 \
   --log --log-prefix="$logs" "$@"
 date +%s.%N >"$dir/ended.txt"
 note_status status-after.txt
@@ -138,7 +137,7 @@ case " $* " in
   *) counted '$3' >"$dir/latency-service.txt" ;;
 esac
 rm -f "$logs".*
-phase 'dropping the tables' init.txt "$pgbench" --initialize --init-steps=d
+phase 'dropping the tables' init.txt "$chosen" --initialize --init-steps=d
 rm -f "$dir/init.txt" "$dir/init.txt.err"
 exit 0
 """
@@ -156,7 +155,7 @@ def _payload(spec: JobSpec) -> Payload:
             *("sh", Sh('"$JOB/pgbench.sh"')),
             *(Sh('"$BENCHD_TARGET_HOST"'), Sh('"$BENCHD_TARGET_PORT"'), RESULT),
             *(of("user"), of("database"), of("timeout"), of("warmup")),
-            *(str(spec.duration or _SECONDS), of("scale"), *program(spec, "pgbench")),
+            *(str(spec.duration or _SECONDS), of("scale"), wrapped.program(spec)),
             *(f"--client={of('clients')}", f"--jobs={of('threads')}"),
             *(f"--protocol={of('protocol')}", f"--random-seed={of('seed')}"),
             *((f"--rate={rate}",) if rate else ()),
@@ -165,6 +164,7 @@ def _payload(spec: JobSpec) -> Payload:
         ),
         environment=wrapped.ENVIRONMENT,
         files={"pgbench.sh": _WRAPPER},
+        needs=wrapped.needs(spec, "pgbench"),
     )
 
 
@@ -176,5 +176,9 @@ KIND = ClientKind(
     parse=readings.pgbench,
     parameters=PGBENCH,
     version=("pgbench", "--version"),
+    in_service_image=True,
+    extra_check=wrapped.checked(),
     default_for=("postgresql",),
+    asks=asks("postgresql"),
+    samples=planned,
 )

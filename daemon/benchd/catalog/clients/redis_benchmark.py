@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from benchd.catalog import readings
 from benchd.catalog.clients import redis_tools, wrapped
-from benchd.catalog.clients.common import RESULT
-from benchd.catalog.kinds import ClientKind, Parameter, arguments, program, setting
+from benchd.catalog.clients.common import OPEN_LOOP, RESULT
+from benchd.catalog.kinds import ClientKind, Parameter, arguments, asks, planned, setting
 from benchd.core.payload import Payload, Sh
 from benchd.core.spec import JobSpec
 
@@ -73,16 +73,14 @@ host=$1 port=$2 dir=$3 limit=$4
 shift 4
 """
     + redis_tools.BEFORE
-    + r"""tool 'use an image that has it (docker://redis:7-alpine)' "$1"
-if [ -n "${REDISCLI_AUTH:-}" ]; then
-  program=$1
-  shift
-  set -- "$program" --user "$user" -a "$ticket" "$@"
-fi
+    + r"""advice='use an image that has it (docker://redis:7-alpine)'
+choose "$1" "$advice" redis-benchmark valkey-benchmark
+shift
+if [ -n "${REDISCLI_AUTH:-}" ]; then set -- --user "$user" -a "$ticket" "$@"; fi
 
 note_info info-before.txt
 date +%s.%N >"$dir/started.txt"
-limited "$limit" "$@" >"$dir/redis-benchmark.csv" 2>"$dir/redis-benchmark.err"
+limited "$limit" "$chosen" "$@" >"$dir/redis-benchmark.csv" 2>"$dir/redis-benchmark.err"
 status=$?
 date +%s.%N >"$dir/ended.txt"
 note_info info-after.txt
@@ -109,7 +107,7 @@ def _redis_benchmark_payload(spec: JobSpec) -> Payload:
     return Payload(
         argv=(
             *("sh", Sh('"$JOB/redis-benchmark.sh"'), host, port, RESULT, of("timeout")),
-            *program(spec, "redis-benchmark"),
+            wrapped.program(spec),
             *("-h", host, "-p", port, "--csv"),
             *("-n", of("requests"), "-c", of("clients"), "-d", of("data_size")),
             *("-P", of("pipeline"), "-r", of("keyspace"), "-t", of("tests")),
@@ -118,6 +116,7 @@ def _redis_benchmark_payload(spec: JobSpec) -> Payload:
         ),
         environment=wrapped.ENVIRONMENT,
         files={"redis-benchmark.sh": _REDIS_WRAPPER},
+        needs=wrapped.needs(spec, "redis-benchmark", "valkey-benchmark"),
     )
 
 
@@ -129,8 +128,11 @@ KIND = ClientKind(
     parse=readings.redis_benchmark,
     parameters=REDIS_BENCHMARK,
     version=("redis-benchmark", "--version"),
+    in_service_image=True,
+    extra_check=wrapped.checked(),
     default_for=("redis",),
-    elsewhere=dict.fromkeys(
-        ("rate", "arrival"), redis_tools.NO_RATE.format(tool="redis-benchmark")
-    ),
+    elsewhere=dict.fromkeys(OPEN_LOOP, redis_tools.NO_RATE.format(tool="redis-benchmark")),
+    asks=asks("redis"),
+    samples=planned,
+    untimed="it ends after `parameters.requests`; memtier and redis-load measure for a time",
 )

@@ -66,7 +66,7 @@ case $answer in
   *) say "no PONG from $host:$port within 5 s: ${answer:-no answer}"; exit 69 ;;
 esac
 if [ -n "${REDISCLI_AUTH:-}" ] && [ -z "$ticket" ]; then
-  say "$1 can be told a password only where every user of the node reads it, so it"
+  say "this tool can be told a password only where every user of the node reads it, so it"
   say "measures a Redis with a password only if that is a service of kind redis of benchd's own"
   exit 69
 fi

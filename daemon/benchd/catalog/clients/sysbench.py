@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchd.catalog import readings
 from benchd.catalog.clients import databases, wrapped
 from benchd.catalog.clients.common import RESULT
-from benchd.catalog.kinds import ClientKind, Parameter, arguments, program, setting
+from benchd.catalog.kinds import ClientKind, Parameter, arguments, asks, planned, setting
 from benchd.catalog.readings.sysbench import THREADS
 from benchd.catalog.services.mysql import MYSQL_DATABASE, MYSQL_USER
 from benchd.core.payload import Payload, Sh
@@ -96,8 +96,7 @@ set -u
 umask 077
 host=$1 port=$2 dir=$3 user=$4 database=$5 limit=$6 warmup=$7 seconds=$8 rate=$9
 shift 9
-sysbench=$1 workload=$2
-shift 2
+workload=$2
 config=$BENCHD_JOB/sysbench.conf
 """
     + wrapped.RUNNING
@@ -110,14 +109,15 @@ case $user in
   root) password=${MYSQL_ROOT_PASSWORD:-${MARIADB_ROOT_PASSWORD:-}} ;;
   *) password=${MYSQL_PASSWORD:-${MARIADB_PASSWORD:-}} ;;
 esac
-tool 'use an image that has it (docker://severalnines/sysbench)' "$sysbench"
+choose "$1" 'use an image that has it (docker://severalnines/sysbench)' sysbench
+shift 2
 printf 'mysql-host=%s\nmysql-port=%s\nmysql-user=%s\nmysql-password=%s\nmysql-db=%s\n' \
   "$host" "$port" "$user" "$password" "$database" >"$config" || exit 1
 
 phase() { # NAME FILE ARGUMENT ...
   name=$1 file=$2
   shift 2
-  limited "$limit" "$sysbench" --config-file="$config" "$@" >"$dir/$file" 2>&1
+  limited "$limit" "$chosen" --config-file="$config" "$@" >"$dir/$file" 2>&1
   status=$?
   [ "$status" -ne 0 ] || return 0
   grep -E 'FATAL|ERROR|error' "$dir/$file" | tail -n 3 >&2
@@ -158,13 +158,14 @@ def _payload(spec: JobSpec) -> Payload:
             *(Sh('"$BENCHD_TARGET_HOST"'), Sh('"$BENCHD_TARGET_PORT"'), RESULT),
             *(of("user"), of("database"), of("timeout"), of("warmup")),
             *(str(spec.duration or _SECONDS), of("rate")),
-            *(*program(spec, "sysbench"), of("workload")),
+            *(wrapped.program(spec), of("workload")),
             *(f"--threads={of('threads')}", f"--tables={of('tables')}"),
             *(f"--table-size={of('table_size')}", f"--rand-type={of('rand_type')}"),
             *arguments(spec),
         ),
         environment=wrapped.ENVIRONMENT,
         files={"sysbench.sh": _WRAPPER},
+        needs=wrapped.needs(spec, "sysbench"),
     )
 
 
@@ -176,5 +177,8 @@ KIND = ClientKind(
     parse=readings.sysbench,
     parameters=SYSBENCH,
     version=("sysbench", "--version"),
+    extra_check=wrapped.checked(),
     default_for=("mysql",),
+    asks=asks("mysql"),
+    samples=planned,
 )

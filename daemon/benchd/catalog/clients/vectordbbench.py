@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from benchd.catalog import readings
 from benchd.catalog.clients import wrapped
-from benchd.catalog.clients.common import RESULT
-from benchd.catalog.kinds import ClientKind, Parameter, arguments, program, setting
+from benchd.catalog.clients.common import OPEN_LOOP, RESULT
+from benchd.catalog.kinds import ClientKind, Parameter, arguments, asks, setting
 from benchd.catalog.readings.vectordbbench import SECONDS
 from benchd.catalog.services.llm_common import PLACE
 from benchd.core.containers import shell_path
@@ -48,12 +48,15 @@ dir=$1 limit=$2 datasets=$3
 shift 3
 """
     + wrapped.RUNNING
-    + r"""tool 'use an image that has it: install vectordb-bench[chromadb] into one' "$1"
+    + r"""choose "$1" 'use an image that has it: install vectordb-bench[chromadb] into one' \
+  vectordbbench 'python3 -m vectordb_bench.cli.vectordbbench'
+shift
 export RESULTS_LOCAL_DIR="$BENCHD_JOB/vectordbbench"
 export DATASET_LOCAL_DIR="${datasets:-$BENCHD_DATA/datasets}"
 mkdir -p "$RESULTS_LOCAL_DIR" "$DATASET_LOCAL_DIR" || exit 1
 date +%s.%N >"$dir/started.txt"
-limited "$limit" "$@" >"$dir/vectordbbench.txt" 2>"$dir/vectordbbench.err"
+# shellcheck disable=SC2086 # words of ours
+limited "$limit" "$chosen" $words "$@" >"$dir/vectordbbench.txt" 2>"$dir/vectordbbench.err"
 status=$?
 date +%s.%N >"$dir/ended.txt"
 find "$RESULTS_LOCAL_DIR" -name 'result_*.json' -type f -exec cp {} "$dir/vectordbbench.json" \;
@@ -81,7 +84,7 @@ def _payload(spec: JobSpec) -> Payload:
     return Payload(
         argv=(
             *("sh", Sh('"$JOB/vectordbbench.sh"'), RESULT, of("timeout")),
-            *(Sh(shell_path(sets)) if sets else "", *program(spec, "vectordbbench"), "chroma"),
+            *(Sh(shell_path(sets)) if sets else "", wrapped.program(spec), "chroma"),
             *("--host", Sh('"$BENCHD_TARGET_HOST"'), "--port", Sh('"$BENCHD_TARGET_PORT"')),
             *("--case-type", of("case"), "--k", of("k"), "--num-concurrency", of("concurrency")),
             *("--concurrency-duration", str(spec.duration or SECONDS)),
@@ -90,6 +93,7 @@ def _payload(spec: JobSpec) -> Payload:
         ),
         environment=wrapped.ENVIRONMENT,
         files={"vectordbbench.sh": _WRAPPER},
+        needs=wrapped.needs(spec, "vectordbbench"),
     )
 
 
@@ -99,5 +103,9 @@ KIND = ClientKind(
     payload=_payload,
     parse=readings.vectordbbench,
     parameters=VECTORDBBENCH,
-    elsewhere={"rate": "VectorDBBench only knows a closed loop: use kind: chroma-load"},
+    extra_check=wrapped.checked(),
+    elsewhere=dict.fromkeys(
+        OPEN_LOOP, "VectorDBBench only knows a closed loop: use kind: chroma-load"
+    ),
+    asks=asks("chroma"),
 )

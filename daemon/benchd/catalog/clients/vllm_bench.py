@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchd.catalog import readings
 from benchd.catalog.clients import llm_tools, wrapped
-from benchd.catalog.kinds import ClientKind, Parameter, arguments, program, setting, word
+from benchd.catalog.kinds import ClientKind, Parameter, arguments, asks, planned, setting, word
 from benchd.catalog.readings.vllm_bench import OUTPUT_TOKENS, PROMPT_TOKENS
 from benchd.core.payload import Payload
 from benchd.core.spec import JobSpec
@@ -30,12 +30,13 @@ _WRAPPER = (
 set -u
 """
     + llm_tools.BEFORE
-    + r"""warmup=$1 tokenizer=$2 vllm=$3
-shift 3
+    + r"""warmup=$1 tokenizer=$2
 advice='use the image of the service, docker://vllm/vllm-openai, which has it'
-tool "$advice" "$vllm"
-help=$(timeout 300 "$vllm" bench serve --help=all 2>&1 </dev/null) ||
-  help=$(timeout 300 "$vllm" bench serve --help 2>&1 </dev/null) || {
+choose "$3" "$advice" vllm 'python3 -m vllm.entrypoints.cli.main'
+shift 3
+# shellcheck disable=SC2086 # words of ours
+help=$(timeout 300 "$chosen" $words bench serve --help=all 2>&1 </dev/null) ||
+  help=$(timeout 300 "$chosen" $words bench serve --help 2>&1 </dev/null) || {
   say "vllm is here, its benchmark does not run: $(printf '%s\n' "$help" | grep . | tail -n 1)"
   say "$advice; or install vllm[bench]"
   exit 126
@@ -46,7 +47,8 @@ case $help in
 esac
 if [ -n "$key" ]; then export OPENAI_API_KEY="$key"; fi
 date +%s.%N >"$dir/started.txt"
-limited "$limit" "$vllm" bench serve --base-url="$url" --model="$model" \
+# shellcheck disable=SC2086 # words of ours
+limited "$limit" "$chosen" $words bench serve --base-url="$url" --model="$model" \
   --tokenizer="${tokenizer:-$model}" --seed="$seed" --temperature=0 --disable-tqdm \
   --percentile-metrics=ttft,tpot,itl,e2el --metric-percentiles=50,90,95,99 \
   --save-result --save-detailed --result-dir="$dir" --result-filename=vllm.json \
@@ -88,7 +90,7 @@ def _payload(spec: JobSpec) -> Payload:
     return Payload(
         argv=(
             *llm_tools.first_arguments(spec, "vllm-bench.sh", VLLM_BENCH),
-            *(of("warmup"), word(of("tokenizer")), *program(spec, "vllm")),
+            *(of("warmup"), word(of("tokenizer")), wrapped.program(spec)),
             f"--backend={'openai-chat' if is_chat else 'openai'}",
             f"--endpoint=/v1/{'chat/completions' if is_chat else 'completions'}",
             *("--dataset-name=random", f"--random-input-len={of('prompt_tokens')}"),
@@ -101,6 +103,7 @@ def _payload(spec: JobSpec) -> Payload:
         ),
         environment={**wrapped.ENVIRONMENT, "VLLM_NO_USAGE_STATS": "1"},
         files={"vllm-bench.sh": _WRAPPER},
+        needs=wrapped.needs(spec, "vllm"),
     )
 
 
@@ -115,5 +118,9 @@ KIND = ClientKind(
     version=("vllm", "--version"),
     in_service_image=True,
     fits=llm_tools.fits,
-    extra_check=lambda part: tuple(llm_tools.complaints(part, only_requests="vllm bench serve")),
+    extra_check=wrapped.checked(
+        lambda part: llm_tools.complaints(part, only_requests="vllm bench serve")
+    ),
+    asks=asks("openai"),
+    samples=planned,
 )
