@@ -10,13 +10,9 @@ from benchd.core.html_story import jobs_section, origin_section, timeline_sectio
 from benchd.core.markup import Child, Markup, join, tag
 from benchd.core.notices import Notice
 from benchd.core.page import badge, moment, table, th, whole_page
-from benchd.core.report import Point, Report, Row, Spread
+from benchd.core.report import WITHIN, Point, Report, Row, Spread
 
 _OUTCOMES = {"PASSED": "good", "FAILED": "bad", "INVALID": "bad", "CANCELLED": "warn"}
-_WITHIN = (
-    "Below a percentile: its 95 % interval within that one measurement. Requests that follow each "
-    "other are alike and count for fewer; how other measurements differ, only repeats tell."
-)
 
 
 def render_html(report: Report) -> str:
@@ -106,10 +102,6 @@ def _notices(notices: Sequence[Notice]) -> Markup:
 
 
 def _summary(report: Report) -> Markup:
-    several = report.repeats > 1
-    note = f"One measurement of each point. {_WITHIN}"
-    if several:
-        note = f"Median of the valid repeats, with {report.around} below it."
     is_offered = any(point.offered for point in report.points)
     heads = [th("Point"), th("Valid", number=True), *map(_column_head, report.columns)]
     if is_offered:
@@ -117,11 +109,11 @@ def _summary(report: Report) -> Markup:
     rows = [_point_row(point, is_offered=is_offered) for point in report.points]
     parts: list[Child] = [
         tag("h2", "Results"),
-        tag("p", note, class_="muted small"),
+        tag("p", report.note, class_="muted small"),
         table(heads, rows),
         *_per_gpu(report),
     ]
-    if several or any(not row.valid for row in report.rows):
+    if report.tells_repeats:
         parts.append(_repeats(report))
     return tag("section", *parts)
 
@@ -135,21 +127,20 @@ def _column_head(column: Column, of_what: str = "") -> Markup:
 
 
 def _per_gpu(report: Report) -> Iterable[Markup]:
-    """Yield rates by GPU, where it is known how many there were: other sizes can be compared."""
-    rates = [i for i, c in enumerate(report.columns) if c.unit.endswith("/s")]
-    points = [point for point in report.points if point.gpus]
-    if not points or not rates:
+    rates, shares = report.per_gpu
+    if not shares:
         return
     heads = [th("Point"), th("GPUs", number=True)]
-    heads += [_column_head(report.columns[i], " per GPU") for i in rates]
-    rows = []
-    for point in points:
-        shares = [
-            None if (whole := point.spreads[i].median) is None else whole / (point.gpus or 1)
-            for i in rates
-        ]
-        cells = [tag("td", figure(share), class_="n") for share in shares]
-        rows.append(tag("tr", tag("td", point.name), tag("td", point.gpus, class_="n"), *cells))
+    heads += [_column_head(column, " per GPU") for column in rates]
+    rows = [
+        tag(
+            "tr",
+            tag("td", point.name),
+            tag("td", point.gpus, class_="n"),
+            *(tag("td", figure(share), class_="n") for share in of_point),
+        )
+        for point, of_point in shares
+    ]
     yield tag("h3", "Per GPU")
     yield table(heads, rows)
 
@@ -194,8 +185,8 @@ def _repeats(report: Report) -> Markup:
         tag("summary", "Every repeat", tag("span", str(len(report.rows)))),
         repeats,
     ]
-    if any(within for row in report.rows for within in row.within):
-        parts.insert(1, tag("p", _WITHIN, class_="muted small"))
+    if report.is_sure_within:
+        parts.insert(1, tag("p", WITHIN, class_="muted small"))
     return tag("details", *parts)
 
 

@@ -10,7 +10,7 @@ from benchd.core.model import Job, JobState, Transition
 from benchd.core.notices import JobRow
 from benchd.core.page import badge, key, table, th
 from benchd.core.report import Report
-from benchd.core.spans import Phase
+from benchd.core.spans import Phase, between
 from benchd.core.spec import Role
 from benchd.core.svg import timeline
 
@@ -84,8 +84,8 @@ def _job_row(row: JobRow) -> Markup:
         tag("td", badge(str(job.state), kind), tag("span", why, class_="spread") if why else None),
         tag("td", job.slurm_id or NONE, class_="nowrap"),
         tag("td", _where(job)),
-        tag("td", span(_between(job.submitted_at, job.started_at)), class_="n"),
-        tag("td", span(_between(job.started_at, job.ended_at)), class_="n"),
+        tag("td", span(between(job.submitted_at, job.started_at)), class_="n"),
+        tag("td", span(between(job.started_at, job.ended_at)), class_="n"),
     )
 
 
@@ -105,10 +105,6 @@ def _where(job: Job) -> str:
         ports = ", ".join(map(str, job.endpoint.ports))
         return f"{job.nodes or job.endpoint.host}, port {ports}"
     return job.nodes or NONE
-
-
-def _between(start: float | None, end: float | None) -> float | None:
-    return None if start is None or end is None else max(end - start, 0.0)
 
 
 def _history(history: Sequence[Transition], start: float) -> Markup:

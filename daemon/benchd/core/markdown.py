@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from benchd.core.curves import Sweep
-from benchd.core.distributions import Diagnostic, Pooled, explained
+from benchd.core.curves import HeatMap, Sweep
+from benchd.core.distributions import Diagnostic, Percentiles, Pooled, explained
 from benchd.core.headline import NONE, PERCENTILES, figure, label, span
+from benchd.core.intervals import Interval
 from benchd.core.model import Job
 from benchd.core.notices import JobRow
-from benchd.core.report import Report, Spread
+from benchd.core.report import WITHIN, Report, Spread
+from benchd.core.spans import between
 from benchd.core.tally import how_it_ended
 
 _SIGNS = {"error": "**Error**", "warn": "**Warning**", "info": "Note"}
@@ -57,9 +59,8 @@ def _lines(report: Report) -> Iterable[str]:
 def _results(report: Report) -> Iterable[str]:
     yield "## Results"
     yield ""
-    if report.repeats > 1:
-        yield f"Median of the valid repeats, with {report.around} in brackets."
-        yield ""
+    yield report.note
+    yield ""
     more = [
         (name, values)
         for name, values in (
@@ -80,9 +81,54 @@ def _results(report: Report) -> Iterable[str]:
         for i, point in enumerate(report.points)
     ]
     yield from table_lines(heads, rows, numbers=2)
+    yield from _per_gpu(report)
+    yield from _repeats(report)
     yield from _across(report.sweep)
+    yield from _percentiles(report.distributions.percentiles)
     yield from _pooled(report.distributions.pooled)
     yield from _causes(report.distributions.diagnostics)
+
+
+def _per_gpu(report: Report) -> Iterable[str]:
+    """Yield rates by GPU, where it is known how many there were."""
+    rates, rows = report.per_gpu
+    if not rows:
+        return
+    yield "### Per GPU"
+    yield ""
+    heads = ["Point", *(f"{c.title} per GPU [{c.unit}]" for c in rates)]
+    yield from table_lines(heads, [[p.name, *map(figure, shares)] for p, shares in rows], numbers=1)
+
+
+def _repeats(report: Report) -> Iterable[str]:
+    """Yield every measurement with its verdict, as the page has them."""
+    if not report.tells_repeats:
+        return
+    yield "### Every repeat"
+    yield ""
+    if report.is_sure_within:
+        yield WITHIN
+        yield ""
+    heads = ["Point", "Repeat", "Verdict", "Done", "Errors", "Window"]
+    heads += [f"{c.title} [{c.unit}]" if c.unit else c.title for c in report.columns]
+    rows = [
+        [
+            row.point,
+            f"{row.repeat + 1}{f' (attempt {row.attempt})' if row.attempt > 1 else ''}",
+            " ".join(["valid" if row.valid else "invalid", ", ".join(row.codes)]),
+            *(NONE if n is None else figure(float(n)) for n in (row.ok, row.errors)),
+            span(row.window),
+            *map(_measured, row.values, row.within),
+        ]
+        for row in report.rows
+    ]
+    yield from table_lines(heads, rows, numbers=3)
+
+
+def _measured(value: float | None, within: Interval | None) -> str:
+    if within is None:
+        return figure(value)
+    return f"{figure(value)} ({figure(within[0])} to {figure(within[1])})"
 
 
 def _spread(spread: Spread) -> str:
@@ -101,18 +147,49 @@ def _across(sweep: Sweep) -> Iterable[str]:
         for chart in sweep.curves
         if chart.knee is not None
     ]
-    if said:
+    if said or sweep.heat is not None:
         yield "## Across the sweep"
         yield ""
+    if said:
         yield from (f"- {inline(words)}" for words in said)
         yield ""
+    if sweep.heat is not None:
+        yield from _heat(sweep.heat)
+
+
+def _heat(chart: HeatMap) -> Iterable[str]:
+    """Yield one number over two varied keys."""
+    unit = f" [{chart.unit}]" if chart.unit else ""
+    yield inline(f"{chart.title}{unit}: {chart.across} across, {chart.down} down.")
+    yield ""
+    rows = [
+        [figure(row), *(figure(chart.values.get((column, row))) for column in chart.columns)]
+        for row in reversed(chart.rows)
+    ]
+    yield from table_lines([chart.down, *map(figure, chart.columns)], rows, numbers=1)
+
+
+def _percentiles(charts: Sequence[Percentiles]) -> Iterable[str]:
+    """Yield the percentiles of single repeats, which the page draws."""
+    if not charts:
+        return
+    yield "## Distributions"
+    yield ""
+    yield "Of each percentile, the median over the valid repeats."
+    yield ""
+    cells = [
+        [f"{chart.title} [{chart.unit}]", point, *(figure(dict(m).get(q)) for q in PERCENTILES)]
+        for chart in charts
+        for point, m in chart.rows
+    ]
+    yield from table_lines(["Metric", "Point", *(f"p{q}" for q in PERCENTILES)], cells, numbers=2)
 
 
 def _pooled(rows: Sequence[Pooled]) -> Iterable[str]:
     """Yield the percentiles over all repeats, with those of single ones beside them."""
     if not rows:
         return
-    yield "## Distributions"
+    yield "### All repeats together"
     yield ""
     yield "Percentiles of all samples of a point [ms], from histograms: at most 5 % off."
     yield ""
@@ -161,11 +238,14 @@ def _jobs(jobs: Sequence[JobRow]) -> Iterable[str]:
             _state(row.job),
             row.job.slurm_id or NONE,
             row.job.nodes or NONE,
+            span(between(row.job.submitted_at, row.job.started_at)),
+            span(between(row.job.started_at, row.job.ended_at)),
             _detail(row),
         ]
         for row in jobs
     ]
-    yield from table_lines(["Job", "State", "Slurm", "Nodes", "Detail"], rows, numbers=5)
+    heads = ["Job", "State", "Slurm", "Nodes", "Queued", "Ran", "Detail"]
+    yield from table_lines(heads, rows, numbers=7)
 
 
 def _state(job: Job) -> str:

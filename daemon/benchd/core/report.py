@@ -31,6 +31,12 @@ COLUMNS_SHOWN = 8  # numbers beside each other in the summary; every number is i
 FEWEST_FOR_INTERVAL = 3
 VARIES = 4  # different values of one fact that are listed
 
+# What stands below the numbers of single measurements.
+WITHIN = (
+    "With a percentile stands its 95 % interval within that one measurement. Requests that follow "
+    "each other are alike and count for fewer; how other measurements differ, only repeats tell."
+)
+
 Document = Mapping[str, Any]
 
 
@@ -118,12 +124,43 @@ class Report:
         return max((point.total for point in self.points), default=0)
 
     @property
-    def around(self) -> str:
-        """What stands beside each median, in words."""
+    def tells_repeats(self) -> bool:
+        """Whether single measurements say more than the summary does."""
+        return self.repeats > 1 or any(not row.valid for row in self.rows)
+
+    @property
+    def is_sure_within(self) -> bool:
+        """Whether any measurement has intervals of its own."""
+        return any(within for row in self.rows for within in row.within)
+
+    @property
+    def per_gpu(self) -> tuple[list[Column], list[tuple[Point, list[float | None]]]]:
+        """Rates by GPU, where it is known how many there were: other sizes can be compared."""
+        rates = [i for i, column in enumerate(self.columns) if column.unit.endswith("/s")]
+        rows = [
+            (
+                point,
+                [
+                    None if (whole := point.spreads[i].median) is None else whole / point.gpus
+                    for i in rates
+                ],
+            )
+            for point in self.points
+            if point.gpus and rates
+        ]
+        return [self.columns[i] for i in rates], rows
+
+    @property
+    def note(self) -> str:
+        """What stands in the summary, in words."""
+        if self.repeats < 2:
+            within = f" {WITHIN}" if self.is_sure_within else ""
+            return f"One measurement of each point.{within}"
+        around = "the lowest and the highest"
         spreads = [spread for point in self.points for spread in point.spreads]
         if any(spread.interval and len(spread.samples) > 1 for spread in spreads):
-            return "the 95 % interval of the mean (of two repeats, both)"
-        return "the lowest and the highest"
+            around = "the 95 % interval of the mean (of two repeats, both)"
+        return f"Median of the valid repeats, with {around} beside it."
 
 
 def build(

@@ -140,3 +140,8 @@ def _moment(text: object) -> float | None:
     except ValueError:
         return None
     return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
+
+
+def between(start: float | None, end: float | None) -> float | None:
+    """Return the seconds between two moments, where both are known."""
+    return None if start is None or end is None else max(end - start, 0.0)
