@@ -18,11 +18,11 @@ from benchd.core.html import render_html
 from benchd.core.markdown import render_markdown
 from benchd.core.model import Fetched, Job, JobState, Run, RunOutcome, Transition
 from benchd.core.origins import without_notes
+from benchd.core.readiness import unseen
 from benchd.core.report import build
 from benchd.core.results import Flag, Measured, Result, Severity, assemble
 from benchd.core.steadiness import restarted, span, unsteady
 from benchd.edge.archive import Archive
-from benchd.lookout import Lookout
 from benchd.metrics import Metrics
 
 log = structlog.get_logger()
@@ -87,12 +87,12 @@ class Closing:
         self.clock = clock
         self.facts = facts  # cluster -> what is known about it
 
-    async def collect(self, run: Run, job: Job, fetched: Fetched, lookout: Lookout) -> None:
+    async def collect(self, run: Run, job: Job, fetched: Fetched) -> None:
         """Make the result of an ended client from the files it left; keep both."""
         lost: list[str | None] = [
             *await asyncio.to_thread(self.archive.keep_files, job, fetched.files)
         ]
-        result = await self._result(run, job, fetched, lookout)
+        result = await self._result(run, job, fetched)
         document = result.document()
         lost.append(await asyncio.to_thread(self.archive.keep_result, job, document))
         for sentence in filter(None, lost[:LOST_SHOWN]):  # copies for people: the store has it
@@ -103,7 +103,7 @@ class Closing:
             flags = [flag.code for flag in result.validity.flags]
             log.info("result.kept", valid=valid, flags=flags, **job.log_context())
 
-    async def _result(self, run: Run, job: Job, fetched: Fetched, lookout: Lookout) -> Result:
+    async def _result(self, run: Run, job: Job, fetched: Fetched) -> Result:
         services = [s for b in job.bindings if (s := await self.store.job(b.token)) is not None]
         histories = {b.token: await self.store.transitions(b.token) for b in job.bindings}
         since, until = span(job, await self.store.transitions(job.token))
@@ -112,7 +112,7 @@ class Closing:
         )
 
         def made(measured: Measured) -> Result:
-            unseen = lookout.unseen(services, *_window(measured, since, until))
+            unobserved = unseen(services, *_window(measured, since, until))
             return assemble(
                 run=run,
                 job=job,
@@ -121,7 +121,7 @@ class Closing:
                 measured=measured,
                 service_steady=unsteadiness is None,
                 service_detail=unsteadiness or "",
-                doubts=doubts(job, job.bindings, unseen, fetched.files),
+                doubts=doubts(job, job.bindings, unobserved, fetched.files),
                 cluster=dict(self.facts(job.cluster)),
                 versions={"version": __version__, "python": platform.python_version()},
                 files=fetched.files,

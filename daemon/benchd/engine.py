@@ -34,7 +34,6 @@ from benchd.core.model import Binding, Event, Job, ProbeAnswer, Readiness, Run, 
 from benchd.core.plan import decide, effect_key, next_wake
 from benchd.edge.shell import LoginRefused, Paused, Resting, Stopping
 from benchd.errors import NeedsHuman, NotYet, Stale, StoreFull, TakenOver, Unreachable
-from benchd.lookout import Lookout
 from benchd.metrics import Metrics
 from benchd.pacing import Pacing
 
@@ -111,7 +110,6 @@ class Engine:
         self.performer: Performer | None = None
         self.draining = False  # submit nothing new; see ``World``
         self.slow: dict[str, float] = {}  # see ``World``
-        self.lookout = Lookout()
         self.published: dict[str, str] = {}  # the same
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._not_before: dict[str, float] = {}
@@ -297,8 +295,7 @@ class Engine:
                 return saved
 
     def timed(self, job: Job, answer: ProbeAnswer) -> None:
-        """Remember a look, and since when a service that is scaled by its latency is too slow."""
-        self.lookout.looked(job, answer, self.clock())
+        """Remember since when a service that is scaled by its latency is too slow."""
         limit = job.spec.scale.scale_latency if job.spec.scale is not None else None
         if limit is None or answer.verdict is Verdict.NONE:
             return

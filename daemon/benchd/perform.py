@@ -373,7 +373,7 @@ class Performing:
         if job is None or run is None or job.collected_at is not None:
             return None
         fetched = await self.clusters[job.cluster].fetch(job)
-        await self.closing.collect(run, job, fetched, self.engine.lookout)
+        await self.closing.collect(run, job, fetched)
         return None
 
     async def _finish(self, effect: Finish) -> float | None:

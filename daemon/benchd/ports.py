@@ -19,7 +19,6 @@ from benchd.core.model import (
     Submission,
 )
 from benchd.edge.submission import SubmitOrder
-from benchd.lookout import Lookout
 
 
 class MadeHere(Protocol):
@@ -120,7 +119,7 @@ class Ledger(Protocol):
 class Closing(Protocol):
     """Turns what came home into results, and results into a report."""
 
-    async def collect(self, run: Run, job: Job, fetched: Fetched, lookout: Lookout) -> None:
+    async def collect(self, run: Run, job: Job, fetched: Fetched) -> None:
         """Make and keep the result of a client."""
 
     async def keep_script(self, job: Job) -> None:

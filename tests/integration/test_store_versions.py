@@ -152,7 +152,7 @@ async def test_a_newer_file_is_refused(path: Path) -> None:
         raw.execute("PRAGMA user_version = 99")
     before = dict(_files(path.parent))
 
-    with pytest.raises(StoreUnusable, match=r"newer benchd \(version 99 of the store, .*knows 3\)"):
+    with pytest.raises(StoreUnusable, match=r"newer benchd \(version 99 of the store, .*knows 4\)"):
         await Store(path).open()
 
     assert dict(_files(path.parent)) == before

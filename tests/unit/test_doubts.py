@@ -11,9 +11,9 @@ from benchd.core.doubts import doubts
 from benchd.core.model import Binding, JobState, ProbeAnswer, Verdict
 from benchd.core.numbers import Severity
 from benchd.core.origins import hardware, place_facts, resolved_sha256, service_facts, without_notes
+from benchd.core.readiness import SPANS_KEPT, observe, unseen
 from benchd.core.spec import HealthCheck
 from benchd.fields import Resources
-from benchd.lookout import Lookout
 from support.builders import CREATED_AT as T0
 from support.builders import client, service
 
@@ -77,26 +77,28 @@ def test_an_exit_json_that_says_nothing_raises_no_doubt(text: bytes) -> None:
 
 def test_the_time_without_a_look_is_told_in_seconds_of_the_measurement() -> None:
     """A look that our own trouble foiled is none; what lies outside does not count."""
-    lookout = Lookout()
+    row = REDIS
     for at, answer in ((0, GOOD), (5, GOOD), (10, NONE), (20, NONE), (45, GOOD), (50, GOOD)):
-        lookout.looked(REDIS, answer, T0 + at)
-    assert {"redis": (40.0, 12.0)} == lookout.unseen([REDIS], T0, T0 + 60)
-    assert {"redis": (15.0, 12.0)} == lookout.unseen([REDIS], T0 + 30, T0 + 60)
-    assert {"redis": (0.0, 12.0)} == lookout.unseen([REDIS], T0 + 46, T0 + 60)
-    (flag,) = doubts(client(), (), lookout.unseen([REDIS], T0, T0 + 60), {})
+        row = observe(row, answer, T0 + at)
+    assert {"redis": (40.0, 12.0)} == unseen([row], T0, T0 + 60)
+    assert {"redis": (15.0, 12.0)} == unseen([row], T0 + 30, T0 + 60)
+    assert {"redis": (0.0, 12.0)} == unseen([row], T0 + 46, T0 + 60)
+    (flag,) = doubts(client(), (), unseen([row], T0, T0 + 60), {})
     assert ("service_not_observed", Severity.WARN, 40.0, 12.0) == (
         *(flag.code, flag.severity, flag.value),
         flag.limit,
     )
 
 
-def test_a_daemon_that_was_away_knows_since_when() -> None:
-    """The books say when the last look was made before it was killed."""
-    row = replace(REDIS, next_probe_at=T0 + 5)  # so it was looked at at T0
-    lookout = Lookout()
-    assert {"redis": (100.0, 12.0)} == lookout.unseen([row], T0, T0 + 100)
-    lookout.looked(row, GOOD, T0 + 30)
-    assert {"redis": (30.0, 12.0)} == lookout.unseen([row], T0, T0 + 40)
+def test_what_was_not_seen_stands_in_the_books_with_an_end() -> None:
+    """A look that is missing up to now counts as well, and so many spans are kept, the last."""
+    row = observe(REDIS, GOOD, T0)
+    assert {"redis": (100.0, 12.0)} == unseen([row], T0, T0 + 100)
+    for step in range(1, SPANS_KEPT + 3):
+        row = observe(row, GOOD, T0 + 30 * step)
+    spans = [(T0 + 30 * step, T0 + 30 * (step + 1)) for step in range(2, SPANS_KEPT + 2)]
+    assert tuple(spans) == row.unseen
+    assert {"redis": (0.0, 12.0)} == unseen([REDIS], T0, T0 + 100)  # it was never looked at
 
 
 # --- origins ------------------------------------------------------------------------------------

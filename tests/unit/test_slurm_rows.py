@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchd.core.model import Evidence, Observation
+from benchd.core.model import Evidence, Observation, Used
 from benchd.core.slurm import (
     SACCT_FIELDS,
     SEPARATOR,
@@ -25,14 +25,14 @@ from benchd.core.slurm import (
 TOKEN = "bq7x2m-k5wz3tqa2f-s-redis-p0r0-0-a1"
 
 
-def squeue(*rows: str) -> bytes:
+def squeue(*rows: str, tres: str = "") -> bytes:
     """Return rows as squeue prints them; ``|`` stands for the separator."""
-    return "".join(row.replace("|", SEPARATOR) + SEPARATOR + "\n" for row in rows).encode()
+    return "".join(f"{row}|{tres}|\n".replace("|", SEPARATOR) for row in rows).encode()
 
 
-def sacct(*rows: str) -> bytes:
-    """Return rows as sacct prints them."""
-    return "".join(row.replace("|", SEPARATOR) + "\n" for row in rows).encode()
+def sacct(*rows: str, spent: str = "||") -> bytes:
+    """Return rows as sacct prints them, with what the jobs were given and used behind them."""
+    return "".join(f"{row}|{spent}\n".replace("|", SEPARATOR) for row in rows).encode()
 
 
 def only(rows: object) -> Observation:
@@ -108,7 +108,7 @@ RECORDED = [
 @pytest.mark.parametrize(("row", "expected"), RECORDED)
 def test_a_row_of_squeue_is_read(row: str, expected: dict[str, object]) -> None:
     """Every recorded row is read; estimates of start and end are not taken for facts."""
-    evidence = Evidence(source="squeue", exit_status=0, raw=row, at=5.0)
+    evidence = Evidence(source="squeue", exit_status=0, raw=f"{row}|", at=5.0)
     want = Observation(token=TOKEN, evidence=evidence, **expected)  # type: ignore[arg-type] # test data
     assert want == only(parse_squeue(squeue(row), at=5.0))
 
@@ -148,7 +148,7 @@ def test_a_row_of_squeue_is_read(row: str, expected: dict[str, object]) -> None:
 )  # fmt: skip
 def test_a_row_of_sacct_is_read(row: str, expected: dict[str, object]) -> None:
     """Actors, exit codes with signals, and times that never came are read."""
-    evidence = Evidence(source="sacct", exit_status=0, raw=row, at=5.0)
+    evidence = Evidence(source="sacct", exit_status=0, raw=f"{row}|||", at=5.0)
     want = Observation(
         token=TOKEN, slurm_id="22", submitted_at=1795273286.0, evidence=evidence, **expected  # type: ignore[arg-type] # test data
     )  # fmt: skip
@@ -199,7 +199,7 @@ def test_a_strange_restart_count_is_no_count(count: str) -> None:
 
 def test_odd_bytes_and_escapes_do_not_reach_the_evidence() -> None:
     """Control characters and broken text are shown as question marks."""
-    line = GOOD.replace("n1", "n\x1b[2J1").replace("|", SEPARATOR).encode() + b"\x1f"
+    line = squeue(GOOD.replace("n1", "n\x1b[2J1"))
     row = only(parse_squeue(line.replace(b"None", b"\xff\xfe")))
     assert "\x1b" not in row.evidence.raw
     assert "n?[2J1" in row.evidence.raw
@@ -233,7 +233,7 @@ NAME = CELL.map(str.strip).filter(bool)
 @given(NAME, NAME, CELL)
 def test_what_stands_in_a_column_stays_in_it(name: str, nodes: str, reason: str) -> None:
     """Bars, blanks, quotes and control bytes in names shift no column."""
-    cells = ["22", name, "RUNNING", "3", "1", "2", "9", nodes, reason, "0"]
+    cells = ["22", name, "RUNNING", "3", "1", "2", "9", nodes, reason, "0", "cpu=1"]
     text = SEPARATOR.join(cells) + SEPARATOR + "\n"
     row = only(parse_squeue(text.encode()))
     said = "" if nodes in {"N/A", "None", "NONE", "Unknown", "(null)", "None assigned"} else nodes
@@ -246,10 +246,10 @@ def test_what_stands_in_a_column_stays_in_it(name: str, nodes: str, reason: str)
     )
 
 
-@given(st.integers(0, 9), NAME, NAME)
+@given(st.integers(0, 10), NAME, NAME)
 def test_a_separator_in_a_column_costs_the_row(column: int, before: str, after: str) -> None:
     """A row with one column too many is handed back whole: nobody guesses which one was split."""
-    cells = ["22", TOKEN, "RUNNING", "0", "1", "2", "9", "n1", "None", "0"]
+    cells = ["22", TOKEN, "RUNNING", "0", "1", "2", "9", "n1", "None", "0", "cpu=1"]
     cells[column] = f"{before}{SEPARATOR}{after}"
     rows = parse_squeue((SEPARATOR.join(cells) + SEPARATOR + "\n").encode())
     assert ([], 1) == (list(rows), len(rows.malformed))
@@ -288,6 +288,50 @@ def test_a_stranger_with_our_id_is_not_ours() -> None:
     stranger = GOOD.replace(TOKEN, "somebody-elses-job")
     names = [row.token for row in parse_squeue(squeue(stranger, GOOD))]
     assert ["somebody-elses-job", TOKEN] == names
+
+
+# --- what a job was given and used ----------------------------------------------------------------
+
+PLAIN = "billing=4,cpu=4,gres/gpu=2,mem=2G,node=2"
+ENDED = f"24|{TOKEN}|COMPLETED|0|1795273293|1795273294|1795273295|n1|None|0"
+WAITS = f"27|{TOKEN}|PENDING|0|1795273293|N/A|N/A||JobHeldUser|0"
+
+
+@pytest.mark.parametrize(
+    ("row", "tres", "expected"),
+    [
+        (GOOD, "cpu=4,mem=2G,node=2,billing=4,gres/gpu=2", Used(tres=PLAIN)),
+        (ENDED, "cpu=4,mem=2G,node=2,billing=4,gres/gpu=2", Used(tres=PLAIN)),
+        (WAITS, "cpu=4,mem=2G,node=2,billing=4,gres/gpu=2", None),  # that is what it asks for
+        (GOOD, "cpu=1,energy=77,node=1", Used(tres="cpu=1,node=1")),  # of the steps so far
+        (ENDED, "cpu=1,energy=101630,node=1", Used(tres="cpu=1,node=1", energy_j=101630)),
+        (ENDED, "cpu=1,energy=0,node=1", Used(tres="cpu=1,node=1")),
+        (ENDED, "cpu=1,energy=18446744073709551614", Used(tres="cpu=1")),
+        (ENDED, "N/A", None),
+        (ENDED, "", None),
+        (ENDED, "x; rm -rf /=1,=,cpu,cpu=1 2,gres/gpu:a100=4", Used(tres="gres/gpu:a100=4")),
+    ],
+)
+def test_the_queue_tells_what_a_job_was_given(row: str, tres: str, expected: Used | None) -> None:
+    """In the order of the books, and with its energy once it ended; 0 and "not set" are none."""
+    assert expected == only(parse_squeue(squeue(row, tres=tres))).used
+
+
+@pytest.mark.parametrize(
+    ("spent", "expected"),
+    [
+        (f"{PLAIN}||8", Used(tres=PLAIN, elapsed_s=8)),
+        (f"{PLAIN}|101630|8", Used(tres=PLAIN, energy_j=101630, elapsed_s=8)),
+        (f"{PLAIN},energy=7|7|8", Used(tres=PLAIN, energy_j=7, elapsed_s=8)),
+        (f"{PLAIN}|18446744073709551614|8", Used(tres=PLAIN, elapsed_s=8)),
+        ("|0|0", Used(elapsed_s=0)),
+        ("|lots|8 s", None),
+    ],
+)
+def test_the_books_tell_what_a_job_used(spent: str, expected: Used | None) -> None:
+    """What nobody measured is not known, which is not the same as nothing."""
+    row = f"22|{TOKEN}|COMPLETED|0:0|1795273286|1795273287|1795273289|n1|None"
+    assert expected == only(parse_sacct(sacct(row, spent=spent))).used
 
 
 # --- the questions ------------------------------------------------------------------------------

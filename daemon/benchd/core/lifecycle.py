@@ -42,6 +42,7 @@ from benchd.core.model import (
     Trigger,
 )
 from benchd.core.spec import Role
+from benchd.core.usage import together
 from benchd.errors import BenchdError
 
 CREATED, SUBMITTED, PENDING, RUNNING, COMPLETED, FAILED, CANCELLED = JobState
@@ -273,7 +274,7 @@ def _pending(job: Job, event: Event, now: float) -> Job:
     generation = max(job.generation + 1, event.generation or 0)
     # As Slurm itself does: what it requeues has been submitted now.
     again = replace(seen, generation=generation, submitted_at=now, started_at=None, nodes=None)
-    return _not_running(again)
+    return replace(_not_running(again), used=None)
 
 
 def _running(job: Job, event: Event, now: float) -> Job:
@@ -287,10 +288,11 @@ def _running(job: Job, event: Event, now: float) -> Job:
         nodes=event.nodes or job.nodes,
         generation=generation,
         started_at=job.started_at or event.started_at or now,
+        used=job.used if job.state is RUNNING else event.used,
     )
     restarted = job.state is RUNNING and generation > job.generation
     if restarted:
-        seen = replace(_not_running(seen), started_at=event.started_at or now)
+        seen = replace(_not_running(seen), started_at=event.started_at or now, used=event.used)
     if job.role is Role.SERVICE and (restarted or job.state is not RUNNING):
         return replace(
             seen,
@@ -316,13 +318,14 @@ def _over(job: Job, event: Event, now: float) -> Job:
         signal=event.signal,
         started_at=event.started_at or job.started_at,
         ended_at=event.ended_at or now,
+        used=together(job.used, event.used),
         missing_since=None,
     )
 
 
 def _twin(job: Job, event: Event, now: float) -> Job:
     # Another id's requeues are not this one's.
-    return replace(job, slurm_id=event.slurm_id, generation=0, missing_since=None)
+    return replace(job, slurm_id=event.slurm_id, generation=0, missing_since=None, used=None)
 
 
 def _missing(job: Job, event: Event, now: float) -> Job:
@@ -340,10 +343,6 @@ def _wanted(job: Job, event: Event, now: float) -> Job:
     )
 
 
-def _same(job: Job, event: Event, now: float) -> Job:
-    return job
-
-
 _RECORD: dict[Trigger, Callable[[Job, Event, float], Job]] = {
     Trigger.SUBMIT_ACCEPTED: _accepted,
     Trigger.SUBMIT_REFUSED: _refused,
@@ -356,7 +355,7 @@ _RECORD: dict[Trigger, Callable[[Job, Event, float], Job]] = {
     Trigger.SEEN_TWIN: _twin,
     Trigger.NOT_SEEN: _missing,
     Trigger.CANCEL_REQUESTED: _wanted,
-    Trigger.PROVED_ABSENT: _same,
+    Trigger.PROVED_ABSENT: lambda job, _event, _now: job,
 }
 
 

@@ -95,6 +95,15 @@ class Binding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Used:
+    """What Slurm gave a job in its present or last span, and what is known of its use of it."""
+
+    tres: str = ""  # trackable resources, ``billing=4,cpu=4,gres/gpu=1,mem=4G,node=1``
+    energy_j: int | None = None  # joules of its nodes, where the site measures them
+    elapsed_s: int | None = None  # as accounted: without the time it was suspended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """One accepted recipe."""
 
@@ -145,6 +154,7 @@ class Job:
     signal: int | None = None
     nodes: str | None = None
     generation: int = 0  # Slurm's restart count
+    used: Used | None = None
     # How it ended: our word (TIMEOUT, EXITED, LOST ...) and a sentence for the user
     why: str | None = None
     detail: str | None = None
@@ -169,6 +179,8 @@ class Job:
     probe_streak: int = 0  # +n good, -n bad verdicts in a row
     probe_failures: int = 0  # bad verdicts since STARTING, outside start_period
     next_probe_at: float | None = None
+    looked_at: float | None = None  # when a look last said anything about it
+    unseen: tuple[tuple[float, float], ...] = ()  # spans in which no look did, oldest first
     endpoint: Endpoint | None = None
     # When the result of a client came home
     collected_at: float | None = None
@@ -254,6 +266,7 @@ class Event:
     by: str | None = None  # who cancelled, as Slurm says it
     started_at: float | None = None
     ended_at: float | None = None
+    used: Used | None = None
     why: str | None = None  # submit_refused: the user's sentence; otherwise our word
     final: bool = False  # submit_refused: trying again cannot help
     cancel_why: CancelWhy | None = None
@@ -275,6 +288,7 @@ class Observation:
     submitted_at: float | None = None
     started_at: float | None = None
     ended_at: float | None = None
+    used: Used | None = None
     evidence: Evidence = Evidence()
 
 

@@ -3,12 +3,13 @@
 Readiness is not a state of the job. It exists while a service is RUNNING: the lifecycle sets
 STARTING when a service enters RUNNING and UNKNOWN when it leaves it; between the two only this
 file moves it. A probe that failed because of our own link is no verdict about the service and
-moves nothing but the time of the next look.
+moves nothing but the time of the next look. When the last one was made, and for how long none was,
+stands in the books, so that a daemon that was killed knows it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +25,9 @@ UNKNOWN, STARTING, READY, UNREADY = Readiness
 FALL = 3
 # Seconds a service may stay UNREADY before it is given up as UNHEALTHY.
 UNREADY_GRACE = 60.0
+# Spans without a look that are remembered of one service; a link that is away more often than that
+# during one measurement has made itself heard in other ways.
+SPANS_KEPT = 100
 
 DEFAULT_CHECK = HealthCheck()
 
@@ -85,7 +89,10 @@ def observe(job: Job, answer: ProbeAnswer, now: float) -> Job:
     looked = replace(
         job, next_probe_at=now + check.interval, endpoint=answer.endpoint or job.endpoint
     )
-    if answer.verdict is Verdict.NONE or job.readiness is UNKNOWN:
+    if answer.verdict is Verdict.NONE:
+        return looked
+    looked = _with_look(looked, now)
+    if job.readiness is UNKNOWN:
         return looked
     if answer.verdict is Verdict.GOOD:
         streak, trigger = max(job.probe_streak, 0) + 1, "good"
@@ -110,6 +117,37 @@ def observe(job: Job, answer: ProbeAnswer, now: float) -> Job:
 
 def _in_start_period(job: Job, check: HealthCheck, now: float) -> bool:
     return now - (job.started_at or now) < check.start_period
+
+
+def _with_look(job: Job, now: float) -> Job:
+    """Return a service as it is after a look that said something, with the gap before, if any."""
+    last = job.looked_at
+    if last is None or now - last <= usual(job):
+        return replace(job, looked_at=now)
+    return replace(job, looked_at=now, unseen=(*job.unseen, (last, now))[-SPANS_KEPT:])
+
+
+def usual(job: Job) -> float:
+    """Return the longest pause between two looks that is no gap: one of them may be late."""
+    check = job.spec.health_check or DEFAULT_CHECK
+    return 2 * check.interval + check.timeout
+
+
+def unseen(
+    services: Sequence[Job], since: float, until: float
+) -> Mapping[str, tuple[float, float]]:
+    """Return, by name, the seconds of a span in which nobody looked, and what is usual.
+
+    Nobody could: our own link, or this daemon, was away.
+    """
+    found: dict[str, tuple[float, float]] = {}
+    for service in services:
+        spans, last = list(service.unseen), service.looked_at
+        if last is not None and until - last > usual(service):
+            spans.append((last, until))
+        seconds = sum(max(0.0, min(end, until) - max(start, since)) for start, end in spans)
+        found[service.name] = (seconds, usual(service))
+    return found
 
 
 def is_given_up(job: Job) -> bool:

@@ -20,7 +20,7 @@ from datetime import datetime, timezone
 from shlex import join
 from typing import Final
 
-from benchd.core.model import Event, Evidence, Observation, SubState, Trigger
+from benchd.core.model import Event, Evidence, Observation, SubState, Trigger, Used
 from benchd.core.slurm_answers import (
     SbatchKind,
     SbatchVerdict,
@@ -31,6 +31,7 @@ from benchd.core.slurm_answers import (
 )
 from benchd.core.slurm_reasons import ReasonClass, ReasonVerdict, reason_class
 from benchd.core.slurm_words import STATE_ROWS, STATES, Act, StateRow
+from benchd.core.usage import so_far, used
 
 __all__ = [
     "STATES",
@@ -62,10 +63,11 @@ __all__ = [
 SEPARATOR: Final = "\x1f"
 SQUEUE_FIELDS: Final = (
     *("JobArrayID", "Name", "State", "RestartCnt", "SubmitTime", "StartTime", "EndTime"),
-    *("NodeList", "Reason", "exit_code"),
+    *("NodeList", "Reason", "exit_code", "tres-alloc"),
 )
 SACCT_FIELDS: Final = (
     *("JobIDRaw", "JobName", "State", "ExitCode", "Submit", "Start", "End", "NodeList", "Reason"),
+    *("AllocTRES", "ConsumedEnergyRaw", "ElapsedRaw"),
 )
 # A user's profile may set these, and each hides jobs or changes columns, whatever the options say.
 _HIDING: Final = {
@@ -158,7 +160,7 @@ def _rows(data: bytes, width: int, read: Callable[[list[str]], Observation | Non
 
 
 def _squeue_row(cells: list[str], at: float | None) -> Observation | None:
-    slurm_id, name, state, restarts, submit, start, end, nodes, reason, status = cells
+    slurm_id, name, state, restarts, submit, start, end, nodes, reason, status, tres = cells
     word, by = read_state(state)
     if not word:
         return None
@@ -169,11 +171,12 @@ def _squeue_row(cells: list[str], at: float | None) -> Observation | None:
         (code, signal),
         int(restarts) if restarts.isascii() and restarts.isdigit() else None,
         Evidence(source="squeue", exit_status=0, raw=_shown(SEPARATOR.join(cells)), at=at),
+        told=used(tres),
     )
 
 
 def _sacct_row(cells: list[str], at: float | None) -> Observation | None:
-    slurm_id, name, state, status, submit, start, end, nodes, reason = cells
+    slurm_id, name, state, status, submit, start, end, nodes, reason, *spent = cells
     word, by = read_state(state)
     if not word:
         return None
@@ -183,6 +186,7 @@ def _sacct_row(cells: list[str], at: float | None) -> Observation | None:
         _exit_code(status),
         None,
         Evidence(source="sacct", exit_status=0, raw=_shown(SEPARATOR.join(cells)), at=at),
+        told=used(spent[0], energy=spent[1], elapsed=spent[2]),
     )
 
 
@@ -192,6 +196,8 @@ def observation(
     exit_code: tuple[int | None, int | None],
     generation: int | None,
     evidence: Evidence,
+    *,
+    told: Used | None = None,
 ) -> Observation:
     """Return a row in our words, from texts as Slurm writes them.
 
@@ -201,7 +207,7 @@ def observation(
     submit, start, end = (_epoch(text) for text in times)
     row = STATES.get(word)
     finished = row is not None and row.act in _FINISHED
-    queued = row is None or row.act is Act.PENDING
+    queued = row is None or row.act is Act.PENDING  # of these the queue tells what they ask for
     return Observation(
         token=name,
         slurm_id=slurm_id,
@@ -215,6 +221,7 @@ def observation(
         submitted_at=submit,
         started_at=None if queued else start,
         ended_at=end if finished else None,
+        used=told if finished else None if queued else so_far(told),
         evidence=evidence,
     )
 
@@ -323,6 +330,7 @@ def event(
         by=obs.by,
         started_at=obs.started_at,
         ended_at=obs.ended_at,
+        used=obs.used,
     )
 
 

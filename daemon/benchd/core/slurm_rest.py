@@ -24,6 +24,7 @@ from typing import Final
 from benchd.core.model import Evidence, Observation
 from benchd.core.slurm import Rows, observation, read_state, wait_status
 from benchd.core.slurm_answers import printable
+from benchd.core.usage import used
 
 # Versions of the interface that benchd knows, the best last. `make test` runs the first, and
 # `make test-heavy` the last three; of the one between only Slurm's source was read.
@@ -171,6 +172,7 @@ def _queued(job: Mapping[str, object], at: float | None) -> Observation | None:
         _exit_code(job.get("exit_code")),
         _number(job.get("restart_cnt")),
         Evidence(source="slurmrestd", exit_status=0, raw=_shown(job), at=at),
+        told=used(_text(job, "tres_alloc_str")),
     )
 
 
@@ -209,6 +211,7 @@ def _booked(job: Mapping[str, object], version: str, at: float | None) -> Observ
         (code, signal),
         None,
         Evidence(source="slurmdbd", exit_status=0, raw=_shown(job), at=at),
+        told=used(_tres(_map(job.get("tres")).get("allocated")), elapsed=_count(time, "elapsed")),
     )
 
 
@@ -277,6 +280,21 @@ def _when(values: Mapping[str, object], key: str) -> str:
     return str(_number(values.get(key)) or "")
 
 
+def _count(values: Mapping[str, object], key: str) -> str:
+    number = _number(values.get(key))
+    return "" if number is None else str(number)
+
+
+def _tres(counted: object) -> str:
+    """Return trackable resources as the queue writes them; of memory the books count MiB."""
+    items = []
+    for each in _maps(counted):
+        kind, name = _text(each, "type"), _text(each, "name")
+        unit = "M" if kind == "mem" else ""
+        items.append(f"{kind}{name and '/'}{name}={_count(each, 'count')}{unit}")
+    return ",".join(items)
+
+
 def _exit_code(value: object) -> tuple[int | None, int | None]:
     """Return code and signal: of a raw wait status, or of a mapping."""
     number = _number(value)
@@ -292,6 +310,7 @@ def _exit_code(value: object) -> tuple[int | None, int | None]:
 _SHOWN = (
     *("job_id", "name", "job_state", "state", "restart_cnt", "submit_time", "start_time"),
     *("end_time", "time", "nodes", "state_reason", "exit_code", "kill_request_user"),
+    *("tres_alloc_str", "tres"),
 )
 
 

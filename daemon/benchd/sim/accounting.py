@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchd.sim.nouns import Job
+from benchd.sim.nouns import Config, Job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +34,14 @@ class Row:
     cancelled_by: int | None
     workdir: str
     memory: str
+    resources: Mapping[str, str]  # what it was given
 
 
 class Accounting:
     """The job table of slurmdbd."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: Config) -> None:
+        self._config = config
         self._versions: dict[tuple[int, int], list[tuple[float, Row]]] = {}
 
     def record(self, job: Job, now: float, *, word: str | None = None) -> None:
@@ -73,6 +76,7 @@ class Accounting:
             cancelled_by=job.cancelled_by if state == "CANCELLED" else None,
             workdir=request.chdir,
             memory=memory,
+            resources=job.resources(self._config) if job.grants else {},
         )
         self._versions.setdefault((job.id, restarts), []).append((now, row))
 

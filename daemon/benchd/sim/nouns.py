@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from benchd.sim.text import size
+
 # Slurm's base states and their short forms.
 COMPACT = {
     "PENDING": "PD",
@@ -71,6 +73,7 @@ class Config:
     mem_per_cpu_mb: int = 100  # DefMemPerCPU
     enforce_limits: bool = False  # EnforcePartLimits=ALL: refuse at once what can never start
     accounting_lag: float = 0.0  # how far slurmdbd is behind
+    node_watts: float = 0.0  # what each node of a job draws; 0: nobody measures energy
 
 
 @dataclass(slots=True, kw_only=True)
@@ -218,6 +221,22 @@ class Job:
             return sum(grant.cpus for grant in self.grants.values())
         tasks = max(self.request.tasks, self.request.nodes * (self.request.tasks_per_node or 1))
         return tasks * self.request.cpus_per_task
+
+    def resources(self, config: Config) -> dict[str, str]:
+        """Return the trackable resources that it has or had, or asks for, as Slurm names them."""
+        request, grants = self.request, self.grants.values()
+        if grants:
+            memory, gpus = sum(g.memory_mb for g in grants), sum(g.gpus for g in grants)
+        else:
+            each = request.memory_per_cpu_mb or config.mem_per_cpu_mb
+            memory = (request.memory_mb or 0) * self.node_count or each * self.cpus
+            gpus = request.gpus or request.gpus_per_node * self.node_count
+        found = {"cpu": str(self.cpus), "mem": size(memory)}
+        if config.node_watts and grants and self.start is not None and self.end is not None:
+            joules = config.node_watts * len(self.grants) * int(self.end - self.start)
+            found["energy"] = str(int(joules))
+        found |= {"node": str(self.node_count), "billing": str(self.cpus)}
+        return found | ({"gres/gpu": str(gpus)} if gpus else {})
 
 
 # --- what the model wants done in the real world ---

@@ -38,10 +38,20 @@ def _end(row: Row, call: Call) -> str:
     return moment(row.end, call.environment, unknown="Unknown")
 
 
-def _elapsed(row: Row, call: Call) -> str:
+def _seconds(row: Row, call: Call) -> int:
     if row.start is None:
-        return span(0, padded=True)
-    return span((row.end if row.end is not None else call.now) - row.start, padded=True)
+        return 0
+    # As its own times are, in whole seconds.
+    return int(row.end if row.end is not None else call.now) - int(row.start)
+
+
+def _resources(row: Row, _call: Call) -> str:
+    return ",".join(f"{name}={row.resources[name]}" for name in sorted(row.resources))
+
+
+def _energy(row: Row, _call: Call) -> str:
+    """Nothing where nobody measured, and 0 of what was given nothing."""
+    return row.resources.get("energy", "") if row.resources else "0"
 
 
 def _limit(row: Row, _call: Call) -> str:
@@ -61,8 +71,11 @@ def _exit(row: Row, _call: Call) -> str:
 _FIELDS: Mapping[str, tuple[str, int, Show]] = {
     "account": ("Account", 10, lambda r, _: r.account),
     "alloccpus": ("AllocCPUS", 10, lambda r, _: str(r.cpus)),
+    "alloctres": ("AllocTRES", 10, _resources),
+    "consumedenergyraw": ("ConsumedEnergyRaw", 17, _energy),
     "derivedexitcode": ("DerivedExitCode", 15, lambda _r, _c: "0:0"),
-    "elapsed": ("Elapsed", 10, _elapsed),
+    "elapsed": ("Elapsed", 10, lambda r, c: span(_seconds(r, c), padded=True)),
+    "elapsedraw": ("ElapsedRaw", 10, lambda r, c: str(_seconds(r, c))),
     "end": ("End", 19, _end),
     "eligible": ("Eligible", 19, lambda r, c: moment(r.eligible, c.environment, unknown="Unknown")),
     "exitcode": ("ExitCode", 8, _exit),

@@ -54,7 +54,7 @@ class Slurmctld:
         self.nodes = {node.name: node for node in nodes}
         self.partitions = {partition.name: partition for partition in partitions}
         self.jobs: dict[int, Job] = {}
-        self.accounting = Accounting()
+        self.accounting = Accounting(config)
         self.min_job_age = config.min_job_age
         self.accounting_lag = config.accounting_lag
         self.counts = {"submitted": 0, "started": 0, "completed": 0, "canceled": 0, "failed": 0}

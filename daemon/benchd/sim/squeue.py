@@ -171,6 +171,10 @@ def _start(job: Job) -> float | None:
     return job.start if job.start is not None else job.expected
 
 
+def _resources(job: Job, call: Call) -> str:
+    return ",".join(f"{k}={v}" for k, v in job.resources(call.model.config).items())
+
+
 def _limit(job: Job, _call: Call) -> str:
     return "UNLIMITED" if job.minutes is None else span(job.minutes * 60)
 
@@ -204,6 +208,7 @@ _FIELDS: Mapping[str, tuple[str, Show]] = {
     "stdout": ("STDOUT", _out),
     "submittime": ("SUBMIT_TIME", lambda j, c: moment(j.submit, c.environment)),
     "timelimit": ("TIME_LIMIT", _limit),
+    "tres-alloc": ("TRES_ALLOC", _resources),
     "timeused": ("TIME", lambda j, c: span(_used(j, c))),
     "username": ("USER", lambda j, _: j.user),
     "userid": ("USER", lambda j, _: str(j.uid)),

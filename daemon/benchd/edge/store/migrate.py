@@ -15,7 +15,7 @@ from benchd.errors import StoreUnusable
 # STRICT tables came with 3.37, JSON functions in every build with 3.38, DROP COLUMN with 3.35.
 SQLITE_MINIMUM = (3, 38, 0)
 # Version of the store -> the script that leads to it from the version before.
-_SCRIPTS = {1: "schema.sql", 2: "schema_2.sql", 3: "schema_3.sql"}
+_SCRIPTS = {1: "schema.sql", 2: "schema_2.sql", 3: "schema_3.sql", 4: "schema_4.sql"}
 
 
 def scripts() -> Mapping[int, str]:

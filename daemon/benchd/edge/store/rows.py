@@ -27,6 +27,7 @@ from benchd.core.model import (
     RunOutcome,
     SubState,
     Transition,
+    Used,
 )
 from benchd.core.spec import JobSpec, Limits, Role
 
@@ -57,7 +58,7 @@ FIXED = frozenset({
 })  # fmt: skip
 # The tally of looks at a service. It moves with every probe, says nothing about what happened, and
 # is written in place, without a row in `transitions`.
-VOLATILE = frozenset({"probe_streak", "probe_failures", "next_probe_at"})
+VOLATILE = frozenset({"probe_streak", "probe_failures", "next_probe_at", "looked_at"})
 # Characters of raw evidence kept per transition: enough for any message of Slurm, and a flood of
 # output does not fill the disk.
 EVIDENCE_LIMIT = 16_384
@@ -116,6 +117,16 @@ def _bindings(text: str) -> tuple[Binding, ...]:
     return tuple(Binding(**{**data, "ports": tuple(data["ports"])}) for data in json.loads(text))
 
 
+def _used(text: str) -> Used:
+    return Used(**json.loads(text))
+
+
+def _unseen(text: str) -> tuple[tuple[float, float], ...]:
+    if text == "[]":  # most rows
+        return ()
+    return tuple((start, end) for start, end in json.loads(text))
+
+
 _DECODE_JOB: dict[str, Callable[[Any], object]] = {
     "role": Role,
     "state": JobState,
@@ -125,6 +136,8 @@ _DECODE_JOB: dict[str, Callable[[Any], object]] = {
     "spec": _spec,
     "endpoint": _endpoint,
     "bindings": _bindings,
+    "used": _used,
+    "unseen": _unseen,
 }
 _DECODE_RUN: dict[str, Callable[[Any], object]] = {
     "outcome": RunOutcome,
@@ -225,7 +238,9 @@ _DEFAULTS = _defaults()
 
 def durable(job: Job) -> Job:
     """Return the job without script and tally of probes: what its history alone determines."""
-    return replace(job, script="", probe_streak=0, probe_failures=0, next_probe_at=None)
+    return replace(
+        job, script="", probe_streak=0, probe_failures=0, next_probe_at=None, looked_at=None
+    )
 
 
 def folded(row: Row, history: list[tuple[int, str]]) -> Job:

@@ -153,7 +153,7 @@ NEW_VALID = "SELECT token, valid FROM results WHERE rowid > :result"
 # The one thing that changes without a transition. The second condition is what lets SQLite use the
 # index of jobs that are not over.
 TALLIES = """
-SELECT token, probe_streak, probe_failures, next_probe_at FROM jobs
+SELECT token, probe_streak, probe_failures, next_probe_at, looked_at FROM jobs
 WHERE state = 'RUNNING' AND state NOT IN ('COMPLETED', 'FAILED', 'CANCELLED') AND role = 'service'
 """
 

@@ -63,10 +63,14 @@ class Memory:
         for row in db.rows(sql.TALLIES):
             token, *tally = row
             job = self._jobs[token]
-            if tally != [job.probe_streak, job.probe_failures, job.next_probe_at]:
-                streak, failures, due = tally
+            if tally != [job.probe_streak, job.probe_failures, job.next_probe_at, job.looked_at]:
+                streak, failures, due, looked_at = tally
                 self._jobs[token] = replace(
-                    job, probe_streak=streak, probe_failures=failures, next_probe_at=due
+                    job,
+                    probe_streak=streak,
+                    probe_failures=failures,
+                    next_probe_at=due,
+                    looked_at=looked_at,
                 )
         return True
 
