@@ -82,6 +82,8 @@ class Truth:
         self.slots = asyncio.Semaphore(slots)
         self.seen: list[Seen] = []
         self.most = 0
+        # what it answers to GET /metrics, pieces as they are; without, it knows no such page
+        self.metrics: Callable[[], Sequence[tuple[float, bytes]]] | None = None
         self.stall: tuple[float, float] | None = None  # after the first measured one: from, length
         self._open: asyncio.Event = asyncio.Event()
         self._open.set()
@@ -108,6 +110,12 @@ class Truth:
         received = time.monotonic()
         length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0] or 0)
         body = await reader.readexactly(length)
+        if head.startswith(b"GET /metrics") and self.metrics is not None:
+            for pause, piece in self.metrics():
+                await asyncio.sleep(pause)
+                writer.write(piece)
+                await writer.drain()
+            return False
         if head.startswith(b"GET"):
             page = json.dumps({"data": [{"id": "m"}]}).encode()
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(page) + page)
@@ -187,8 +195,12 @@ class Ran:
     @property
     def samples(self) -> list[dict[str, Any]]:
         """Return the samples of the measurement, in the order of their numbers."""
+        return self.of_phase("measure")
+
+    def of_phase(self, phase: str) -> list[dict[str, Any]]:
+        """Return the samples of a phase, in the order of their numbers."""
         lines = gzip.decompress((self.out / "samples.jsonl.gz").read_bytes()).splitlines()
-        found = [s for line in lines if (s := json.loads(line))["phase"] == "measure"]
+        found = [s for line in lines if (s := json.loads(line))["phase"] == phase]
         return sorted(found, key=lambda s: int(s["i"]))
 
 
