@@ -66,8 +66,8 @@ class Asked:
 class Ledger(Accounting):
     """slurmdbd's job table, which outlives slurmctld's memory and its numbers."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
         self._eras: list[dict[tuple[int, int], list[tuple[float, Row]]]] = []
 
     def new_era(self, now: float) -> None:
@@ -106,6 +106,7 @@ class Slurm:
             accounting_lag=faults.accounting_lag,
             kill_wait=30.0,
             requeue_delay=rng.choice((2.0, 120.0)),
+            node_watts=300.0,
         )
         names = [f"n{i + 1}" for i in range(nodes)]
         self.model = Slurmctld(
@@ -115,7 +116,7 @@ class Slurm:
             first_id=rng.choice((1, 1000)),
         )
         self.first_id = self.model.next_id
-        self.model.accounting = Ledger()
+        self.model.accounting = Ledger(self.config)
         self.stalled_until = 0.0
         self.down_until = 0.0
         self.sacct_down_until = 0.0
