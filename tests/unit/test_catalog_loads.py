@@ -27,7 +27,10 @@ def client(nodes: int = 1, duration: int | None = None, **parameters: Any) -> Cl
     [
         ({"rate": 5.0}, "belongs to load: constant, poisson, gamma, ramp, find-peak, not to"),
         ({"load": "poisson"}, "poisson needs rate"),
-        ({"load": "poisson", "rate": 1, "concurrency": 3}, "belongs to load: closed, not to"),
+        (
+            {"load": "poisson", "rate": 1, "concurrency": 3},
+            "belongs to load: closed, saturate, not",
+        ),
         ({"load": "poisson", "rate": 1, "burstiness": 0.5}, "belongs to load: gamma"),
         ({"load": "ramp", "rate": 1, "end_rate": 5}, "ramp needs the client's duration"),
         ({"load": "offline", "duration": 3}, "leave duration out"),
@@ -77,7 +80,7 @@ def test_both_know_the_same_models() -> None:
         assert model({"scenario": name}) == preset["load"]
     for name, models in shipped._ONLY:
         for one in arrivals.MODELS:
-            given = {name: 1, "load": one}
+            given: dict[str, Any] = {name: 1, "load": one}
             refused = [at for at, _ in loads(client(**given)) if at == ("parameters", name)]
             assert bool(refused) == (one not in models)
 
@@ -156,7 +159,6 @@ def said(
             "latency_service": metric("latency_service", "50", median),
         },
     }
-    told = {"prompt_tokens": 100}
-    spec = JobSpec(role=Role.CLIENT, name="http-load", kind="http-load", parameters=told)
+    spec = JobSpec(role=Role.CLIENT, name="llm", kind="llm-load", parameters={"prompt_tokens": 100})
     measured = read({"result/result.json": json.dumps(document).encode()}, spec)
     return {flag.code: str(flag.severity) for flag in measured.flags}

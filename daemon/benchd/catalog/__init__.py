@@ -102,10 +102,9 @@ class Catalog:
         asked = one.asks(client)
         if not asked or set(asked) & set(other.speaks):
             return None
-        bare = client.model_copy(update={"parameters": {}})
-        able = [
-            kind.name for kind in self.clients.values() if set(kind.asks(bare)) & {*other.speaks}
-        ]
+        bare, spoken = client.model_copy(update={"parameters": {}}), set(other.speaks)
+        kinds = [kind for kind in self.clients.values() if kind.needs_target]
+        able = [kind.name for kind in kinds if spoken & set(kind.asks(bare))]
         said = f"kind {one.name!r} speaks {' and '.join(asked)}, and {service.name}, of kind "
         said += f"{other.name!r}, speaks {' and '.join(other.speaks)}: "
         if one.name in able:
@@ -119,10 +118,8 @@ class Catalog:
         usual = [q for q in ("50", "90", "95", "99") if (count or 0) < SAMPLES_NEEDED[q]]
         if count is not None and usual:
             at = "requests" if "requests" in client.parameters else "rate"
-            missing = ", ".join(f"p{q} ({SAMPLES_NEEDED[q]})" for q in usual)
-            what = (
-                f"{count} requests are too few for some percentiles, which will be null: {missing}"
-            )
+            missing = ", ".join(f"p{q} needs {SAMPLES_NEEDED[q]}" for q in usual)
+            what = f"{count} requests: some percentiles will be missing from the result: {missing}"
             yield ("parameters", at), what
 
     def _complaints(self, part: Part) -> Iterator[Complaint]:
@@ -144,7 +141,8 @@ class Catalog:
                 what = f"missing: a client of kind {name!r} measures a service; name it here"
                 yield (("target_service",), what)
             if part.duration is not None and kind.untimed:
-                yield ("duration",), f"kind {kind.name!r} knows no time: {kind.untimed}"
+                what = f"{part.duration} s cannot be kept: kind {kind.name!r} knows no time: "
+                yield ("duration",), f"{what}{kind.untimed}"
 
     def _check_complaints(
         self, check: HealthCheck, part: Service, kind: Kind | None

@@ -57,7 +57,7 @@ def _listed(each: Reader, kinds: Kinds) -> Draft:
     if usual is not None:
         client = client_of(usual, f"{name[:27]}-load", name)
         draft.told(usual, client, each)
-        take_seconds(client, each, "duration")
+        take_seconds(usual, client, each, "duration")
         same_account(service, client)
         draft.recipe["client"] = client
     draft.told(kind, service, each)
@@ -137,7 +137,7 @@ def _from_flat_client(reader: Reader, kinds: Kinds, name: str) -> list[Draft]:
     draft.told(usual, client, workload)
     draft.told(usual, client, dataset)
     draft.told(usual, client, reader.at("target"))
-    take_seconds(client, workload, "duration_seconds")
+    take_seconds(usual, client, workload, "duration_seconds")
     if workload.at("pattern").data == "closed-loop" or "rate" in client.get("parameters", {}):
         workload.take("pattern")
     if reader.at("orchestration", "mode").data == "slurm":

@@ -6,7 +6,7 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-from benchd.core.imports import Draft, ImportKind, ImportService, Kinds, Reader
+from benchd.core.imports import Draft, ImportClient, ImportKind, ImportService, Kinds, Reader
 from benchd.core.recipe import default_name
 
 # What their types, backends, images and commands say -> our kinds of services. In this order: the
@@ -81,9 +81,9 @@ def line_of(text: object) -> str | None:
     return text if isinstance(text, str) and text and "\n" not in text else None
 
 
-def take_seconds(part: dict[str, Any], reader: Reader, *keys: str) -> None:
-    """Take how long a client measures."""
-    for key in keys:
+def take_seconds(kind: ImportClient, part: dict[str, Any], reader: Reader, *keys: str) -> None:
+    """Take how long a client measures, where its kind knows of that; else it is said to be left."""
+    for key in () if kind.untimed else keys:
         value = reader.at(key).data
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             part["duration"] = reader.take(key)

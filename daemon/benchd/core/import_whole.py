@@ -105,7 +105,7 @@ def _whole_client(
         api = "openai-chat" if is_chat else "openai-completions"
         client["parameters"] = {"api": api}
     draft.told(usual, client, work)
-    take_seconds(client, work, "duration_sec")
+    take_seconds(usual, client, work, "duration_sec")
     draft.resources(client, each.at("executor", "slurm"))
     instances, own = each.at("instances").data, client.get("parameters", {})
     if isinstance(instances, int) and isinstance(own.get("concurrency"), int):

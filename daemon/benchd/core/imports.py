@@ -137,16 +137,24 @@ class ImportService(ImportKind, Protocol):
         """How it is asked whether it answers."""
 
 
+class ImportClient(ImportKind, Protocol):
+    """What is needed of a kind of client."""
+
+    @property
+    def untimed(self) -> str:
+        """What ends its measurement, where a duration would change nothing."""
+
+
 class Kinds(Protocol):
     """What is needed of the catalogue."""
 
     def service(self, name: str) -> ImportService | None:
         """Return a kind of service."""
 
-    def client(self, name: str) -> ImportKind | None:
+    def client(self, name: str) -> ImportClient | None:
         """Return a kind of client."""
 
-    def default_client(self, service: str) -> ImportKind | None:
+    def default_client(self, service: str) -> ImportClient | None:
         """Return the usual client of a kind of service."""
 
 
