@@ -112,6 +112,12 @@ MUTANTS = {
         "pass",
         "errors",
     ),
+    "steps put together": (
+        "saturate.py",
+        "        found = self._stepless()\n        opened",
+        "        found = self.workload.metrics(self.every)\n        opened",
+        "saturation",
+    ),
     "each process its own arrivals": (
         "driving.py",
         "plan[part.place :: part.total]",

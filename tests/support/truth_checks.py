@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchd.ship.load.arrivals import Load, schedule
 from support.truth import Answer, Seen, delta, end, event, load, stream, truth
+from support.truth_steps import peak, saturation
 
 LLM = ("--output-tokens", "2", "--prompt-tokens", "8")
 # Milliseconds that a number may be off because the machine has other things to do.
@@ -331,25 +332,6 @@ async def pooled(home: Path, out: Path) -> None:
     assert found["n"] == sum(count for _, count in found["hist"]["buckets"]) == 100
 
 
-async def peak(home: Path, out: Path) -> None:
-    """Check that the rate that is found is the one that the server can bear."""
-    # Two at a time, 20 ms each: 100 a second, and of Poisson arrivals fewer within 100 ms.
-    async with truth(lambda _: stream(0.02, tokens=1), slots=2) as (_, url):
-        ran = await load(
-            *(home, out, "llm", "--url", url, *LLM, "--load", "find-peak", "--rate", "20"),
-            *("--step-time", "0.6", "--duration", "1", "--warmup", "4"),
-            *("--slo", "ttft_sched_ms<=100"),
-        )
-    search = ran.result["workload"]["search"]
-    found = search["peak_rate"]
-    assert 40 <= found <= 115
-    assert [step["rate"] for step in search["steps"]][:2] == [20, 40]
-    assert max(step["rate"] for step in search["steps"] if step["good"]) == found
-    assert min(step["rate"] for step in search["steps"] if not step["good"]) > found
-    assert ran.result["metrics"]["peak_rate"]["value"] == found
-    assert 0.5 * found <= len(ran.samples) <= 1.6 * found
-
-
 async def together(home: Path, out: Path) -> None:
     """Check that the requests of a query begin together, and that it ends with the last."""
 
@@ -374,6 +356,6 @@ CHECKS = {
     check.__name__: check
     for check in (
         *(stall, cap, dropped, fast_failures, warmup, chunks, split, delays),
-        *(errors, parsing, rate, share, pooled, peak, together),
+        *(errors, parsing, rate, share, pooled, peak, saturation, together),
     )
 }

@@ -32,6 +32,9 @@ COUNTED, TOKENS = 0.01, 0.005
 CACHE_HITS = 0.01
 # Milliseconds between the first requests of several nodes, beyond what their clocks leave open.
 START_SPREAD = 100.0
+# Share of a step's time that the median answer in it may take: what is still under way at the end
+# of a step counts as time in which too little was done.
+STEP_SHARE = 0.1
 # Seconds by which a node's clock and Slurm's may tell a job's length apart: both count in whole
 # seconds, and Slurm counts the start and the end of the script as well.
 CLOCK_STEP = 2.0
@@ -194,6 +197,19 @@ _LOAD = {
         "latency and requests in flight both grow to at least twice what they were",
         "the service did not keep up: the numbers depend on how long the measurement lasted",
         "lower the rate; `load: find-peak` looks for the highest one that is kept up with",
+    ),
+    "ceiling_not_reached": Doubt(
+        WARN,
+        "95 % of 125 % of the ceiling's rate",
+        "`load: saturate`: the service kept up with more than the users of the ceiling got "
+        "answered, so it bears more than was asked of it, and the knee is not in the curve",
+        "raise `concurrency`",
+    ),
+    "short_steps": Doubt(
+        WARN,
+        f"{percent(STEP_SHARE)} of `step_time`",
+        "`load: saturate`: answers took a large part of a step, so rates of steps are too low",
+        "raise `step_time`",
     ),
     "counter_mismatch": Doubt(
         WARN + ERROR,

@@ -6,11 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from benchd.catalog.clients.common import unshared
 from benchd.catalog.kinds import Complaint, Parameter, setting
+from benchd.core.restart import seconds_of
 from benchd.core.spec import Client, JobSpec, Part
 from benchd.fields import Scalar
 
 _PACED = ("constant", "poisson", "gamma", "ramp")
-_OPEN = (*_PACED, "trace", "offline", "find-peak")
+_OPEN = (*_PACED, "trace", "offline", "find-peak", "saturate")
+# Those that try one load after another, on one node.
+_STEPPED = ("find-peak", "saturate")
 # MLPerf's names of loads.
 _SCENARIOS = {
     "single-stream": "closed",
@@ -21,14 +24,20 @@ _SCENARIOS = {
 # What only some load models have.
 _ONLY: Mapping[str, tuple[str, ...]] = {
     "rate": (*_PACED, "find-peak"),
-    "step_time": ("find-peak",),
+    "step_time": _STEPPED,
+    "steps": ("saturate",),
+    "arrivals": ("saturate",),
     "end_rate": ("ramp",),
     "burstiness": ("gamma",),
     "max_in_flight": _OPEN,
     "trace": ("trace",),
-    "concurrency": ("closed",),
+    "concurrency": ("closed", "saturate"),
     "think_time": ("closed",),
 }
+# Steps of saturate besides the rates: one user, many users, and more than these get.
+_AROUND = 3
+# Share of a step's time that its warm-up takes.
+_WARMUP = 0.2
 _SLO = r"[a-z][a-z0-9_]*_ms ?<=? ?[0-9]+(\.[0-9]+)?"
 
 LOAD = (
@@ -39,7 +48,9 @@ LOAD = (
         choices=("closed", *_OPEN),
         doc="when requests are sent: closed (users who wait for answers), or by a schedule that "
         "takes no notice of answers: constant, poisson, gamma, ramp, trace, offline (all at once); "
-        "find-peak: the highest rate at which `slo` is met, then measured; default: closed",
+        "find-peak: the highest rate at which `slo` is met, then measured; saturate: one user, "
+        "then what many users get, then rates between the two, each with numbers of its own; "
+        "default: closed",
     ),
     Parameter(
         name="scenario",
@@ -56,7 +67,7 @@ LOAD = (
         maximum=10_000,
         unit="users",
         doc="closed: users that each send the next request when the last one is answered; "
-        "default: 1",
+        "default: 1; saturate: those whose throughput is the ceiling; default: 64",
     ),
     Parameter(
         name="think_time",
@@ -101,7 +112,22 @@ LOAD = (
         minimum=0.1,
         maximum=86_400,
         unit="s",
-        doc="find-peak: how long each rate is tried; default: 10",
+        doc="find-peak, saturate: how long each step lasts; default: 10",
+    ),
+    Parameter(
+        name="steps",
+        type="int",
+        default=None,
+        minimum=3,
+        maximum=100,
+        doc="saturate: rates between floor and ceiling; default: 8",
+    ),
+    Parameter(
+        name="arrivals",
+        type="str",
+        default=None,
+        choices=("poisson", "constant"),
+        doc="saturate: how the requests of each rate arrive; default: poisson",
     ),
     Parameter(
         name="trace",
@@ -152,7 +178,7 @@ LOAD = (
         maximum=1_000_000,
         unit="requests",
         doc="requests before the measurement; default: two for each user, at least ten; in open "
-        "loops a second of them",
+        "loops a second of them; saturate: before each step, a fifth of its time",
     ),
 )
 TIMEOUT = Parameter(
@@ -199,11 +225,31 @@ def loads(part: Part) -> Iterator[Complaint]:
         yield ("parameters", "requests"), "a ramp has as many as its rates and duration make"
     if chosen == "offline" and duration is not None:
         yield at, "offline sends all requests at once: leave duration out"
-    if chosen == "find-peak" and isinstance(part, Client) and part.nodes > 1:
-        yield at, "find-peak searches on one node"
+    if chosen in _STEPPED and isinstance(part, Client):
+        yield from _stepped(part, chosen, at)
     slo = str(given.get("slo", ""))
     if chosen == "closed" and "_sched_ms" in slo:
         yield ("parameters", "slo"), "a closed loop has no schedule: use *_service_ms"
+
+
+def _stepped(part: Client, chosen: str, at: tuple[str, ...]) -> Iterator[Complaint]:
+    """Yield what is wrong with a load that tries one load after another."""
+    given = part.parameters
+    if part.nodes > 1:
+        yield at, f"{chosen} works on one node"
+    if chosen != "saturate":
+        return
+    if part.duration is not None:
+        yield ("duration",), "each step of saturate lasts step_time: leave duration out"
+    if "requests" in given:
+        yield ("parameters", "requests"), "each step of saturate lasts step_time: leave it out"
+    rates, each = int(given.get("steps", 8)), float(given.get("step_time", 10))
+    least = (rates + _AROUND) * each * (1 if "warmup" in given else 1 + _WARMUP)
+    limit = part.resources.time
+    if limit is not None and 0 < seconds_of(limit) < least:
+        what = f"{rates + _AROUND} steps of {each:g} s take {least:.0f} s at least, with their "
+        what += f"warm-ups; resources.time is {limit}: fewer steps, shorter ones, or more time"
+        yield at, what
 
 
 def shared_loads(part: Part) -> Iterator[Complaint]:

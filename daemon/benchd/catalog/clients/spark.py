@@ -281,7 +281,7 @@ def _of_load(part: Client) -> Iterator[Complaint]:
     if said.get("workload", "load") != "load":
         return
     yield from loads(part)
-    alone = ("find-peak",) if "load" in said else ("single-stream", "multi-stream")
+    alone = ("find-peak", "saturate") if "load" in said else ("single-stream", "multi-stream")
     name = "load" if "load" in said else "scenario"
     told = name == "load" and part.nodes > 1
     if said.get(name) in alone and _partitions(part) > 1 and not told:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from benchd.catalog.readings import counters, llm_counters
+from benchd.catalog.readings import counters, llm_counters, load_steps
 from benchd.catalog.readings.text import last_line, text
 from benchd.core import flags as limits
 from benchd.core.numbers import flag
@@ -41,6 +41,7 @@ class _RawFacts(_Raw):
     offered_rate: float | None = None
     achieved_rate: float | None = None
     not_steady: bool | None = None
+    ceiling_reached: bool | None = None
     client_ops: int | None = None
     server_ops: int | None = None
     client_tokens: int | None = None
@@ -231,6 +232,7 @@ def _load_flags(raw: _RawLoad, spec: JobSpec) -> Iterator[Flag]:
             detail="the load generator was busy itself: it may be what was measured",
         )
     yield from _open_loop(raw)
+    yield from load_steps.judged(raw.workload, ceiling_reached=facts.ceiling_reached)
     yield from _counters(raw)
     lag, limit = facts.loop_lag_p99_ms, max(limits.LOOP_LAG, _share_of_median(raw.metrics) or 0.0)
     if lag is not None and lag > limit:

@@ -38,9 +38,10 @@ class Saturation:
         self.attempt = attempt
         self.rows: List[Json] = []
         self.every: List[Sample] = []
-        self.warm: List[Sample] = []
+        self.sent: List[Sample] = []  # of warm-ups, too
         # What the service should have borne. That more fails is what is asked, and is in the rows.
         self.fair: List[Sample] = []
+        self.warm: List[Sample] = []
         self.planned = 0
 
     async def climb(self) -> None:
@@ -69,10 +70,11 @@ class Saturation:
             stop = Stop(self.warmup, _WARMUP * time if self.warmup is None else None)
             warm = (await self.attempt("warmup-%d" % number, load, stop)).samples
         phase = await self.attempt("%s%d" % (STEP, number), load, Stop(None, time))
-        self.warm += warm
+        self.sent += warm + phase.samples
         self.every += phase.samples
         if kind in ("floor", "rate"):
             self.fair += phase.samples
+            self.warm += warm
             self.planned += phase.scheduled
         self.rows.append(self._row(kind, load, len(warm), phase))
         if phase.gone:
@@ -147,7 +149,7 @@ class Saturation:
         last = [row for row in self.rows if row["kind"] == "beyond" and row["offered_rate"]]
         short = [_answered(row) < _KEPT_UP * row["offered_rate"] for row in last]
         found: Json = {"ceiling_reached": short[0] if short else None}
-        sent = self.workload.facts(self.warm + self.every)
+        sent = self.workload.facts(self.sent)
         found.update((name, sent[name]) for name in _COUNTED if name in sent)
         return found
 

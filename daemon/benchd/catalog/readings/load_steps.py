@@ -1,0 +1,104 @@
+"""What a load that went step by step says against itself: steps that were not what they should be.
+
+Of a step that was too much on purpose nothing is said: that it fails is what was asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from benchd.core import flags as limits
+from benchd.core.numbers import Flag, Metric, Severity, flag
+
+# The whole of an answer, by workload; what a step must last a multiple of.
+_WHOLE = ("e2e_service", "latency_service")
+
+
+class _Step(BaseModel):
+    """One row, as the load generator wrote it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    step: int
+    kind: str
+    rate: float | None = None
+    offered_rate: float | None = None
+    achieved_rate: float | None = None
+    dropped: int = 0
+    metrics: dict[str, Metric] = Field({})
+
+
+def judged(workload: Mapping[str, JsonValue], *, ceiling_reached: bool | None) -> Iterator[Flag]:
+    """Yield the flags of a result with steps; of another one, none."""
+    said, load = workload.get("saturation"), workload.get("load")
+    if not isinstance(said, dict) or not isinstance(load, dict):
+        return
+    try:
+        steps = [_Step.model_validate(row) for row in _rows(said.get("steps"))]
+    except ValidationError:
+        yield flag("bad_result", Severity.ERROR, detail="the steps of the load cannot be read")
+        return
+    fair = [step for step in steps if step.kind in ("floor", "rate")]
+    yield from _late(fair)
+    yield from _undelivered(fair)
+    yield from _short(fair, load.get("step_time_s"))
+    if ceiling_reached is False:
+        detail = "more than what the users of the ceiling got answered was kept up with: the "
+        detail += "service bears more than was asked of it"
+        yield flag("ceiling_not_reached", Severity.WARN, detail=detail)
+
+
+def _rows(said: JsonValue) -> Sequence[JsonValue]:
+    return said if isinstance(said, list) else ()
+
+
+def _late(steps: Sequence[_Step]) -> Iterator[Flag]:
+    for step in steps:
+        late, median = _tail(step, "send_lag", "99", "95"), _median(step)
+        limit = max(limits.SEND_LAG, limits.OF_MEDIAN * (median or 0.0))
+        if late is not None and late > limit:
+            detail = f"step {step.step}: requests left later than planned (tail, ms)"
+            yield flag("send_lag_p99", Severity.WARN, value=late, limit=limit, detail=detail)
+            return
+
+
+def _tail(step: _Step, name: str, *percentiles: str) -> float | None:
+    """Return the farthest percentile of a metric that is known."""
+    found = step.metrics.get(name)
+    known = (found.percentiles or {}) if found else {}
+    return next((value for q in percentiles if (value := known.get(q)) is not None), None)
+
+
+def _median(step: _Step) -> float | None:
+    """Return how long the median answer of a step took, in ms."""
+    return next((m for name in _WHOLE if (m := _tail(step, name, "50")) is not None), None)
+
+
+def _undelivered(steps: Sequence[_Step]) -> Iterator[Flag]:
+    for step in steps:
+        if step.dropped or not step.offered_rate or step.achieved_rate is None:
+            continue
+        sent = step.achieved_rate / step.offered_rate
+        if sent < limits.DELIVERY:
+            said = f"{step.achieved_rate:.4g} requests a second left, {step.offered_rate:.4g}"
+            detail = f"step {step.step}: {said} were to: the load generator could not"
+            yield flag(
+                "under_delivery", Severity.ERROR, value=sent, limit=limits.DELIVERY, detail=detail
+            )
+            return
+
+
+def _short(steps: Sequence[_Step], time: JsonValue) -> Iterator[Flag]:
+    """Yield that a step ended before its answers could tell a rate."""
+    whole = [median for step in steps if (median := _median(step)) is not None]
+    if not isinstance(time, int | float) or not whole:
+        return
+    share = max(whole) / 1000 / time if time > 0 else 0.0
+    if share > limits.STEP_SHARE:
+        detail = f"half of the answers took over {share:.0%} of a step: rates of steps, and the "
+        detail += "knee, are too low"
+        yield flag(
+            "short_steps", Severity.WARN, value=share, limit=limits.STEP_SHARE, detail=detail
+        )
