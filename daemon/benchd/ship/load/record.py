@@ -7,7 +7,7 @@ import shutil
 from typing import IO, Any, Dict, Optional
 
 SAMPLES = "samples.jsonl"
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def write_whole(path: str, text: str) -> None:
@@ -29,8 +29,12 @@ class Samples:
 
     def add(self, line: Dict[str, Any]) -> None:
         """Write one line, buffered."""
+        self.write(encode(line))
+
+    def write(self, text: str) -> None:
+        """Write one line that is text already."""
         if self._file is not None:
-            self._file.write(_encode(line) + "\n")
+            self._file.write(text + "\n")
 
     def flush(self) -> None:
         """Hand the buffer to the system."""

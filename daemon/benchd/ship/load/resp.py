@@ -41,6 +41,11 @@ class Replies:
         self._data = b""
         self._at = 0
 
+    @property
+    def has_rest(self) -> bool:
+        """Whether there is a beginning of a reply."""
+        return bool(self._data)
+
     def feed(self, data: bytes) -> List[Reply]:
         """Return the replies that are complete now; raise ``ValueError`` for what is none."""
         self._data = self._data[self._at :] + data if self._data else data
@@ -120,7 +125,7 @@ class Connection(asyncio.Protocol):
         self.transport: Any = None
         self.closed = False
         self.why = "the server closed the connection"
-        self._replies = Replies()
+        self.replies = Replies()
         self.waiting: Deque[Batch] = deque()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -129,15 +134,20 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Asyncio says: bytes. The time is taken first."""
-        now = time.monotonic()
+        self.took(time.monotonic(), data)
+
+    def took(self, now: float, data: bytes) -> None:
+        """Look at what was read at a moment."""
+        if self.waiting and self.waiting[0].first is None:
+            self.waiting[0].first = now  # of a long answer the end comes later
         try:
-            replies = self._replies.feed(data)
+            replies = self.replies.feed(data)
         except ValueError as error:
-            self._end_all(now, "bad_frame", str(error))
+            self.end_all(now, "bad_frame", str(error))
             return
         for reply in replies:
             if not self.waiting:
-                self._end_all(now, "bad_frame", "an answer that nobody asked for")
+                self.end_all(now, "bad_frame", "an answer that nobody asked for")
                 return
             batch = self.waiting[0]
             if batch.first is None:
@@ -150,9 +160,10 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Optional[Exception]) -> None:
         """Asyncio says: gone."""
-        self._end_all(time.monotonic(), "conn_lost", str(error) if error else self.why)
+        self.end_all(time.monotonic(), "conn_lost", str(error) if error else self.why)
 
-    def _end_all(self, now: float, problem: str, why: str) -> None:
+    def end_all(self, now: float, problem: str, why: str) -> None:
+        """Close, and end every batch with a problem."""
         self.closed = True
         self.why = why
         if self.transport is not None:
@@ -177,7 +188,7 @@ class Connection(asyncio.Protocol):
         """End everything when the oldest batch has waited for too long."""
         now = time.monotonic()
         if self.waiting and now - self.waiting[0].sent >= patience:
-            self._end_all(now, "timeout", "no answer within %g s" % patience)
+            self.end_all(now, "timeout", "no answer within %g s" % patience)
 
     @property
     def usable(self) -> bool:

@@ -17,6 +17,7 @@ from .health import Watch
 from .merge import Merged
 from .nodes import Together
 from .peak import Search
+from .punctual import new_event_loop
 from .record import Samples, write_whole
 from .saturate import Saturation
 from .sending import Phase, Stop
@@ -81,7 +82,7 @@ class Run:
         self.told = False  # to end now
 
     def _sample(self, sample: Sample) -> None:
-        self.samples.add(sample.line(self.zero))
+        self.samples.write(sample.text(self.zero))
 
     def _line(self, line: Json) -> Sample:
         """Take over a sample of another process."""
@@ -365,7 +366,7 @@ def execute(plan: Plan) -> Json:
     """Run a plan on a fresh event loop, with processes beside this one where it asks for them."""
     _more_files()
     made = fork(plan.processes) if plan.processes > 1 else []
-    loop = asyncio.new_event_loop()
+    loop = new_event_loop()
     asyncio.set_event_loop(loop)
     crew = Crew(made) if made else None
     try:

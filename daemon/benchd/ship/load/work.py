@@ -3,7 +3,7 @@
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from . import http1, quality, summary
-from .record import Samples
+from .record import Samples, encode
 from .target import Target
 
 Json = Dict[str, Any]
@@ -94,6 +94,10 @@ class Sample:
             "short": self.short,
             "resent": self.resent,
         }
+
+    def text(self, zero: float) -> str:
+        """Return the same as it is written."""
+        return encode(self.line(zero))
 
     def restore(self, line: Json, shift: float) -> None:
         """Take over what a line of samples.jsonl says; ``shift`` makes moments of its times."""

@@ -17,6 +17,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from .arrivals import Load
 from .driving import Driver, Part, phase
 from .health import Watch
+from .punctual import new_event_loop
 from .sending import Phase, Stop
 from .work import Json, NotReady, Sample, Workload, is_measured
 
@@ -86,7 +87,7 @@ def _live(end: socket.socket) -> None:
         # The parent hears of the end of the job too, and says what is to be done.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        loop = asyncio.new_event_loop()
+        loop = new_event_loop()
         asyncio.set_event_loop(loop)
         loop.run_until_complete(_Worker(Channel(end)).work())
         status = 0
