@@ -53,3 +53,9 @@ def test_a_real_llm_server_is_measured_through_slurm(
     assert result["counts"]["ok"] == 48
     assert result["metrics"]["ttft_service"]["percentiles"]["50"] > 0
     assert result["metrics"]["out_tok_s"]["value"] > 0
+    # its own counters: every token that came, and every token of a prompt, computed or cached
+    delta = result["server_metrics"]["delta"]
+    assert delta["llamacpp:tokens_predicted_total"] == 48 * 16
+    assert delta["llamacpp:prompt_tokens_cached_total"] > 0
+    codes = {flag["code"] for flag in result["validity"]["flags"]}
+    assert not codes & {"token_mismatch", "not_cross_checked", "server_restarted"}

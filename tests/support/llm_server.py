@@ -29,6 +29,7 @@ def main(model: str, port: int) -> None:
     params.n_parallel = SLOTS
     params.cpuparams.n_threads = 2
     params.warmup = False
+    params.endpoint_metrics = True
     params.hostnames = [os.environ.get("BENCHD_HOST", "127.0.0.1")]
     params.port = port
     server = xllamacpp.Server(params)

@@ -107,6 +107,27 @@ def test_counters_of_replicas_are_added_up() -> None:
     assert measured(before, [after[0], {}]).server_metrics == {}
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "rate"),
+    [
+        ({"vllm:gpu_prefix_cache_hits": 0}, {"vllm:gpu_prefix_cache_hits": 1}, 0.25),
+        ({"sglang:cached_tokens": 3}, {"sglang:cached_tokens": 4}, 0.25),
+        # what llama.cpp found is not among what it had to compute
+        ({"llamacpp:prompt_tokens_cached": 1}, {"llamacpp:prompt_tokens_cached": 2}, 0.2),
+        ({"vllm:prefix_cache_hits": 9}, {"vllm:prefix_cache_hits": 1}, None),
+    ],
+)
+def test_hit_rate_of_each_server(
+    before: dict[str, float], after: dict[str, float], rate: float | None
+) -> None:
+    """Each server, and each version of vLLM, has names of its own for what its cache has found."""
+    asked = ("vllm:prefix_cache_queries", "vllm:gpu_prefix_cache_queries", "sglang:prompt_tokens")
+    among = {f"{name}_total": 4 for name in (*asked, "llamacpp:prompt_tokens")}
+    rows = [{f"{name}_total": value for name, value in row.items()} for row in (before, after)]
+    delta: Any = measured([rows[0]], [rows[1] | among]).server_metrics["delta"]
+    assert delta.get("prefix_cache_hit_rate") == rate
+
+
 def answer(**said: Any) -> Sample:
     """Return a sample that says so."""
     sample = Sample("measure", 0, 0, 0.0)

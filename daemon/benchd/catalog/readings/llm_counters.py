@@ -21,11 +21,15 @@ _MADE = (
     "sglang:generation_tokens_total",
     "llamacpp:tokens_predicted_total",
 )
-# Tokens that were found, and among how many; the first that a server has.
+# Tokens that were found, and what makes up all that were looked for; the first that a server has.
 _CACHE = (
-    ("vllm:prefix_cache_hits_total", "vllm:prefix_cache_queries_total"),
-    ("vllm:gpu_prefix_cache_hits_total", "vllm:gpu_prefix_cache_queries_total"),
-    ("sglang:cached_tokens_total", "sglang:prompt_tokens_total"),
+    ("vllm:prefix_cache_hits_total", ("vllm:prefix_cache_queries_total",)),
+    ("vllm:gpu_prefix_cache_hits_total", ("vllm:gpu_prefix_cache_queries_total",)),
+    ("sglang:cached_tokens_total", ("sglang:prompt_tokens_total",)),
+    (
+        "llamacpp:prompt_tokens_cached_total",
+        ("llamacpp:prompt_tokens_cached_total", "llamacpp:prompt_tokens_total"),
+    ),
 )
 Rows = list[dict[str, float]]
 
@@ -48,7 +52,8 @@ def server_metrics(before: Rows, after: Rows) -> dict[str, JsonValue]:
 
 def _hit_rate(server: Mapping[str, JsonValue]) -> float | None:
     for found, among in _CACHE:
-        hits, asked = counters.grown(server, found), counters.grown(server, among)
+        hits = counters.grown(server, found)
+        asked = sum(counters.grown(server, name) or 0.0 for name in among)
         if hits is not None and asked:
             return hits / asked if 0 <= hits <= asked else None
     return None

@@ -315,7 +315,7 @@ class Workload(work.Workload):
             prompts = []  # of no wanted length
         return {
             "client_tokens": sum(s.amount for s in samples),
-            "unfinished": sum(1 for s in samples if s.sent is not None and (not s.ok or s.resent)),
+            "unfinished": sum(1 for s in samples if s.sent is not None and not s.ok),
             "cached_share": cached_share(good, self.options.prompt_tokens * self.api.ollama),
             "tokens_estimated": sum(1 for s in good if s.estimated),
             "short_outputs": sum(1 for s in samples if s.short),
