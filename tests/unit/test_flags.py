@@ -9,9 +9,10 @@ from pathlib import Path
 from benchd.core.flags import FLAGS
 
 PACKAGE = Path(__file__).parents[2] / "daemon" / "benchd"
-# The functions by which flags are made: what makes them of a code that is handed on.
+# The functions by which flags are made, and those that are handed the code of one.
 MAKERS = frozenset({"flag", "Flag", "nothing"})
-HANDED_ON = frozenset({"numbers.py", "results.py"})
+HANDED = frozenset({"judged"})
+HANDED_ON = frozenset({"numbers.py", "results.py", "counters.py"})
 
 
 def _code(node: ast.expr) -> str | None:
@@ -31,11 +32,12 @@ def made() -> Iterator[tuple[str, str, str | None]]:
             if not isinstance(node, ast.Call):
                 continue
             name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-            if name not in MAKERS:
-                continue
             keywords = {word.arg: word.value for word in node.keywords}
+            if name not in MAKERS and not (name in HANDED and "code" in keywords):
+                continue
             first = keywords.get("code", node.args[0] if node.args else None)
             second = keywords.get("severity", node.args[1] if len(node.args) > 1 else None)
+            second = None if name in HANDED else second
             code = _code(first) if first is not None else None
             if code is None:
                 assert path.name in HANDED_ON, f"{path.name} makes a flag of a variable"

@@ -46,6 +46,10 @@ services:
     client_count: 20
     operation_mix: {select: 0.4, insert: 0.6}
 """
+TIMED = """\
+services:
+  - {service_name: cache, service_type: database, backend: redis, duration: 300}
+"""
 WHOLE = """\
 meta: {name: whole-thing, author: somebody}
 services:
@@ -181,6 +185,7 @@ def value(recipes: dict[str, Any], path: str) -> Any:
         (WHOLE, {"whole-thing/clients/0/target_service/name": "vllm-01"}),
         (WHOLE, {"whole-thing/clients/0/restart/max_attempts": 3}),
         (TYPED, {"theirs/service/kind": "redis", "theirs/service/parameters/maxmemory": "4gb"}),
+        (TIMED, {"cache/client/kind": "redis-benchmark"}),
         (TYPED, {"theirs/client/parameters/requests": 10000}),
         (TYPED, {"theirs/client/parameters/clients": 4}),
         (TYPED, {"theirs/client/resources/time": "00:50:00"}),
@@ -220,6 +225,7 @@ def test_what_has_a_counterpart_is_carried_over(text: str, expected: dict[str, o
         (WHOLE, 1, "meta.author: is not carried over: has no counterpart here"),
         (WHOLE, 23, "clients[0].workload.prompt: is not carried over: prompts are made up"),
         (WHOLE, 25, "reporting: is not carried over: a report of every run is made by itself"),
+        (TIMED, 2, "services[0].duration: is not carried over"),
         (TYPED, 11, "client.settings.key_size_bytes: is not carried over: has no counterpart"),
         (FLAT_CLIENT, 6, "dataset.params.temperature: is not carried over: the server's own"),
         (FLAT_SERVICE, 3, "resources.disk_gb: is not carried over: Slurm gives out no disk"),
