@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import Any
 
 from simulation.machine import Machine
@@ -51,12 +52,11 @@ def main() -> int:
 
 def _played(seeds: range, most: int | None, cores: int) -> Iterator[Tally | str]:
     fork = multiprocessing.get_context("fork")
-    pool = fork.Pool(min(cores, len(seeds)), initializer=_enter)
-    try:
-        yield from pool.imap_unordered(_play, [(seed, most) for seed in seeds])
-    finally:
-        pool.close()  # not terminated: each removes its directory
-        pool.join()
+    # Not multiprocessing's own pool: that starts workers that cannot begin again and again.
+    with ProcessPoolExecutor(min(cores, len(seeds)), fork, initializer=_enter) as pool:
+        plays = [pool.submit(_play, seed, most) for seed in seeds]
+        for each in as_completed(plays):
+            yield each.result()
 
 
 def _enter() -> None:
@@ -66,8 +66,7 @@ def _enter() -> None:
     multiprocessing.util.Finalize(None, context.__exit__, (None, None, None), exitpriority=1)
 
 
-def _play(asked: tuple[int, int | None]) -> Tally | str:
-    seed, most = asked
+def _play(seed: int, most: int | None) -> Tally | str:
     try:
         return _player[0].play(seed, most=most)
     except Broken as error:
