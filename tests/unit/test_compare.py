@@ -32,6 +32,7 @@ def result(value: float, p50: float = 5.0, **said: Any) -> dict[str, Any]:
                 "kind": "redis",
                 "image": said.get("image", "redis:7"),
                 "parameters": said.get("service", {}),
+                "environment": said.get("environment", {}),
             },
             "client": {
                 "name": said.get("client", "bench"),
@@ -150,6 +151,7 @@ def test_invalid_results_do_not_count() -> None:
         ({"image": "redis:8"}, (), ["service.image"]),
         ({"image": "redis:8"}, ("service.image",), []),
         ({"parameters": {"clients": 9}}, ("service.image",), ["client.parameters.clients"]),
+        ({"environment": {"IO": "4"}}, ("service.image",), ["service.environment.IO"]),
         ({"formula": "ops_s/v2"}, ("formula.ops_s",), ["formula.ops_s"]),
         ({"unit": "1/ms"}, ("unit.ops_s",), ["unit.ops_s"]),
     ],

@@ -147,6 +147,15 @@ def test_a_version_is_the_first_line_that_says_something() -> None:
     assert "version" not in service_facts(REDIS, (), {})
 
 
+def test_the_environment_of_a_service_is_known_without_its_secrets() -> None:
+    """What the recipe set is a fact about the service; what goes by the name of a secret is not."""
+    said = {"OLLAMA_NUM_PARALLEL": "4", "HF_TOKEN": "hf_x", "HTTP_PROXY": "http://u:pw@n:1"}
+    job = replace(REDIS, spec=REDIS.spec.model_copy(update={"environment": said}))
+    hidden = {"HF_TOKEN": "[redacted]", "HTTP_PROXY": "http://u:[redacted]@n:1"}
+    assert {**said, **hidden} == service_facts(job, (), {})["environment"]
+    assert "environment" not in service_facts(REDIS, (), {})
+
+
 def test_what_benchd_writes_is_no_result_of_the_clients() -> None:
     """A kind that reads all files among its results does not find ours."""
     assert {"result/numbers.json": b"{}"} == without_notes(FILES)

@@ -180,7 +180,8 @@ def _differences(base: Sequence[Document], other: Sequence[Document]) -> Iterato
         left, right = facts[0].get(key, frozenset()), facts[1].get(key, frozenset())
         if left != right:
             fatal = key in _NEVER or key.startswith(("formula.", "unit."))
-            lacks = "not set" if ".parameters." in key else "not recorded"
+            is_set = ".parameters." in key or ".environment." in key
+            lacks = "not set" if is_set else "not recorded"
             sides = (", ".join(sorted(values)) or lacks for values in (left, right))
             yield Difference(key=key, base=next(sides), other=next(sides), fatal=fatal)
 
@@ -211,9 +212,10 @@ def _of_part(part: str, said: Document, cell: Mapping[str, Any]) -> Iterator[tup
     for key in ("kind", "image", "image_digest", "version", "source"):
         if said.get(key) is not None:
             yield f"{part}.{key}", str(said[key])
-    for key, value in (said.get("parameters") or {}).items():
-        if not _is_swept(part, key, value, cell):
-            yield f"{part}.parameters.{key}", str(value)
+    for group in ("parameters", "environment"):
+        for key, value in (said.get(group) or {}).items():
+            if not _is_swept(part, f"{group}.{key}", value, cell):
+                yield f"{part}.{group}.{key}", str(value)
 
 
 def _of_place(origin: Document) -> Iterator[tuple[str, str]]:
@@ -230,8 +232,9 @@ def _is_swept(part: str, key: str, value: object, cell: Mapping[str, Any]) -> bo
 
     A short name may be another part's parameter; then its value is not this one.
     """
-    return (key in cell and cell[key] == value) or any(
-        name.startswith(part) and name.endswith(f"parameters.{key}") for name in cell
+    short = key.partition(".")[2]
+    return (short in cell and cell[short] == value) or any(
+        name.startswith(part) and name.endswith(key) for name in cell
     )
 
 

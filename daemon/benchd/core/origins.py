@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pydantic import JsonValue
 
 from benchd.core.model import Binding, Job
+from benchd.secrecy import REDACTED, is_secret, without_secrets
 
 # What the script of a job writes beside the result: the image that a client ran in, the node, and
 # the same of each service that it measured.
@@ -108,6 +109,15 @@ def _version(service: Job, files: Mapping[str, bytes]) -> dict[str, JsonValue]:
     return {"version": lines[0][:_LONGEST]} if lines else {}
 
 
+def _environment(service: Job) -> dict[str, JsonValue]:
+    """Return the variables that the recipe set, such as OLLAMA_NUM_PARALLEL; no secrets."""
+    said: dict[str, JsonValue] = {
+        name: REDACTED if is_secret(name) else without_secrets(value)
+        for name, value in service.spec.environment.items()
+    }
+    return {"environment": said} if said else {}
+
+
 def service_facts(
     job: Job, bindings: Sequence[Binding], files: Mapping[str, bytes]
 ) -> dict[str, JsonValue]:
@@ -124,6 +134,7 @@ def service_facts(
         "image": _image(job),
         "image_digest": job.endpoint.image if job.endpoint else None,
         "parameters": dict(job.spec.parameters),
+        **_environment(job),
         **_version(job, files),
     }
 
