@@ -137,6 +137,24 @@ def test_metrics_by_their_formulas() -> None:
     assert made["icl"]["n"] == 0
 
 
+@pytest.mark.parametrize(("spare", "expected"), [(0, True), (1, False)])
+def test_a_chunk_is_a_token_only_where_there_are_as_many(spare: int, *, expected: bool) -> None:
+    """Times between chunks are those between tokens, or there are none of these."""
+    samples = [sample("ok", 10.0, 10.1, 10.5, 5), sample("ok", 11.0, 11.3, 12.0, 8)]
+    samples[1].chunks -= spare
+    gaps = tokens.Gaps()
+    gaps.add([0.1] * 11)
+    made = tokens.metrics(workload(), samples, gaps)
+    assert ("itl" in made, made["icl"]["n"]) == (expected, 11)
+
+
+def test_gaps_are_kept_on_demand() -> None:
+    """A line has its gaps in microseconds when they are to be kept, and no such key otherwise."""
+    kept, bare = (sample("ok", 0.0, 0.5, 0.9, 5) for _ in range(2))
+    kept.gaps = [0.1, 0.2000004]
+    assert (kept.line(0.0)["gaps_us"], "gaps_us" in bare.line(0.0)) == ([100000, 200000], False)
+
+
 def test_counts_add_up_when_stopped() -> None:
     """What was planned and not sent, or cut off, is cancelled."""
     samples = [sample("ok", 1, 2, 3, 4), sample("cancelled", 1, 2, 3, 0)]

@@ -23,7 +23,7 @@ POINTS = 40  # points whose repeats are put together in the table
 FEWEST_BEHIND = 4
 _SIDES = ("_sched", "_service")
 # Gaps between chunks are in the samples one by one only where the workload says so.
-_GAPS = "icl"
+_GAPS = ("icl", "itl")
 
 Document = Mapping[str, Any]
 ByPoint = Mapping[str, Sequence[Document]]  # the valid results of each point
@@ -241,7 +241,7 @@ def _diagnostics(by_point: ByPoint) -> Iterator[Diagnostic]:
                     found.setdefault(name, []).append(metric)
         kept = all((d.get("workload") or {}).get("record_chunks") is True for d in documents)
         for name, metrics in found.items():
-            yield _diagnostic(name, point, metrics, is_partly=family(name) == _GAPS and not kept)
+            yield _diagnostic(name, point, metrics, is_partly=family(name) in _GAPS and not kept)
 
 
 def _diagnostic(
@@ -285,11 +285,13 @@ def _of_all(metrics: Sequence[Document], q: str) -> float | None:
 def explained(rows: Sequence[Diagnostic]) -> Iterator[str]:
     """Yield what to know before reading them."""
     yield "These are no results: they help to find causes. All valid repeats of a point together."
-    if any(family(row.metric) == _GAPS for row in rows):
-        words = "A chunk may hold several tokens, so the time between chunks is not the time of a "
-        yield words + "token, which TPOT is."
+    if any(family(row.metric) in _GAPS for row in rows):
+        words = (
+            "A chunk may hold several tokens, so the time between chunks is that of a token only "
+        )
+        yield f"{words}where there are as many of both (inter-token latency); else see TPOT."
     if any(row.is_partly for row in rows):
         words = (
-            "Its percentiles are in the result files: the samples hold the gaps one by one only "
+            "Percentiles of these gaps are in the result files: the samples hold them one by one "
         )
-        yield words + "with record_chunks: true."
+        yield f"{words}only with `record_chunks: true`."

@@ -30,6 +30,12 @@ FORMULAS: Mapping[str, Formula] = {
     "tpot": Formula("ms", "lower", "(last - first) / (output tokens - 1), of two tokens and more"),
     "ntpot": Formula("ms", "lower", "(last - sent) / output tokens"),
     "icl": Formula("ms", "lower", "time between neighbouring chunks, of all requests together"),
+    "itl": Formula(
+        "ms",
+        "lower",
+        "the same where every answer has as many chunks as tokens, hence one token in each; else "
+        "it is left out",
+    ),
     "e2e_service": Formula("ms", "lower", "last - sent"),
     "e2e_sched": Formula("ms", "lower", "last - scheduled"),
     "latency_service": Formula("ms", "lower", "end of the answer - sent"),

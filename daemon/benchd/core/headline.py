@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 
 # What a reader looks for first, workload by workload: throughput, then latency, then trouble.
 ORDER = (
+    "peak_rate",
+    "knee_rate",
+    "ceiling_rate",
     "goodput",
     "req_s",
     "ops_s",
@@ -26,8 +29,11 @@ ORDER = (
     "error_rate",
 )
 # What helps to find causes and is no result: told apart, never compared unless asked for.
-DIAGNOSTICS = ("icl", "ttfb", "send_lag", "concurrency")
+DIAGNOSTICS = ("icl", "itl", "ttfb", "send_lag", "concurrency")
 LABELS = {
+    "peak_rate": "Highest good rate",
+    "knee_rate": "Knee",
+    "ceiling_rate": "Ceiling",
     "goodput": "Goodput",
     "req_s": "Requests",
     "ops_s": "Operations",
@@ -39,6 +45,7 @@ LABELS = {
     "ttft_service": "TTFT, service",
     "tpot": "TPOT",
     "icl": "Inter-chunk latency",
+    "itl": "Inter-token latency",
     "e2e_sched": "End-to-end, scheduled",
     "e2e_service": "End-to-end, service",
     "latency_sched": "Latency, scheduled",

@@ -136,7 +136,7 @@ svg .heat { fill: var(--bar); }
 svg .h0 { opacity: 0.12; } svg .h1 { opacity: 0.24; } svg .h2 { opacity: 0.36; }
 svg .h3 { opacity: 0.48; } svg .h4 { opacity: 0.61; } svg .h5 { opacity: 0.74; }
 svg .h6 { opacity: 0.87; } svg .h7 { opacity: 1; }
-svg .onheat { fill: var(--paper); font-weight: 600; }
+svg .onheat { fill: #14181c; font-weight: 600; }
 svg .band { fill: var(--wash); }
 svg .zero { stroke: var(--soft); stroke-width: 1; }
 svg .reach { stroke: var(--calm); stroke-width: 2; }

@@ -22,7 +22,7 @@ CHARACTER = 6.3  # average width of a letter at 12 px
 LONG_WIDTH = 1040  # the timeline is as wide as the page
 LONG_LABEL = 250
 LANE = 22
-LOG_FROM = 40.0  # largest through smallest value from which a scale is logarithmic
+LOG_FROM = 20.0  # largest through smallest value from which a scale is logarithmic
 _STEPS = (1.0, 2.0, 5.0, 10.0)
 _TIME_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 
@@ -31,12 +31,18 @@ class Scale:
     """From values to places between ``left`` and ``right``; linear from 0, or logarithmic."""
 
     def __init__(
-        self, values: Sequence[float], left: float, right: float, *, may_be_log: bool = True
+        self,
+        values: Sequence[float],
+        left: float,
+        right: float,
+        *,
+        may_be_log: bool = True,
+        log_from: float = LOG_FROM,
     ) -> None:
         top = max(values, default=1.0) or 1.0
         low = min((v for v in values if v > 0), default=top)
         self.left, self.right = left, right
-        self.is_log = may_be_log and top / low >= LOG_FROM
+        self.is_log = may_be_log and top / low >= log_from
         if self.is_log:
             self.low, self.high = 10.0 ** math.floor(math.log10(low)), top * 1.05
         else:

@@ -12,8 +12,11 @@ from benchd.core.svg import AXIS, CHARACTER, TOP, WIDTH, Scale, figure_of, text,
 HEIGHT = 200  # of the plot itself
 LEFT = 58  # room for the numbers of the upright axis
 KEY_ROW = 18  # one name in the list of curves
+# Largest through smallest latency from which the quick points would lie on each other.
+CROWDED = 8.0
 BOX = 26  # height of a row of the heat map
 SHADES = 8  # steps of its colour
+DEEP = 6  # from which step dark words are read better than light ones, on either ground
 
 
 def curves(chart: Curves) -> Markup:
@@ -47,14 +50,15 @@ def tradeoff(chart: Tradeoff) -> Markup:
     """Draw speed against latency: right and low is good, and the front is joined by a line."""
     limit = [] if chart.limit is None else [chart.limit]
     across = Scale([x for _, x, _, _ in chart.points], LEFT, WIDTH - 16, may_be_log=False)
-    up = Scale([y for *_, y, _ in chart.points] + limit, TOP + HEIGHT, TOP)
+    latencies = [y for *_, y, _ in chart.points] + limit
+    up = Scale(latencies, TOP + HEIGHT, TOP, log_from=CROWDED)
     unit = f" [{chart.speed.unit}]" if chart.speed.unit else ""
     parts = [_frame(across, up, f"{chart.speed.title}{unit}")]
     if chart.limit is not None:
         y = up(chart.limit)
         parts.append(tag("line", class_="limit", x1=LEFT, x2=WIDTH - 16, y1=y, y2=y))
         words = f"limit {figure(chart.limit)} {chart.latency.unit}"
-        parts.append(text(words, WIDTH - 18, y - 8, "tick", anchor="end"))
+        parts.append(text(words, LEFT + 4, y - 8, "tick"))  # slow and early: no point is there
     front = sorted((x, y) for _, x, y, is_front in chart.points if is_front)
     path = " ".join(f"{across(x)},{up(y)}" for x, y in front)
     parts.append(tag("polyline", class_="curve front", points=path))
@@ -105,7 +109,7 @@ def heat(chart: HeatMap) -> Markup:
             box = {"x": x, "y": top, "width": round(wide - 1, 1), "height": BOX - 1}
             parts.append(tag("rect", tip(f"{words} {chart.unit}"), class_=f"heat h{shade}", **box))
             if wide > 44:
-                ink = "onheat" if shade >= SHADES // 2 else "value"
+                ink = "onheat" if shade >= DEEP else "value"
                 place = (round(x + wide / 2, 1), top + BOX / 2)
                 parts.append(text(rough(value), *place, ink, anchor="middle"))
     bottom = TOP + BOX * len(chart.rows)

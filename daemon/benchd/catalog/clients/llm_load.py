@@ -79,6 +79,13 @@ LLM_LOAD = (
         doc="ask for answers of full length (vLLM, llama.cpp); a shorter one is then an error",
     ),
     Parameter(
+        name="record_chunks",
+        type="bool",
+        default=False,
+        doc="keep the gaps between the chunks of each answer in samples.jsonl.gz (gaps_us): some "
+        "4 bytes a token",
+    ),
+    Parameter(
         name="api_key_env",
         type="str",
         default=None,

@@ -35,6 +35,7 @@ class Options(NamedTuple):
     num_gpu: Optional[int] = None
     cache_mode: str = "unique"
     prompt_ids: bool = False
+    record_chunks: bool = False
 
 
 class Reading(http1.Exchange):
@@ -269,6 +270,8 @@ class Workload(work.Workload):
         sample.sent = connection.send(data, reading)
         await http1.answered(connection, reading, sample.sent, self.timeout)
         sample.short = sample.ok and reading.is_short
+        if self.options.record_chunks:
+            sample.gaps = reading.gaps
         return reading.gaps
 
     def described(self) -> Json:
@@ -282,6 +285,7 @@ class Workload(work.Workload):
             "prompt": self._prompts(),
             "output_tokens": options.output_tokens,
             "ignore_eos": options.ignore_eos,
+            "record_chunks": options.record_chunks,
             "seed": options.seed,
         }
 
@@ -343,6 +347,7 @@ def add_options(add: "argparse.ArgumentParser") -> None:
     option(
         "--ignore-eos", action="store_true", help="full-length answers; a shorter one is an error"
     )
+    option("--record-chunks", action="store_true", help="keep the gaps of each answer (gaps_us)")
     option("--api-key-env", metavar="NAME", help="variable with the server's key, if it has one")
     option("--num-ctx", type=whole(1, 10**8), help="context to ask Ollama for (default: enough)")
     option("--num-gpu", type=whole(0, 10**5), help="layers Ollama puts on the GPU (default: its)")
@@ -371,6 +376,7 @@ def build(args: argparse.Namespace, target: Target, run_id: str) -> Workload:
         num_gpu=args.num_gpu,
         cache_mode=args.cache_mode,
         prompt_ids=args.prompt_ids,
+        record_chunks=args.record_chunks,
     )
     key = os.environ.get(args.api_key_env, "") if args.api_key_env else ""
     rows = Rows(args.dataset) if args.dataset else None

@@ -15,7 +15,7 @@ class Sample(work.Sample):
     """One request for a stream of tokens."""
 
     __slots__ = (
-        "cached", "chunks", "estimated", "events", "finish", "first", "first_out", "last",
+        "cached", "chunks", "estimated", "events", "finish", "first", "first_out", "gaps", "last",
         "prompt_tokens", "tokens",
     )  # fmt: skip
 
@@ -31,6 +31,7 @@ class Sample(work.Sample):
         self.cached: Optional[int] = None
         self.estimated = False
         self.finish: Optional[str] = None
+        self.gaps: Optional[Sequence[float]] = None  # between its chunks, if they are to be kept
 
     @property
     def answer_began(self) -> Optional[float]:
@@ -57,6 +58,8 @@ class Sample(work.Sample):
             est=self.estimated,
             finish=self.finish,
         )
+        if self.gaps is not None:
+            line["gaps_us"] = [int(round(gap * 1e6)) for gap in self.gaps]
         return line
 
     def restore(self, line: Json, shift: float) -> None:
@@ -133,6 +136,9 @@ def metrics(workload: work.Workload, samples: Sequence[Sample], gaps: Gaps) -> J
     tried = summary.issued(samples)
     found = workload.distributions(samples)
     found["icl"] = summary.distribution("icl", gaps.kept, gaps.seen)
+    # A chunk holds one token at least; so where there are as many, each holds exactly one.
+    if good and all(s.chunks == s.tokens and not s.estimated for s in good):
+        found["itl"] = dict(found["icl"], formula="itl/v1")
     found["req_s"] = summary.rate_of("req_s", "1/s", good, tried)
     found["out_tok_s"] = summary.rate_of("out_tok_s", "tok/s", good, tried, lambda s: int(s.amount))
     found["error_rate"] = summary.error_rate(samples)
