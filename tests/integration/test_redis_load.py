@@ -10,6 +10,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -119,10 +120,25 @@ async def test_the_server_counts_the_same(tmp_path: Path, options: tuple[str, ..
     measured = read_load({"result/result.json": data}, SPEC)
     flags = [f.code for f in (*measured.flags, *count_flags(measured.counts))]
     assert [code for code in flags if code not in BUSY] == []
+    delta: Any = measured.server_metrics["delta"]
+    assert delta["calls.get"] + delta["calls.set"] == commands
     # A server that somebody else uses too is noticed.
     result["facts"]["server_ops"] += commands // 10
     measured = read_load({"result/result.json": json.dumps(result).encode()}, SPEC)
     assert "counter_mismatch" in [f.code for f in measured.flags]
+
+
+@real
+@pytest.mark.asyncio
+async def test_a_server_that_may_not_be_asked(tmp_path: Path) -> None:
+    """Whoever may not ask for counters measures all the same, and says what was not checked."""
+    async with redis() as port:
+        assert await ask(port, "ACL", "SETUSER", "default", "-info") == "OK"
+        url = f"redis://127.0.0.1:{port}"
+        ran = await load(SHIP, tmp_path / "out", "redis", "--url", url, "--requests", "20")
+    measured = read_load({"result/result.json": (ran.out / "result.json").read_bytes()}, SPEC)
+    assert (ran.status, measured.counts.ok, measured.server_metrics) == (0, 20, {})
+    assert [f.code for f in measured.flags if f.code not in BUSY] == ["not_cross_checked"]
 
 
 @real
