@@ -1,4 +1,4 @@
-"""Under which conditions a point was measured: what was offered to it, and on how many GPUs."""
+"""Under which conditions a point was measured: rate, objectives, and on how many GPUs."""
 
 from __future__ import annotations
 
@@ -31,6 +31,16 @@ def _rate(document: Document) -> float | None:
     if isinstance(rate, bool) or not isinstance(rate, int | float) or rate <= 0:
         return None
     return float(rate)
+
+
+def limits(documents: Sequence[Document]) -> dict[str, float]:
+    """Return what latencies may be, in ms, as the workloads say it."""
+    found: dict[str, float] = {}
+    for document in documents:
+        for key, value in ((document.get("workload") or {}).get("slo") or {}).items():
+            if isinstance(value, int | float) and str(key).endswith("_ms"):
+                found[str(key).removesuffix("_ms")] = float(value)
+    return found
 
 
 def gpus(documents: Sequence[Document]) -> int | None:

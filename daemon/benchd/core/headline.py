@@ -13,6 +13,9 @@ ORDER = (
     "peak_rate",
     "knee_rate",
     "ceiling_rate",
+    "peak_rate",
+    "knee_rate",
+    "ceiling_rate",
     "goodput",
     "req_s",
     "ops_s",
@@ -31,6 +34,9 @@ ORDER = (
 # What helps to find causes and is no result: told apart, never compared unless asked for.
 DIAGNOSTICS = ("icl", "itl", "ttfb", "send_lag", "concurrency")
 LABELS = {
+    "peak_rate": "Highest good rate",
+    "knee_rate": "Knee",
+    "ceiling_rate": "Ceiling",
     "peak_rate": "Highest good rate",
     "knee_rate": "Knee",
     "ceiling_rate": "Ceiling",

@@ -12,6 +12,7 @@ from benchd.core.markup import Child, Markup, tag
 from benchd.core.numbers import SAMPLES_NEEDED
 from benchd.core.page import key, table, th
 from benchd.core.report import Report
+from benchd.core.steps import Ladder
 from benchd.core.svg import bars, percentiles
 from benchd.core.svg_courses import course
 from benchd.core.svg_plots import curves, heat, tradeoff
@@ -25,6 +26,7 @@ _DOTS = (("p50", "median"), ("p90", "p90, p95"), ("p99", "p99 and beyond"))
 def chart_sections(report: Report) -> Iterable[Markup | None]:
     """Yield everything that is drawn of the numbers."""
     yield _across(report.sweep)
+    yield from map(_ladder, report.ladders)
     yield _point_by_point(report)
     yield _distributions(report)
     yield _over_time(report.courses)
@@ -47,6 +49,19 @@ def _across(sweep: Sweep) -> Markup | None:
         figures.append(_figure(sweep.heat.title, sweep.heat.unit, heat(sweep.heat)))
     words = _remark(sweep.tradeoff.words) if sweep.tradeoff is not None else None
     return _gallery("Across the sweep", figures, words)
+
+
+def _ladder(ladder: Ladder) -> Markup:
+    """Return a measurement that went step by step."""
+    heads = [th(words, number=i > 1) for i, words in enumerate(ladder.heads)]
+    rows = [
+        tag("tr", *(tag("td", cell, class_="n" if i > 1 else None) for i, cell in enumerate(row)))
+        for row in ladder.rows
+    ]
+    drawn = [_figure(c.title, f"{c.unit}, over {c.key}", curves(c)) for c in ladder.curves]
+    title = tag("h2", f"Step by step: {ladder.point}")
+    said = [_remark(words) for words in ladder.words]
+    return tag("section", title, *said, _charts(drawn), table(heads, rows))
 
 
 def _point_by_point(report: Report) -> Markup | None:

@@ -13,6 +13,7 @@ from benchd.core.model import Job
 from benchd.core.notices import JobRow
 from benchd.core.report import WITHIN, Report, Spread
 from benchd.core.spans import between
+from benchd.core.steps import Ladder
 from benchd.core.tally import how_it_ended
 
 _SIGNS = {"error": "**Error**", "warn": "**Warning**", "info": "Note"}
@@ -84,6 +85,8 @@ def _results(report: Report) -> Iterable[str]:
     yield from _per_gpu(report)
     yield from _repeats(report)
     yield from _across(report.sweep)
+    for ladder in report.ladders:
+        yield from _ladder(ladder)
     yield from _percentiles(report.distributions.percentiles)
     yield from _pooled(report.distributions.pooled)
     yield from _causes(report.distributions.diagnostics)
@@ -227,6 +230,15 @@ def _causes(rows: Sequence[Diagnostic]) -> Iterable[str]:
         for row in rows
     ]
     yield from table_lines(heads, cells, numbers=2)
+
+
+def _ladder(ladder: Ladder) -> Iterable[str]:
+    """Yield a measurement that went step by step."""
+    yield f"## Step by step: {inline(ladder.point)}"
+    yield ""
+    yield from (f"- {inline(words)}" for words in ladder.words)
+    yield ""
+    yield from table_lines(ladder.heads, ladder.rows, numbers=2)
 
 
 def _jobs(jobs: Sequence[JobRow]) -> Iterable[str]:

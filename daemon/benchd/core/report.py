@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from benchd import __version__
-from benchd.core.conditions import gpus, offered_rate
+from benchd.core.conditions import gpus, limits, offered_rate
 from benchd.core.courses import Courses, courses
 from benchd.core.curves import Spot, Sweep, charted, sweep
 from benchd.core.distributions import Distributions, distributions
@@ -23,6 +23,7 @@ from benchd.core.notices import JobRow, Notice, job_name, notices
 from benchd.core.results import Result
 from benchd.core.spans import Lane, lane
 from benchd.core.spec import Role
+from benchd.core.steps import Ladder, ladders
 from benchd.core.tally import cause, latest_attempts, progress
 from benchd.core.view import ended_well
 
@@ -109,6 +110,7 @@ class Report:
     distributions: Distributions
     courses: tuple[Courses, ...]
     sweep: Sweep
+    ladders: tuple[Ladder, ...]
     lanes: tuple[Lane, ...]
     jobs: tuple[JobRow, ...]
     provenance: tuple[tuple[str, str], ...]
@@ -206,7 +208,8 @@ def build(
         rows=tuple(rows),
         distributions=distributions(by_point),
         courses=tuple(courses(by_point)),
-        sweep=sweep(drawn, list(_spots(by_point, drawn)), limits=_limits(documents)),
+        sweep=sweep(drawn, list(_spots(by_point, drawn)), limits=limits(documents)),
+        ladders=tuple(ladders(by_point)),
         lanes=tuple(
             lane(row.name, row.job, row.history, times.get(row.job.token) or {}, end)
             for row in job_rows
@@ -347,16 +350,6 @@ def _spots(
             )
             for spread in spreads
         ]
-
-
-def _limits(documents: Sequence[Document]) -> dict[str, float]:
-    """Return what latencies may be, in ms, as the workloads say it."""
-    limits: dict[str, float] = {}
-    for document in documents:
-        for key, value in ((document.get("workload") or {}).get("slo") or {}).items():
-            if isinstance(value, int | float) and str(key).endswith("_ms"):
-                limits[str(key).removesuffix("_ms")] = float(value)
-    return limits
 
 
 # --- time and origin ----------------------------------------------------------------------------
