@@ -12,7 +12,7 @@ from benchd.cli.commands import emit
 from benchd.cli.outcomes import form_of, written
 from benchd.cli.tables import clean, count, show
 from benchd.cli.wire import NO, OK, REFUSED, Daemon
-from benchd.core.headline import NONE, cell_text, changed, figure
+from benchd.core.headline import NONE, cell_text, changed, figure, with_unit
 
 Side = Mapping[str, Any]
 
@@ -70,7 +70,7 @@ def _one(base: Side, other: Side) -> None:
 
 
 def _cells(row: Side) -> tuple[object, ...]:
-    title = f"{row['title']} [{row['unit']}]" if row["unit"] else row["title"]
+    title = with_unit(row["title"], row["unit"])
     verdict = f"{row['verdict']}: {row['why']}" if row["why"] else row["verdict"]
     return (
         cell_text(row["cell"]),

@@ -35,7 +35,7 @@ def result_table(documents: Sequence[Mapping[str, Any]]) -> None:
     chosen = columns(documents, COLUMNS_SHOWN)
     several = len({d["run"] for d in documents}) > 1
     heads = ["point", "repeat", "valid", "ok", "errors"]
-    heads += [f"{c.title} [{c.unit}]" if c.unit else c.title for c in chosen]
+    heads += [c.head for c in chosen]
     rows = [[*([d["run"]] if several else []), *_result_row(d, chosen)] for d in documents]
     first = 1 if several else 0
     show(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benchd import __version__
 from benchd.core.compare import Comparison, Difference, Row, Side, Verdict
-from benchd.core.headline import NONE, cell_text, changed, figure
+from benchd.core.headline import NONE, cell_text, changed, figure, shown
 from benchd.core.markdown import inline, table_lines
 from benchd.core.markup import Child, Markup, tag
 from benchd.core.page import badge, key, moment, table, th, whole_page
@@ -117,7 +117,7 @@ def _row(row: Row) -> Markup:
     return tag(
         "tr",
         tag("td", cell_text(row.cell)),
-        tag("td", row.column.title, tag("span", row.column.unit, class_="spread")),
+        tag("td", row.column.title, tag("span", shown(row.column.unit), class_="spread")),
         *(_side(side) for side in (row.base, row.other)),
         tag("td", changed(row.change, row.difference), class_="n"),
         tag("td", _interval(row), class_="n"),
@@ -194,11 +194,10 @@ def _lines(sides: Sides) -> Iterable[str]:
 
 def _cells(row: Row) -> list[str]:
     column, verdict = row.column, f"{row.verdict}: {row.why}" if row.why else str(row.verdict)
-    title = f"{column.title} [{column.unit}]" if column.unit else column.title
     sides = [f"{figure(side.median)} (n={len(side.values)})" for side in (row.base, row.other)]
     return [
         cell_text(row.cell),
-        title,
+        column.head,
         verdict,
         *sides,
         changed(row.change, row.difference),

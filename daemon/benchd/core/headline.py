@@ -13,9 +13,6 @@ ORDER = (
     "peak_rate",
     "knee_rate",
     "ceiling_rate",
-    "peak_rate",
-    "knee_rate",
-    "ceiling_rate",
     "goodput",
     "req_s",
     "ops_s",
@@ -34,9 +31,6 @@ ORDER = (
 # What helps to find causes and is no result: told apart, never compared unless asked for.
 DIAGNOSTICS = ("icl", "itl", "ttfb", "send_lag", "concurrency")
 LABELS = {
-    "peak_rate": "Highest good rate",
-    "knee_rate": "Knee",
-    "ceiling_rate": "Ceiling",
     "peak_rate": "Highest good rate",
     "knee_rate": "Knee",
     "ceiling_rate": "Ceiling",
@@ -87,6 +81,21 @@ class Column(NamedTuple):
         """Name for people: what, and which statistic of it."""
         name = label(self.metric)
         return name if self.statistic == "value" else f"{name} {self.statistic}"
+
+    @property
+    def head(self) -> str:
+        """The same with its unit."""
+        return with_unit(self.title, self.unit)
+
+
+def shown(unit: str) -> str:
+    """Return the unit as people want to see it: what counts in ones has none."""
+    return "" if unit == "1" else unit
+
+
+def with_unit(name: str, unit: str) -> str:
+    """Write a name with its unit."""
+    return f"{name} [{unit}]" if shown(unit) else name
 
 
 def family(metric: str) -> str:

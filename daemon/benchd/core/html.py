@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from benchd.core.headline import Column, figure, label, rough, span
+from benchd.core.headline import Column, figure, label, rough, shown, span
 from benchd.core.html_charts import chart_sections
 from benchd.core.html_story import jobs_section, origin_section, timeline_section
 from benchd.core.markup import Child, Markup, join, tag
 from benchd.core.notices import Notice
-from benchd.core.page import badge, moment, table, th, whole_page
+from benchd.core.page import badge, coded, moment, table, th, whole_page
 from benchd.core.report import WITHIN, Point, Report, Row, Spread
 
 _OUTCOMES = {"PASSED": "good", "FAILED": "bad", "INVALID": "bad", "CANCELLED": "warn"}
@@ -90,7 +90,7 @@ def _notices(notices: Sequence[Notice]) -> Markup:
                 notice.code.replace("_", " "),
                 f" \N{MULTIPLICATION SIGN}{notice.count}" if notice.count > 1 else "",
             ),
-            tag("span", notice.text),
+            tag("span", *coded(notice.text)),
             class_=notice.severity,
         )
         for notice in notices
@@ -122,7 +122,7 @@ def _column_head(column: Column, of_what: str = "") -> Markup:
     name = f"{label(column.metric)}{of_what}"
     statistic = "" if column.statistic == "value" else f" {column.statistic}"
     better = {"lower": " ↓", "higher": " ↑"}.get(column.better, "")
-    unit = tag("span", f"{column.unit or ' '}{better}", class_="unit")
+    unit = tag("span", f"{shown(column.unit) or ' '}{better}", class_="unit")
     return tag("th", f"{name}{statistic}", unit, class_="n", title=f"{column.better} is better")
 
 
@@ -187,7 +187,7 @@ def _repeats(report: Report) -> Markup:
     ]
     if report.is_sure_within:
         parts.insert(1, tag("p", WITHIN, class_="muted small"))
-    return tag("details", *parts)
+    return tag("details", *parts, class_="paper")
 
 
 def _repeat_row(row: Row) -> Markup:

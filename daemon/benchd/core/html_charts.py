@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from benchd.core.courses import Courses
 from benchd.core.curves import Sweep
 from benchd.core.distributions import Diagnostic, Distributions, Percentiles, Pooled, explained
-from benchd.core.headline import NONE, PERCENTILES, Column, figure, label, rough
+from benchd.core.headline import NONE, PERCENTILES, Column, figure, label, rough, shown, with_unit
 from benchd.core.markup import Child, Markup, tag
 from benchd.core.numbers import SAMPLES_NEEDED
-from benchd.core.page import key, table, th
+from benchd.core.page import coded, key, table, th
 from benchd.core.report import Report
 from benchd.core.steps import Ladder
 from benchd.core.svg import bars, percentiles
@@ -43,10 +43,10 @@ def _across(sweep: Sweep) -> Markup | None:
         figures.append(_figure(title, note, tradeoff(chart)))
     for each in sweep.curves:
         more = f"; {each.left_out} more in the result files" if each.left_out else ""
-        unit = f"{each.unit}, " if each.unit else ""
+        unit = f"{shown(each.unit)}, " if shown(each.unit) else ""
         figures.append(_figure(each.title, f"{unit}over {each.key}{more}", curves(each)))
     if sweep.heat is not None:
-        figures.append(_figure(sweep.heat.title, sweep.heat.unit, heat(sweep.heat)))
+        figures.append(_figure(sweep.heat.title, shown(sweep.heat.unit), heat(sweep.heat)))
     words = _remark(sweep.tradeoff.words) if sweep.tradeoff is not None else None
     return _gallery("Across the sweep", figures, words)
 
@@ -69,8 +69,8 @@ def _point_by_point(report: Report) -> Markup | None:
     for i, column in enumerate(report.columns):
         rows = [(point.name, point.spreads[i]) for point in report.points[:POINTS_SHOWN]]
         if column.statistic == "value" and any(spread.median for _, spread in rows):
-            note = ", ".join(part for part in (column.unit, _direction(column)) if part)
-            chart = bars(rows, title=column.title, unit=column.unit)
+            note = ", ".join(part for part in (shown(column.unit), _direction(column)) if part)
+            chart = bars(rows, title=column.title, unit=shown(column.unit))
             figures.append(_figure(column.title, note, chart))
     cut = None
     if len(report.points) > POINTS_SHOWN:
@@ -181,7 +181,9 @@ def _over_time(points: Sequence[Courses]) -> Markup | None:
             for one in point.courses
         ]
         name = tag("summary", point.point, tag("span", point.unit))
-        parts.append(tag("details", name, _charts(drawn, "many"), open=n < COURSES_OPEN))
+        parts.append(
+            tag("details", name, _charts(drawn, "many"), open=n < COURSES_OPEN, class_="paper")
+        )
     return tag("section", *parts)
 
 
@@ -209,7 +211,7 @@ def _cause(row: Diagnostic) -> Markup:
     numbers = (row.mean, *row.percentiles, row.highest)
     return tag(
         "tr",
-        tag("td", label(row.metric), tag("span", row.unit, class_="spread")),
+        tag("td", with_unit(label(row.metric), row.unit), class_="nowrap"),
         tag("td", row.point),
         tag("td", NONE if row.samples is None else figure(float(row.samples)), class_="n"),
         *(tag("td", figure(n), class_="n", title=None if n else hidden) for n in numbers),
@@ -230,7 +232,7 @@ def _charts(figures: Iterable[Markup], kind: str = "") -> Markup:
 
 
 def _remark(words: str) -> Markup:
-    return tag("p", words, class_="muted small")
+    return tag("p", *coded(words), class_="muted small")
 
 
 def _written(chart: Percentiles) -> str:

@@ -69,7 +69,7 @@ def jobs_section(jobs: Sequence[JobRow]) -> Markup:
         "section",
         tag("h2", "Jobs"),
         table(heads, [_job_row(row) for row in jobs]),
-        tag("h2", "History of each job") if histories else None,
+        tag("h2", "History of each job", class_="screen") if histories else None,
         *histories,
     )
 
@@ -143,10 +143,11 @@ def origin_section(report: Report) -> Markup:
     return tag(
         "section",
         tag("h2", "Origin"),
-        tag("details", tag("summary", "Versions, places and parameters"), facts),
+        tag("details", tag("summary", "Versions, places and parameters"), facts, class_="paper"),
         tag(
             "details",
             tag("summary", "Recipe", tag("span", report.run.recipe_path)),
             tag("pre", tag("code", report.run.recipe)),
+            class_="paper",
         ),
     )

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from benchd.core.curves import HeatMap, Sweep
 from benchd.core.distributions import Diagnostic, Percentiles, Pooled, explained
-from benchd.core.headline import NONE, PERCENTILES, figure, label, span
+from benchd.core.headline import NONE, PERCENTILES, figure, label, span, with_unit
 from benchd.core.intervals import Interval
 from benchd.core.model import Job
 from benchd.core.notices import JobRow
@@ -71,7 +71,7 @@ def _results(report: Report) -> Iterable[str]:
         if any(values)
     ]
     heads = ["Point", "Valid", *(name for name, _ in more)]
-    heads += [f"{c.title} [{c.unit}]" if c.unit else c.title for c in report.columns]
+    heads += [c.head for c in report.columns]
     rows = [
         [
             point.name,
@@ -113,7 +113,7 @@ def _repeats(report: Report) -> Iterable[str]:
         yield WITHIN
         yield ""
     heads = ["Point", "Repeat", "Verdict", "Done", "Errors", "Window"]
-    heads += [f"{c.title} [{c.unit}]" if c.unit else c.title for c in report.columns]
+    heads += [c.head for c in report.columns]
     rows = [
         [
             row.point,
@@ -162,8 +162,8 @@ def _across(sweep: Sweep) -> Iterable[str]:
 
 def _heat(chart: HeatMap) -> Iterable[str]:
     """Yield one number over two varied keys."""
-    unit = f" [{chart.unit}]" if chart.unit else ""
-    yield inline(f"{chart.title}{unit}: {chart.across} across, {chart.down} down.")
+    title = with_unit(chart.title, chart.unit)
+    yield inline(f"{title}: {chart.across} across, {chart.down} down.")
     yield ""
     rows = [
         [figure(row), *(figure(chart.values.get((column, row))) for column in chart.columns)]
@@ -181,7 +181,7 @@ def _percentiles(charts: Sequence[Percentiles]) -> Iterable[str]:
     yield "Of each percentile, the median over the valid repeats."
     yield ""
     cells = [
-        [f"{chart.title} [{chart.unit}]", point, *(figure(dict(m).get(q)) for q in PERCENTILES)]
+        [with_unit(chart.title, chart.unit), point, *(figure(dict(m).get(q)) for q in PERCENTILES)]
         for chart in charts
         for point, m in chart.rows
     ]
@@ -222,7 +222,7 @@ def _causes(rows: Sequence[Diagnostic]) -> Iterable[str]:
     heads = ["What", "Point", "Samples", "Mean", "p50", "p99", "Highest"]
     cells = [
         [
-            f"{label(row.metric)} [{row.unit}]",
+            with_unit(label(row.metric), row.unit),
             row.point,
             NONE if row.samples is None else figure(float(row.samples)),
             *map(figure, (row.mean, *row.percentiles, row.highest)),

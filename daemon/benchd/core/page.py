@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from benchd.core.markup import Child, Markup, tag
@@ -49,3 +49,13 @@ def table(heads: Sequence[Markup], rows: Sequence[Markup]) -> Markup:
 def moment(at: float) -> str:
     """Write a moment in UTC."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def coded(text: str) -> Iterable[Child]:
+    """Yield text whose words between backticks are what one writes."""
+    pieces = text.split("`")
+    if len(pieces) % 2 == 0:  # one of them has no other: somebody else's text
+        pieces = [text]
+    for place, piece in enumerate(pieces):
+        if piece:
+            yield tag("code", piece) if place % 2 else piece

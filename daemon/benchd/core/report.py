@@ -325,8 +325,13 @@ def _spread(values: Sequence[float | None], within: Sequence[Interval | None] = 
         high=known[-1],
         samples=known,
         of=len(values),
-        interval=mean_interval(known) if len(known) >= FEWEST_FOR_INTERVAL else interval,
+        interval=_possible(mean_interval(known)) if len(known) >= FEWEST_FOR_INTERVAL else interval,
     )
+
+
+def _possible(interval: Interval | None) -> Interval | None:
+    """Return what of an interval can be: no number here is below zero."""
+    return None if interval is None else (max(interval[0], 0.0), interval[1])
 
 
 def _spots(

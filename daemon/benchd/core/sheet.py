@@ -193,14 +193,27 @@ footer { margin-top: 3rem; font-size: 0.82rem; color: var(--soft); }
     --dot: #1f3f63; --bar: #4f7cac; --bar-soft: #a9c1da; --waiting: #d5d9dc; --queued: #e3b04b;
     --starting: #9ec3e0; --ready: #3f9e78; --running: #7d93c9; --measuring: #2b4a92;
   }
-  body { max-width: none; padding: 0; font-size: 10.5pt; }
+  @page { margin: 14mm; }
+  body { max-width: none; padding: 0; font-size: 10pt; }
+  h2 { margin-top: 1.6rem; }
   .scroll { overflow: visible; background: none; }
-  table { font-size: 8.5pt; }
-  svg.chart, svg.chart.small { min-width: 17rem; max-width: 30rem; }
-svg.chart.long { min-width: 0; }
-  figure, tr, li, h2 { break-inside: avoid; }
-  h2 { break-after: avoid; }
+  /* Nothing scrolls on paper: wide tables get small, and ranges break into lines. */
+  table { font-size: 7.5pt; }
+  th { font-size: 6.8pt; padding-right: 0.5rem; }
+  td { padding: 0.25rem 0.5rem 0.25rem 0; }
+  th.n { min-width: 0; }
+  td.n, td.nowrap, td.nowrap code { white-space: normal; overflow-wrap: anywhere; }
+  td .spread, .badge { font-size: 6.5pt; }
+  .badge.large { font-size: 9pt; }
+  .charts { grid-template-columns: 1fr 1fr; gap: 1rem 1.5rem; }
+  .charts.many { grid-template-columns: 1fr 1fr 1fr; }
+  svg.chart, svg.chart.small, svg.chart.long { min-width: 0; max-width: none; }
+  figure, tr, li, h2, h3 { break-inside: avoid; }
+  h2, h3, summary { break-after: avoid; }
   pre { white-space: pre-wrap; }
+  /* What is folded on the screen and belongs to the numbers is unfolded on paper. */
+  details.paper::details-content { display: block; content-visibility: visible; height: auto; }
+  details:not(.paper):not([open]), .screen { display: none; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
 """

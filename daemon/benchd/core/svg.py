@@ -18,9 +18,9 @@ VALUE = 72  # room for a number at the end of a row
 ROW = 24
 TOP = 8
 AXIS = 26  # room for the ticks below
-CHARACTER = 6.3  # average width of a letter at 12 px
+CHARACTER = 7.0  # average width of a letter at 12 px, in wide fonts such as DejaVu Sans
 LONG_WIDTH = 1040  # the timeline is as wide as the page
-LONG_LABEL = 250
+LONG_LABEL = 290
 LANE = 22
 LOG_FROM = 20.0  # largest through smallest value from which a scale is logarithmic
 _STEPS = (1.0, 2.0, 5.0, 10.0)
@@ -183,10 +183,17 @@ def _grid(scale: Scale, rows: int) -> Markup:
 
 def _name(name: str, x: float, y: float) -> Markup:
     """Write a name that ends at ``x``, shortened to its room; all of it in the tip."""
-    room = int((x - 4) / CHARACTER)
-    short = name if len(name) <= room else f"{name[: room - 1]}…"
+    short = shortened(name, int((x - 4) / CHARACTER))
     attributes = {"class_": "name", "x": x, "y": y, "text_anchor": "end", "dy": "0.35em"}
     return tag("text", tip(name) if short != name else None, short, **attributes)
+
+
+def shortened(name: str, room: int) -> str:
+    """Return a name of so many letters, whose beginning and end tell it from others."""
+    if len(name) <= room:
+        return name
+    tail = max(room // 3, 1)
+    return f"{name[: max(room - tail - 1, 0)]}…{name[-tail:]}"
 
 
 def text(words: str, x: float, y: float, kind: str, *, anchor: str | None = None) -> Markup:

@@ -7,7 +7,18 @@ from collections.abc import Sequence
 from benchd.core.compare import Row
 from benchd.core.headline import NONE, cell_text
 from benchd.core.markup import Markup, tag
-from benchd.core.svg import AXIS, CHARACTER, LONG_WIDTH, ROW, TOP, figure_of, text, ticks, tip
+from benchd.core.svg import (
+    AXIS,
+    CHARACTER,
+    LONG_WIDTH,
+    ROW,
+    TOP,
+    figure_of,
+    shortened,
+    text,
+    ticks,
+    tip,
+)
 
 VALUE = 76  # room for the change at the end of a row
 NAMES = 420  # the most room that names get
@@ -59,8 +70,7 @@ def forest(rows: Sequence[Row], threshold: float) -> Markup:
         middle = TOP + ROW * i + ROW / 2
         room = int((left - 14) / CHARACTER)
         name = name_of(row)
-        short = name if len(name) <= room else f"{name[: room - 1]}…"
-        parts.append(text(short, left - 10, middle, "name", anchor="end"))
+        parts.append(text(shortened(name, room), left - 10, middle, "name", anchor="end"))
         if row.interval is not None:
             line = {"x1": x(row.interval[0]), "x2": x(row.interval[1]), "y1": middle, "y2": middle}
             parts.append(tag("line", class_=f"reach {row.verdict}", **line))
