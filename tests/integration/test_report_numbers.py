@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from html import unescape
+import ast
+from pathlib import Path
 
 import pytest
 
 from benchd.core.model import RunOutcome
+from support import recompute
 from support.inside import Inside
-from support.recompute import everything
+from support.printed import Claim, Truth, claims, doubts
 
-# The objective is where hardly a request is: the sixth decimal of a sample must not decide.
+# Two axes, so that every chart of a sweep is drawn, and repeats enough for intervals. The objective
+# is where hardly a request is: the sixth decimal of a sample must not decide.
 RECIPE = """\
 name: numbers
 service:
@@ -25,95 +26,66 @@ client:
   target_service: {name: sim-llm}
   resources: {cpus_per_task: 1, time: "00:05:00"}
   parameters:
-    {load: poisson, rate: 80, slo: ttft_sched_ms<=30, output_tokens: 4, requests: 130, warmup: 2}
-sweep: {client.parameters.rate: [80, 160]}
+    {load: poisson, rate: 160, slo: ttft_sched_ms<=30, output_tokens: 4, requests: 80, warmup: 2,
+     record_chunks: true}
+sweep: {client.parameters.rate: [160, 320], client.parameters.output_tokens: [2, 4]}
+exclude: [{client.parameters.rate: 320, client.parameters.output_tokens: 2}]
 repeat: 3
 """
-NONE = "\N{EN DASH}"
-# What the samples' six decimals and a sum of floats may move, in the unit of the number.
-ROUNDING = 0.002
-POOLED = 0.05  # of a percentile that is read from a histogram
-
-Key = tuple[str, ...]
-
-
-def words(html: str) -> list[str]:
-    """Return the pieces of text of a part of a page."""
-    return [unescape(piece) for piece in re.findall(r">([^<]+)", html)]
-
-
-def tables(part: str) -> Iterator[tuple[list[str], list[list[list[str]]]]]:
-    """Yield the tables of a part of a page: the first words of each head, and the rows."""
-    for table in re.findall(r"<table>.*?</table>", part, re.DOTALL):
-        head, *rows = re.findall(r"<tr.*?</tr>", table, re.DOTALL)
-        cells = [re.findall(r"<td.*?</td>", row, re.DOTALL) for row in rows]
-        heads = [words(cell)[0] for cell in re.findall(r"<th .*?</th>", head, re.DOTALL)]
-        yield heads, [[words(cell) for cell in row] for row in cells]
-
-
-def between(page: str, begin: str, end: str) -> str:
-    return page[page.index(begin) : page.index(end, page.index(begin))]
-
-
-def in_tables(page: str) -> Iterator[tuple[Key, str]]:
-    """Yield every number of the summary and of the repeats with its place in the page."""
-    summary, repeats = tables(between(page, "<h2>Results", "</section>"))
-    for point, _valid, *cells in summary[1]:
-        for name, cell in zip(summary[0][2:], cells, strict=True):
-            yield (point[0], name), cell[0]
-            for side, text in zip(
-                ("low", "high"), " to ".join(cell[1:]).split(" to "), strict=False
-            ):
-                if text:
-                    yield (point[0], name, side), text
-    for point, repeat, _verdict, *cells in repeats[1]:
-        for name, cell in zip(repeats[0][3:], cells, strict=True):
-            yield (point[0], name, repeat[0]), cell[0]
-
-
-def in_distributions(page: str) -> Iterator[tuple[Key, str]]:
-    """Yield every number of the percentiles' charts and of the repeats put together."""
-    for figure in between(page, "<h3>Percentiles", "<h3>All").split("<figure>")[1:]:
-        title = words(figure)[0]
-        for lane in figure.split('class="name"')[1:]:
-            point = words(lane)[0]
-            for q, value in re.findall(r"<title>p([\d.]+): (\S+) ms", lane):
-                yield (point, f"{title} p{q}"), value
-    (pooled,) = tables(between(page, "<h3>All repeats", "</section>"))
-    for metric, point, _repeats, samples, *cells, singles in pooled[1]:
-        yield (point[0], metric[0], "samples"), samples[0]
-        for q, cell in zip(pooled[0][4:], cells, strict=False):
-            yield (point[0], f"{metric[0]} {q}", "pooled"), cell[0]
-        if singles[0] != NONE:
-            for side, text in zip(("lowest", "highest"), singles[0].split(" to "), strict=False):
-                yield (point[0], f"{metric[0]} p99", side), text
-
-
-def is_written(text: str, value: float | None, share: float) -> bool:
-    """Tell whether a number is written so: to half its last digit, or to a share of it."""
-    shown = re.fullmatch(r"(-?[\d\u202f]+)(\.\d+)?[\u202f\xa0]?([kMs]?)", text)
-    if value is None or shown is None:
-        return value is None and text == NONE
-    scale = {"k": 1e3, "M": 1e6}.get(shown[3], 1.0)
-    number = float(shown[1].replace("\u202f", "") + (shown[2] or "")) * scale
-    half = 0.5 * scale * 10.0 ** -len((shown[2] or ".")[1:])
-    return abs(number - value) <= half + ROUNDING + (share + 1e-4) * abs(value)
+LINES = 60  # of code that the independent script may have, without comments and docstrings
 
 
 @pytest.mark.asyncio
 async def test_every_number_of_the_report_is_in_the_samples(inside: Inside) -> None:
-    """Summary, repeats, distributions and pooled percentiles of a real run are found again."""
+    """Whatever the page of a real run prints is reckoned again or declared to be no measurement."""
     inside.drop(RECIPE)
     run = await inside.wait_run()
     # On a busy machine a repeat may be late, and then its numbers stand for nothing but themselves.
     assert run.outcome in {RunOutcome.PASSED, RunOutcome.INVALID}
     folder = inside.daemon.state_dir / "runs" / run.id
-    page, true = (folder / "report.html").read_text(), everything(folder)
-    shown = [*in_tables(page), *in_distributions(page)]
-    wrong = [
-        (key, text, true.get(key, "not reckoned"))
-        for key, text in shown
-        if key not in true
-        or not is_written(text, true[key], POOLED if key[-1] == "pooled" else 0.0)
+    said = claims((folder / "report.html").read_text())
+    truth = Truth(folder, recompute.everything(folder))
+    assert (doubts(said, truth), len(said) > 600) == ([], True)
+
+
+@pytest.mark.parametrize(
+    ("page", "found"),
+    [
+        ("<p>Latency 17 ms</p>", []),  # explanations are declared
+        ("<td>17</td>", [Claim(("not understood",), "17")]),
+        ("<section><h2>New</h2><b>17</b></section>", [Claim(("not understood",), "17")]),
+        (
+            "<section><h2>New</h2><table><tr><th>Speed</th></tr><tr><td>17</td></tr></table></section>",
+            [Claim(("not understood",), "17")],
+        ),
+        (
+            (
+                "<section><h2>New</h2><figure><figcaption>Goodput</figcaption><circle class='sun'>"
+                "<title>17</title></circle></figure></section>"
+            ),
+            [Claim(("not understood", "sun", "Goodput"), "17")],
+        ),
+    ],
+)
+def test_a_new_number_is_doubted(page: str, found: list[Claim]) -> None:
+    """What stands on a page and is neither understood nor declared is not taken for granted."""
+    assert found == claims(page)
+
+
+def test_the_script_is_short_and_independent() -> None:
+    """It has at most 60 lines of code and uses nothing but the standard library."""
+    source = Path(recompute.__file__).read_text()
+    tree = ast.parse(source)
+    parts = [n for n in ast.walk(tree) if isinstance(n, ast.Module | ast.FunctionDef)]
+    said = [part.body[0] for part in parts if ast.get_docstring(part)]
+    words = {line for node in said for line in range(node.lineno, (node.end_lineno or 0) + 1)}
+    code = [
+        line
+        for number, line in enumerate(source.splitlines(), 1)
+        if number not in words and line.strip() and not line.strip().startswith("#")
     ]
-    assert (wrong, len(shown) > 150) == ([], True)
+    used = {line.split()[1] for line in code if line.startswith(("import ", "from "))}
+    assert (used, len(code) <= LINES) == (
+        {"gzip", "json", "bisect", "itertools", "math", "statistics"},
+        True,
+    )

@@ -1,71 +1,83 @@
-"""Reckons the numbers of a report again, from raw samples: knows nothing of what made it."""
+"""Reckons the numbers of a report again, from raw samples: knows nothing of what made it.
+
+Every number is a list: of one value, of the two ends of an interval, or of none where there are
+too few samples.
+"""
 
 import gzip
 import json
-from collections import defaultdict
-from pathlib import Path
-from statistics import mean, median, quantiles, stdev
+from bisect import bisect_left
+from itertools import accumulate, pairwise
+from math import comb
+from statistics import mean, median, pstdev, quantiles
 
-# What the report calls a latency: from where to where in a line of samples.jsonl.gz.
-SPANS = {
-    "TTFT, service": ("send", "first"),
-    "TTFT, scheduled": ("sched", "first"),
-    "End-to-end, service": ("send", "last"),
-    "End-to-end, scheduled": ("sched", "last"),
-}
 NEEDED = {"50": 6, "90": 36, "95": 72, "99": 368, "99.9": 3688}  # samples for a percentile
 STUDENT = {3: 4.303, 4: 3.182, 5: 2.776}  # 0.975 quantile of t for so many repeats
+# Until when a latency lasts; it begins when the request was due (sched), or with its first byte.
+TO = {"lag": "send", "ttfb": "fb", "ttft": "first", "e2e": "last", "latency": "end"}
 
 
-def percentile(samples: list[float], q: str) -> float | None:
-    """Return a percentile by linear interpolation; None of too few samples."""
-    ways = quantiles(samples, n=1000, method="inclusive") if len(samples) >= NEEDED[q] else None
-    return ways[round(float(q) * 10) - 1] if ways else None
+def percentile(values, q):
+    """Return a percentile by linear interpolation."""
+    ways = quantiles(values, n=1000, method="inclusive") if len(values) >= NEEDED[q] else None
+    return [ways[round(float(q) * 10) - 1]] if ways else []
 
 
-def one_repeat(path: Path, limit: float) -> tuple[dict[str, float | None], dict[str, list[float]]]:
-    """Return the plain numbers of a repeat, and its latencies in milliseconds."""
-    with gzip.open(path, "rt") as file:
-        lines = [line for line in map(json.loads, file) if line["phase"] == "measure"]
-    good = [line for line in lines if line["status"] == "ok"]
-    window = max(line["end"] for line in lines) - min(line["sched"] for line in lines)
-    tokens = sum(line["n_out"] for line in good) / window
-    numbers = {"Done": len(good), "Errors": len(lines) - len(good), "Window": window}
-    times = {w: [1e3 * (line[b] - line[a]) for line in good] for w, (a, b) in SPANS.items()}
-    many = [s for s in good if min(s["n_out"], s["m"]) > 1]
-    times["TPOT"] = [1e3 * (s["last"] - s["first"]) / (s["n_out"] - 1) for s in many]
-    times["End-to-end by token"] = [1e3 * (s["last"] - s["send"]) / s["n_out"] for s in good]
-    numbers["Goodput"] = sum(t <= limit for t in times["TTFT, scheduled"]) / window
-    return {**numbers, "Requests": len(good) / window, "Output tokens": tokens}, times
+def within(values, q):
+    """Return the order statistics around a percentile, of as many values as are independent."""
+    middle, size, p = mean(values), len(values), float(q) / 100
+    off = [x - middle for x in values]
+    r = sum(a * b for a, b in pairwise(off)) / (sum(x * x for x in off) or 1)
+    n = int(min(size, max(1, size * (1 - r) / (1 + r))))
+    below = list(accumulate(comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(n + 1)))
+    ranks = bisect_left(below, 0.025), bisect_left(below, 0.975) + 1
+    return [sorted(values)[round((x - 0.5) / n * size - 0.5)] for x in ranks if 0 < x <= n]
 
 
-def everything(folder: Path) -> dict[tuple[str, ...], float | None]:
+def latencies(s):
+    """Return what one answer took, in milliseconds."""
+    n, m = s.get("n_out", 0), s.get("m", 0)
+    found = {f"{w}_{a}": s[b] - s[a] for w, b in TO.items() if s.get(b) for a in ("sched", "send")}
+    found |= {f"{what}.{s['command']}": time for what, time in found.items() if "command" in s}
+    found |= {"ntpot": found["e2e_send"] / n} if n else {}
+    found |= {"tpot": (s["last"] - s["first"]) / (n - 1)} if min(n, m) > 1 else {}
+    found |= {"icl": (s["last"] - s["first"]) / (m - 1)} if m > 1 else {}
+    return {what: 1e3 * time for what, time in found.items()}
+
+
+def one_repeat(lines, slo):
+    """Return the numbers of one measurement, and its latencies in the order of their schedule."""
+    lines = sorted((s for s in lines if s["phase"] == "measure"), key=lambda s: s["sched"])
+    good = [latencies(s) | s for s in lines if s["status"] == "ok"]
+    window = max(s["end"] for s in lines) - min(s["sched"] for s in lines)
+    kept = sum(all(s[k[:-3].replace("service", "send")] <= slo[k] for k in slo) for s in good)
+    found = {"done": [len(good)], "failed": [len(lines) - len(good)], "window": [window]}
+    found |= {"error_rate": [1 - len(good) / len(lines)], "goodput": [kept / window]}
+    found |= {"concurrency": [sum(s["end"] - s["send"] for s in lines) / window]}
+    found |= {f"{k}/s": [sum(s.get(k, 1) for s in good) / window] for k in ("one", "n", "n_out")}
+    for what in {key for s in good for key in latencies(s)}:
+        found[what] = [s[what] for s in good if what in s]
+        found |= {f"{what} p{q}": percentile(found[what], q) for q in NEEDED}
+        found |= {f"{what} p{q} within": within(found[what], q) for q in NEEDED}
+    gaps = [s.get("gaps_us") or [1e3 * s["icl"]] * (s["m"] - 1) for s in good if "icl" in s]
+    return found | {"icl": [gap / 1e3 for each in gaps for gap in each]}
+
+
+def everything(folder):
     """Return each number by its point, its name, and the repeat or what else tells it apart."""
-    found: dict[tuple[str, ...], float | None] = {}
-    pooled: dict[tuple[str, str], list[float]] = defaultdict(list)
-    repeats: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for path in sorted((folder / "results").glob("*.json")):
-        said = json.loads(path.read_text())
-        cell = (f"{key.rpartition('.')[2]}={value}" for key, value in said["cell"].items())
-        point, raw = ", ".join(cell), folder / "raw" / said["job"] / "result/samples.jsonl.gz"
-        numbers, times = one_repeat(raw, said["workload"]["slo"]["ttft_sched_ms"])
-        found[point, "Offered"] = said["workload"]["load"]["rate"]
-        valid = said["validity"]["valid"]
-        for name, samples in times.items():
-            pooled[point, name] += samples if valid else []
-            numbers |= {f"{name} p{q}": percentile(samples, q) for q in NEEDED}
-        for name, value in numbers.items():
-            found[point, name, str(said["repeat"] + 1)] = value
-            repeats[point, name] += [value] if valid and value is not None else []
+    found, repeats = {}, {}
+    for said in (json.loads(path.read_bytes()) for path in (folder / "results").glob("*.json")):
+        point, path = said["job"].rpartition("r")[0], folder / "raw" / said["job"] / "result"
+        lines = gzip.decompress((path / "samples.jsonl.gz").read_bytes()).splitlines()
+        for name, values in one_repeat(map(json.loads, lines), said["workload"]["slo"]).items():
+            found[point, name, f"{said['repeat'] + 1}"] = values
+            if said["validity"]["valid"] and values:
+                repeats[point, name] = [*repeats.get((point, name), ()), *values]
     for (point, name), values in repeats.items():
-        found[point, name] = median(values) if values else None
-        found[point, name, "lowest"] = min(values, default=None)
-        found[point, name, "highest"] = max(values, default=None)
-        if len(values) in STUDENT:
-            reach = STUDENT[len(values)] * stdev(values) / len(values) ** 0.5
-            found[point, name, "low"] = mean(values) - reach
-            found[point, name, "high"] = mean(values) + reach
-    for (point, name), samples in pooled.items():
-        found[point, name, "samples"] = len(samples)
-        found |= {(point, f"{name} p{q}", "pooled"): percentile(samples, q) for q in NEEDED}
+        found |= {(point, name): [median(values)], (point, name, "mean"): [mean(values)]}
+        found |= {(point, name, "samples"): [len(values)], (point, name, "highest"): [max(values)]}
+        found |= {(point, name, f"{n}."): [value] for n, value in enumerate(sorted(values))}
+        found |= {(point, f"{name} p{q}", "pooled"): percentile(values, q) for q in NEEDED}
+        reach = STUDENT.get(len(values), 0) * pstdev(values) / max(len(values) - 1, 1) ** 0.5
+        found[point, name, "around"] = [mean(values) - reach, mean(values) + reach]
     return found
