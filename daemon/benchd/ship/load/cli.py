@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import uuid
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
 from . import VERSION, chroma, driving, ingest, llm, loads, quality, rag, redis, target, web
 from .arrivals import STEPPED, Load
@@ -132,6 +132,26 @@ def _cell(value: Any) -> str:
     return "%11.2f" % value if isinstance(value, (int, float)) else "%11s" % "-"
 
 
+def _steps(steps: Sequence[Dict[str, Any]]) -> List[str]:
+    """Return the steps of a load that went to saturation; rates are requests a second."""
+    if not steps:
+        return []
+    said = ["%-14s%11s%11s%11s%11s  tail" % ("step", "offered", "answered", "errors", "tail [ms]")]
+    for step in steps:
+        name = "%s %s" % (step["kind"], step.get("concurrency", ""))
+        found = step["metrics"]
+        tail, which = None, ""
+        for metric in ("ttft_sched", "latency_sched", "ttft_service", "latency_service"):
+            known = found.get(metric, {}).get("percentiles") or {}
+            for key in ("99", "95", "90", "50"):
+                if tail is None and known.get(key) is not None:
+                    tail, which = known[key], "%s p%s" % (metric, key)
+        cells = (step.get("offered_rate"), found.get("req_s", {}).get("value"), step["errors"])
+        bad = "" if step.get("good", True) else ", not good"
+        said.append("%-14s%s  %s%s" % (name, "".join(map(_cell, (*cells, tail))), which, bad))
+    return said
+
+
 def _table(document: Dict[str, Any], out: str) -> str:
     """Return the result for a human."""
     counts = document["counts"]
@@ -144,6 +164,7 @@ def _table(document: Dict[str, Any], out: str) -> str:
         mean = metric.get("mean", metric.get("value"))
         cells = [_cell(mean)] + [_cell(values.get(key)) for key in ("50", "95", "99")]
         lines.append("%-14s%s  %s" % (name, "".join(cells), metric["unit"]))
+    lines += _steps((document["workload"].get("saturation") or {}).get("steps") or ())
     if document["partial"]:
         lines.append("stopped before the end: partial")
     lines.append(os.path.join(out, "result.json"))
