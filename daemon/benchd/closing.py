@@ -15,6 +15,7 @@ from benchd.catalog import Catalog
 from benchd.core.doubts import doubts
 from benchd.core.effects import Finish
 from benchd.core.html import render_html
+from benchd.core.kept import reread, written
 from benchd.core.markdown import render_markdown
 from benchd.core.model import Fetched, Job, JobState, Run, RunOutcome, Transition
 from benchd.core.origins import without_notes
@@ -92,8 +93,7 @@ class Closing:
         lost: list[str | None] = [
             *await asyncio.to_thread(self.archive.keep_files, job, fetched.files)
         ]
-        result = await self._result(run, job, fetched)
-        document = result.document()
+        result, document = await self._result(run, job, fetched)
         lost.append(await asyncio.to_thread(self.archive.keep_result, job, document))
         for sentence in filter(None, lost[:LOST_SHOWN]):  # copies for people: the store has it
             log.warning("archive.incomplete", what=sentence, **job.log_context())
@@ -103,7 +103,8 @@ class Closing:
             flags = [flag.code for flag in result.validity.flags]
             log.info("result.kept", valid=valid, flags=flags, **job.log_context())
 
-    async def _result(self, run: Run, job: Job, fetched: Fetched) -> Result:
+    async def _result(self, run: Run, job: Job, fetched: Fetched) -> tuple[Result, str]:
+        """Return the result of a client and its document, whatever came home."""
         services = [s for b in job.bindings if (s := await self.store.job(b.token)) is not None]
         histories = {b.token: await self.store.transitions(b.token) for b in job.bindings}
         since, until = span(job, await self.store.transitions(job.token))
@@ -111,9 +112,9 @@ class Closing:
             job.bindings, services, job.ended_at
         )
 
-        def made(measured: Measured) -> Result:
+        def made(measured: Measured, files: Mapping[str, bytes]) -> tuple[Result, str]:
             unobserved = unseen(services, *_window(measured, since, until))
-            return assemble(
+            result = assemble(
                 run=run,
                 job=job,
                 bindings=job.bindings,
@@ -121,19 +122,25 @@ class Closing:
                 measured=measured,
                 service_steady=unsteadiness is None,
                 service_detail=unsteadiness or "",
-                doubts=doubts(job, job.bindings, unobserved, fetched.files),
+                doubts=doubts(job, job.bindings, unobserved, files),
                 cluster=dict(self.facts(job.cluster)),
                 versions={"version": __version__, "python": platform.python_version()},
-                files=fetched.files,
+                files=files,
                 now=self.clock(),
             )
+            return result, written(result)
 
         try:
-            return made(self._measured(job, fetched))
+            return made(self._measured(job, fetched), fetched.files)
         except Exception as error:  # what came home is kept as it is, and the run goes on
             what = f"{type(error).__name__}: {' '.join(str(error).split())}"[:REASON_SHOWN]
             log.exception("result.malformed", **job.log_context())
-            return made(Measured.nothing("malformed", f"it does not fit its own schema: {what}"))
+        nothing = Measured.nothing("malformed", f"it does not fit its own schema: {what}")
+        try:
+            return made(nothing, fetched.files)
+        except Exception:  # nor do the files beside the numbers: nothing is made of them
+            log.exception("result.malformed", **job.log_context())
+            return made(nothing, {})
 
     def _measured(self, job: Job, fetched: Fetched) -> Measured:
         if fetched.gone:
@@ -174,7 +181,7 @@ class Closing:
     async def write_report(self, run: Run, now: float) -> None:
         """Write both forms of a run's report from what is stored."""
         jobs = await self.store.jobs(run=run.id)
-        results = [Result.model_validate_json(text) for text in await self.store.results(run.id)]
+        results = [reread(text, run.id) for text in await self.store.results(run.id)]
         histories = {job.token: await self.store.transitions(job.token) for job in jobs}
         failed = [job for job in jobs if job.state is JobState.FAILED]
         words = await asyncio.to_thread(self.archive.last_words, failed)

@@ -154,3 +154,10 @@ def test_a_failed_job_says_what_follows() -> None:
     failed = service(state=JobState.FAILED, why="NODE_FAIL", restart=RestartPolicy(max_attempts=2))
     told = explain(failed, [], NOW, "it is followed by attempt 2 in 40s: x")
     assert ["It failed: NODE_FAIL.", "Next: it is followed by attempt 2 in 40s: x."] == told[-2:]
+
+
+def test_a_failed_job_is_quoted() -> None:
+    """What the program itself said is next to what became of it."""
+    job = client(state=JobState.FAILED, why="FAILED", exit_code=2)
+    told = explain(job, [], NOW, "", "load: --dataset /x: No such file or directory")
+    assert told[-2] == "Its last line on stderr: “load: --dataset /x: No such file or directory”"

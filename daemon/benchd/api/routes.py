@@ -34,10 +34,10 @@ from benchd.api.views import (
 from benchd.api.why import explain
 from benchd.core.attention import attention
 from benchd.core.html import render_html
+from benchd.core.kept import reread
 from benchd.core.markdown import render_markdown
 from benchd.core.model import Job, JobState, Run
 from benchd.core.report import Report, build
-from benchd.core.results import Result
 from benchd.edge.archive import Archive
 from benchd.metrics import CONTENT_TYPE
 
@@ -204,7 +204,7 @@ class Routes:
 
     async def _report(self, run: Run) -> Report:
         jobs = await self.reads.jobs(run=run.id)
-        results = [Result.model_validate_json(t) for t in await self.reads.results(run.id)]
+        results = [reread(text, run.id) for text in await self.reads.results(run.id)]
         history = {job.token: await self.reads.transitions(job.token) for job in jobs}
         words = await self._last_words(jobs)
         return build(run, jobs, results, history, now=self.clock(), last_words=words)
@@ -250,6 +250,7 @@ class Routes:
         job = await self._find().job(request.match_info["id"])
         rows = await self.reads.transitions(job.token)
         waiting = await self.control.waiting(job.token)
+        words = (await self._last_words([job])).get(job.token, "")
         return answer(
             "why",
             {
@@ -257,7 +258,7 @@ class Routes:
                 "state": str(job.state),
                 "why": job.why,
                 "waiting": waiting,
-                "sentences": explain(job, rows, self.clock(), waiting),
+                "sentences": explain(job, rows, self.clock(), waiting, words),
                 "transitions": [transition_view(t) for t in rows],
             },
         )

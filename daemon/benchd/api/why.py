@@ -84,10 +84,13 @@ _ADVICE = {
 }
 
 
-def explain(job: Job, transitions: Sequence[Transition], now: float, waiting: str) -> list[str]:
+def explain(
+    job: Job, transitions: Sequence[Transition], now: float, waiting: str, last_words: str = ""
+) -> list[str]:
     """Return the job's story in sentences: what it is, each move with evidence, and what is next.
 
-    ``waiting`` is the daemon's own word on what it waits for, or on what follows what is over.
+    ``waiting`` is the daemon's own word on what it waits for, or on what follows what is over;
+    ``last_words`` the last line that a failed job wrote to stderr.
     """
     lines = [_headline(job, now), f"Recorded at {_clock(job.created_at)} from run {job.run_id}."]
     lines += [_move(row, job.created_at) for row in transitions]
@@ -95,7 +98,8 @@ def explain(job: Job, transitions: Sequence[Transition], now: float, waiting: st
         missing = _span(now - job.missing_since)
         lines.append(f"Slurm has not known it for {missing}; that alone moves nothing yet.")
     if job.is_terminal:
-        return lines + _ending(job) + ([f"Next: {_sentence(waiting)}"] if waiting else [])
+        follows = [f"Next: {_sentence(waiting)}"] if waiting else []
+        return [*lines, *_ending(job, last_words), *follows]
     if job.cancel_why is not None:
         lines.append(f"Its end is wanted: {_ASKED[job.cancel_why]}.")
     if job.state is JobState.PENDING and job.reason:
@@ -149,7 +153,7 @@ def _evidence(row: Transition) -> str:
     return f" ({', '.join(parts)})" if parts else ""
 
 
-def _ending(job: Job) -> list[str]:
+def _ending(job: Job, last_words: str) -> list[str]:
     if job.state is JobState.COMPLETED:
         taken = ""
         if job.started_at is not None and job.ended_at is not None:
@@ -163,11 +167,13 @@ def _ending(job: Job) -> list[str]:
             return [f"It is over: {_sentence(job.detail)}"]
         why = _ASKED.get(job.cancel_why) if job.cancel_why else None
         return [f"It was cancelled by benchd: {why or 'its end was asked for'}."]
-    return _failure(job)
+    return _failure(job, last_words)
 
 
-def _failure(job: Job) -> list[str]:
+def _failure(job: Job, last_words: str) -> list[str]:
     lines = [f"It failed: {_sentence(job.detail or _cause(job))}"]
+    if last_words:
+        lines.append(f"Its last line on stderr: “{last_words}”")
     if is_retried(job):
         return lines
     advice = _ADVICE.get(

@@ -1,0 +1,85 @@
+"""What cannot be measured, and results that are none: the run ends, and says why."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from benchd.api.why import explain
+from benchd.core.model import Job, JobState, RunOutcome
+from benchd.core.spec import Role
+from support.inside import Inside
+
+pytestmark = pytest.mark.asyncio
+
+# A data set that is not there, and a tool that is not.
+ABSENT = """\
+name: absent
+service:
+  name: sim-llm
+  resources: {cpus_per_task: 1, time: "00:05:00"}
+  health_check: {type: http, endpoint: /health, interval: 0.2, timeout: 2}
+clients:
+  - name: prompts
+    kind: llm-load
+    target_service: {name: sim-llm}
+    parameters: {dataset: /nowhere/prompts.jsonl, requests: 400}
+    resources: {cpus_per_task: 1, time: "00:05:00"}
+  - name: tool
+    kind: guidellm
+    target_service: {name: sim-llm}
+    resources: {cpus_per_task: 1, time: "00:05:00"}
+"""
+# A client that writes over what its own job has noted of the node: half of a surrogate pair, which
+# is no text that could be written.
+SPOILT = """\
+name: spoilt
+client:
+  name: spoiler
+  kind: generic
+  command: sh
+  args: ["-c", 'echo "{\\"node\\": \\"\\ud800\\"}" >$BENCHD_RESULT_DIR/benchd-node.json']
+  resources: {cpus_per_task: 1, time: "00:05:00"}
+"""
+
+
+async def told(inside: Inside, job: Job) -> str:
+    """Return what `benchctl why` says of a job that has failed."""
+    words = inside.daemon.archive.last_words([job]).get(job.token, "")
+    rows = await inside.daemon.store.transitions(job.token)
+    return "\n".join(explain(job, rows, inside.daemon.clock(), "", words))
+
+
+async def results(inside: Inside) -> dict[str, dict[str, Any]]:
+    """Return the results by the names of their clients."""
+    found = [json.loads(text) for text in await inside.daemon.store.results()]
+    return {each["provenance"]["client"]["name"]: each for each in found}
+
+
+async def test_what_is_absent_ends_its_job_with_one_sentence(inside: Inside) -> None:
+    """A data set or a tool that is not there is named by `benchctl why`, and in the result."""
+    inside.drop(ABSENT)
+    assert RunOutcome.FAILED is (await inside.wait_run()).outcome
+    clients = {j.name: j for j in (await inside.jobs()).values() if j.role is Role.CLIENT}
+    assert {JobState.FAILED} == {job.state for job in clients.values()}
+    for name, sentence in (
+        ("prompts", "--dataset /nowhere/prompts.jsonl: No such file or directory"),
+        ("tool", "guidellm"),
+    ):
+        assert sentence in (await told(inside, clients[name]))
+        found = (await results(inside))[name]
+        assert sentence in json.dumps(found["validity"]["flags"])
+        assert clients[name].ended_at - clients[name].started_at < 30  # type: ignore[operator]
+
+
+async def test_a_note_that_cannot_be_written_again_costs_only_its_result(inside: Inside) -> None:
+    """It is invalid, with what is wrong; what came home is kept as it came, and the run ends."""
+    inside.drop(SPOILT)
+    assert RunOutcome.INVALID is (await inside.wait_run()).outcome
+    (found,) = (await results(inside)).values()
+    flags = {flag["code"]: flag["detail"] for flag in found["validity"]["flags"]}
+    assert "does not fit its own schema" in flags["malformed"]
+    raw = inside.daemon.archive.folder(found["run"]) / "raw"
+    assert [b"ud800" in path.read_bytes() for path in raw.rglob("benchd-node.json")] == [True]
