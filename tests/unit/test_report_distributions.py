@@ -145,6 +145,16 @@ def test_a_course_is_told_by_the_second() -> None:
     assert [kinds.count(k) for k in ("trouble", "curve thinner s0", "curve thinner s3")] == [1] * 3
 
 
+def test_a_measurement_that_ends_within_a_bucket_does_not_seem_to_slow_down() -> None:
+    """What was done in the last bucket counts for the part of it that was measured."""
+    times = {"window_s": 3.0}
+    (point,) = courses({"p": measured(FAST, timeline=TIMELINE, times=times)})
+    assert (point.courses[0].work, point.courses[0].in_flight) == (
+        ((0.0, 30.0), (2.0, 40.0)),
+        ((0.0, 1.5), (2.0, 6.0)),
+    )
+
+
 def test_a_second_without_an_answer_is_drawn() -> None:
     """It has no latency, and what was done in it is nothing."""
     columns = ["t", "ops_s", "mean_ms"]

@@ -87,9 +87,12 @@ def _course(document: Document) -> Iterator[tuple[str, Course]]:
             times = step if is_rate else 1.0
             yield float(moment[0][at]), sum(float(row[place]) for row in moment) * times
 
+    buckets = [float(len(moment)) for moment in moments]
+    if not is_rate:
+        buckets[-1] -= 1 - _measured(document, float(rows[-1][at]), step)
     done = tuple(
-        (t, amount / (step * len(moment)))
-        for (t, amount), moment in zip(summed(name, is_rate=is_rate), moments, strict=True)
+        (t, amount / (step * count))
+        for (t, amount), count in zip(summed(name, is_rate=is_rate), buckets, strict=True)
     )
     bad = next(((n, r) for n, r in _ERRORS if n in names), None)
     errors = summed(bad[0], is_rate=bad[1]) if bad else ()
@@ -102,9 +105,20 @@ def _course(document: Document) -> Iterator[tuple[str, Course]]:
             step=step * many,
             work=done,
             errors=tuple((t, n) for t, n in errors if n > 0),
-            in_flight=tuple((t, n / len(m)) for (t, n), m in zip(flown, moments, strict=False)),
+            in_flight=tuple((t, n / count) for (t, n), count in zip(flown, buckets, strict=False)),
         ),
     )
+
+
+def _measured(document: Document, start: float, step: float) -> float:
+    """Return how much of the last bucket was measured: the window seldom ends with a bucket.
+
+    A tenth at least, so that the last few answers do not look like a flood.
+    """
+    window = (document.get("times") or {}).get("window_s")
+    if isinstance(window, bool) or not isinstance(window, int | float):
+        return 1.0
+    return min(1.0, max((window - start) / step, 0.1))
 
 
 def _is_row(row: object, width: int, used: Sequence[int]) -> bool:

@@ -13,7 +13,8 @@ WIDTH = 380
 LEFT = 50
 RIGHT = WIDTH - 10
 PANEL = 70  # height of one panel
-GAP = 20  # between the panels: the errors' marks
+HEAD = 16  # above a panel: what is drawn in it
+GAP = 32  # between the panels: the errors' marks, and what is below them
 MARK = 8  # height of a mark
 EDGE = 24  # from the right: a moment written around it would be cut off
 
@@ -22,31 +23,33 @@ def course(one: Course, all_of_them: Courses) -> Markup:
     """Draw one repeat to the scale of all repeats of its point."""
     every = all_of_them.courses
     end = max(each.end for each in every)
-    work = _up([v for each in every for _, v in each.work], TOP)
+    first = TOP + HEAD
+    work = _up([v for each in every for _, v in each.work], first)
     parts: list[Markup] = []
-    bottom = TOP + PANEL
-    panels = [(one.work, work, TOP, all_of_them.unit, "s0")]
+    bottom = first + PANEL
+    panels = [(one.work, work, first, all_of_them.unit, "s0")]
     if any(each.in_flight for each in every):
-        bottom += GAP + PANEL
-        up = _up([v for each in every for _, v in each.in_flight], TOP + PANEL + GAP)
-        panels.append((one.in_flight, up, TOP + PANEL + GAP, "in flight", "s3"))
+        second = bottom + GAP
+        bottom = second + PANEL
+        up = _up([v for each in every for _, v in each.in_flight], second)
+        panels.append((one.in_flight, up, second, "in flight", "s3"))
 
     def across(at: float) -> float:
         return round(LEFT + at / end * (RIGHT - LEFT), 1)
 
     for tick in time_ticks(end, 5):
         x = across(tick)
-        parts.append(tag("line", class_="grid", x1=x, x2=x, y1=TOP, y2=bottom))
+        parts.append(tag("line", class_="grid", x1=x, x2=x, y1=first, y2=bottom))
         anchor = "middle" if x < RIGHT - EDGE else "end"
         parts.append(text(span(tick) if tick else "0", x, bottom + 20, "tick", anchor=anchor))
     for points, up, top, unit, kind in panels:
         parts += _panel(points, up)
         places = " ".join(f"{across(at + one.step / 2):g},{up(v):g}" for at, v in points)
         parts.append(tag("polyline", class_=f"curve thinner {kind}", points=places))
-        parts.append(text(unit, LEFT + 4, top + 7, "tick"))
+        parts.append(text(unit, LEFT, top - HEAD / 2, "tick"))
     for at, count in one.errors:
         said = tip(f"{span(at)}: {figure(count)} errors")
-        box = {"x": across(at), "y": TOP + PANEL + 4, "height": MARK}
+        box = {"x": across(at), "y": first + PANEL + 4, "height": MARK}
         wide = max(round(across(at + one.step) - across(at), 1), 2)
         parts.append(tag("rect", said, class_="trouble", width=wide, **box))
     title = f"{all_of_them.point}, repeat {one.repeat + 1}: over time"
