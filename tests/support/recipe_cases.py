@@ -44,6 +44,7 @@ KEPT: Final = {
     "spark-ingest-host": ("spark-ingest.yaml", "spark", HOST),
     "minio-apptainer": ("minio.yaml", "minio", APPTAINER),
     "qdrant-apptainer": ("qdrant.yaml", "qdrant", APPTAINER),
+    "llm-saturate": ("llm-saturate.yaml", "llm-load", HOST),
     "redis-load": ("redis-rate.yaml", "redis-load", HOST),
     "memtier-apptainer": ("memtier.yaml", "memtier", APPTAINER),
     "vllm-bench-apptainer": ("vllm-bench.yaml", "vllm-bench", APPTAINER),
