@@ -110,7 +110,8 @@ def test_document_provenance() -> None:
         "endpoint": "n1:7001",
         "version": "7.0.15",
     }
-    jobs = {"service_job": {"id": "41", "nodes": None}, "client_job": {"id": None, "nodes": None}}
+    measured = {"id": None, "nodes": None, "elapsed_s": 28.5}
+    jobs = {"service_job": {"id": "41", "nodes": None}, "client_job": measured}
     assert facts.cluster == {"name": "alpha", "slurm_version": "22.05.8", **jobs}
 
 

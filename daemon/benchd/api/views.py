@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from benchd.api.control import ClusterStatus
 from benchd.core.attention import Attention, judged
+from benchd.core.charges import charged
 from benchd.core.model import (
     LIVE,
     TERMINAL,
@@ -90,6 +91,7 @@ def job_detail(job: Job) -> View:
         "tries": job.tries,
         "submit_failures": job.submit_failures,
         "resources": job.spec.resources.model_dump(exclude_none=True),
+        "used": charged(job),
         "parameters": dict(job.spec.parameters),
         "targets": [b.token for b in job.bindings] or [t.name for t in job.spec.targets],
         "script": job.script,

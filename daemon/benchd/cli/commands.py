@@ -239,6 +239,7 @@ def _show_job(job: Mapping[str, Any]) -> None:
         "endpoint": where(job) if job["endpoint"] else "",
         "exit": "" if job["exit_code"] is None else f"status {job['exit_code']}",
         "resources": ", ".join(f"{k}={v}" for k, v in job["resources"].items()),
+        "used": ", ".join(f"{k} {v}" for k, v in job["used"].items()),
         "parameters": ", ".join(f"{k}={v}" for k, v in job["parameters"].items()),
         "targets": ", ".join(job["targets"]),
     }

@@ -59,8 +59,8 @@ def _gpus(origin: Document) -> int | None:
     seen = _seen(origin.get("hardware") or ())
     if seen and all(len(nodes_of(str(part.get("nodes") or ""))) < 2 for part in services):
         return seen
-    given = [_given(part) for part in [*services, cluster.get("service_job") or {}]]
-    return sum(given) or None
+    given = sum(map(_given, services)) or _given(cluster.get("service_job"))
+    return given or None
 
 
 def _seen(hardware: Sequence[Document]) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 
+from benchd.core.charges import charged
 from benchd.core.model import Binding, Job
 from benchd.secrecy import REDACTED, is_secret, without_secrets
 
@@ -53,8 +54,12 @@ def place_facts(
         if (value := said.get(key) or getattr(first.spec.resources, key))
     }
     if services:
-        facts["service_job"] = {"id": first.slurm_id, "nodes": first.nodes}
-    return {**facts, "client_job": {"id": job.slurm_id, "nodes": job.nodes}}
+        facts["service_job"] = _slurm_job(first, job.ended_at)
+    return {**facts, "client_job": _slurm_job(job)}
+
+
+def _slurm_job(job: Job, until: float | None = None) -> dict[str, JsonValue]:
+    return {"id": job.slurm_id, "nodes": job.nodes, **charged(job, until)}
 
 
 def hardware(
@@ -135,6 +140,7 @@ def service_facts(
         "image_digest": job.endpoint.image if job.endpoint else None,
         "parameters": dict(job.spec.parameters),
         **_environment(job),
+        **({"tres": job.used.tres} if job.used and job.used.tres else {}),
         **_version(job, files),
     }
 

@@ -12,6 +12,7 @@ from statistics import median
 from typing import Any
 
 from benchd import __version__
+from benchd.core.charges import totals
 from benchd.core.conditions import gpus, limits, offered_rate
 from benchd.core.courses import Courses, courses
 from benchd.core.curves import Spot, Sweep, charted, sweep
@@ -215,7 +216,7 @@ def build(
             for row in job_rows
         ),
         jobs=tuple(job_rows),
-        provenance=tuple(_provenance(run, documents)),
+        provenance=(*_provenance(run, documents), *totals(jobs)),
     )
 
 

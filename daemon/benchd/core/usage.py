@@ -63,10 +63,11 @@ def together(before: Used | None, after: Used | None) -> Used | None:
     )
 
 
-def billing(told: Used | None) -> float | None:
-    """Return what the site bills a job for each hour, in its own units; None where it bills none.
+def count(told: Used | None, name: str) -> float | None:
+    """Return how many of a resource there are, such as ``billing``: units for each hour.
 
-    It is the site's weights that make it of the resources.
+    It is the site's weights that make those of the other resources.
     """
-    found = re.search(r"(?:^|,)billing=(\d+(?:\.\d+)?)(?=,|$)", told.tres if told else "")
+    pattern = rf"(?:^|,){re.escape(name)}=(\d+(?:\.\d+)?)(?=,|$)"
+    found = re.search(pattern, told.tres if told else "", re.ASCII)
     return float(found[1]) if found else None
