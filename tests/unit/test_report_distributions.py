@@ -262,6 +262,18 @@ def test_a_latency_told_twice_has_one_curve() -> None:
     assert [column.metric for column in charted(columns)] == ["req_s", "e2e_sched", "tpot"]
 
 
+def test_the_whole_latency_stands_against_speed_and_no_case_of_it() -> None:
+    """How long inserts took says nothing of the queries whose speed it is."""
+    names = (("ops_s", "value"), ("latency_service", "p99"), ("latency_service.insert", "mean"))
+    columns = [Column((i, n, 0), n, s, "ms", "") for i, (n, s) in enumerate(names)]
+    spots = [
+        [Spot(cell={"n": n}, name=str(n), value=n, low=n, high=n) for _ in names] for n in (1, 2, 3)
+    ]
+    found = sweep(columns, spots).tradeoff
+    assert found is not None
+    assert found.latency.metric == "latency_service"
+
+
 def test_the_latency_with_a_limit_stands_against_speed() -> None:
     """An SLO on the first token makes it the latency of the trade-off, whatever else there is."""
     names = (("req_s", "value"), ("ttft_sched", "p99"), ("e2e_sched", "p99"))

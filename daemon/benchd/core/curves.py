@@ -196,13 +196,13 @@ def _tradeoff(
 ) -> Tradeoff | None:
     speed = next((i for i, c in enumerate(columns) if family(c.metric) in _SPEEDS), None)
     tails = [
-        (c.metric not in limits, _LATENCIES.index(family(c.metric)), i)
+        (c.metric not in limits, _LATENCIES.index(family(c.metric)), c.metric, i)
         for i, c in enumerate(columns)
         if family(c.metric) in _LATENCIES and c.statistic != "value"
     ]
     if speed is None or not tails:
         return None
-    first = min(tails)[:2]  # one with a limit, if there is any
+    first = min(tails)[:3]  # one with a limit, if there is any; the whole before a case of it
     latency = max(i for *rank, i in tails if tuple(rank) == first)  # the farthest tail of it
     found = [
         (fast.name, fast.value, slow.value)

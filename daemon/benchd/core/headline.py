@@ -57,6 +57,8 @@ LABELS = {
     "slo_attainment": "Within objectives",
     "concurrency": "In flight",
     "recall_at_k": "Recall at k",
+    "queries_s": "Queries",
+    "buffer_pool_hits": "Buffer pool hits",
     "error_rate": "Errors",
 }
 NONE = "\N{EN DASH}"  # what stands for a number that was not measured
