@@ -16,7 +16,7 @@ from benchd.errors import RecipeError
 from support.builders import CREATED_AT, client, run
 
 _RECIPE = """\
-service: {{name: redis{service}}}
+service: {{name: redis, kind: generic, command: any{service}}}
 client: {{name: {kind}, target_service: {{name: redis}}{client}}}
 {more}
 """
