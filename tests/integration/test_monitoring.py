@@ -202,7 +202,7 @@ async def test_a_companion_watches_the_run_and_ends_with_it(inside: Inside, tmp_
         + COMPANION
     )
     watch = Scraping(inside)
-    await watch.until("up", {"prometheus": 1.0, "sim-llm-job": 1.0})
+    await watch.until("up", {"prometheus": 1.0, "sim-llm": 1.0, "sim-llm-job": 1.0})
     client = await inside.wait_job(Role.CLIENT, state=JobState.RUNNING)
     before = await watch.job("prometheus")
     flag.touch()

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchd.catalog.kinds import Complaint, Parameter, ServiceKind, arguments, program, setting
+from benchd.catalog.kinds import (
+    Complaint,
+    Metrics,
+    Parameter,
+    ServiceKind,
+    arguments,
+    program,
+    setting,
+)
 from benchd.catalog.services.common import BIND, PORT
 from benchd.core.payload import Payload, Sh
 from benchd.core.spec import HealthCheck, JobSpec, Part
@@ -96,5 +104,6 @@ KIND = ServiceKind(
     parameters=_SIM_LLM,
     extra_check=_sim_llm_check,
     check=HealthCheck(type="http", endpoint="/health"),
+    metrics=Metrics(),
     speaks=("http", "openai", "ollama"),
 )
