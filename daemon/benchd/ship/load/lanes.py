@@ -15,7 +15,7 @@ from . import resp
 from .sending import Phase, Sender
 
 # Seconds for which lanes may keep everything else in the process waiting: signals, the files.
-_SLICE = 0.002
+_SLICE = 0.001
 # Seconds that are waited for the next answer before the event loop is: asking it costs more.
 _PAUSE = 0.001
 # Answers that are read before the first of them is looked at, so that all have their true times.
@@ -87,16 +87,13 @@ class Lane:
         self._batch = self._batch or self._expected()
         if data and isinstance(data, bytes):
             self.connection.took(now, data)
-            if self._sample not in (None, sample):  # the next one is on its way already
-                self._nothing_else(now)
+            if self.connection.closed and self._sample not in (None, sample):
+                # The next request is on its way already, and its answer is not to be told apart.
+                self._batch = self._expected()
+                self.connection.end_all(now, "bad_frame", self.connection.why)
         else:
             why = str(data or "the server closed the connection")
             self.connection.end_all(now, "conn_lost", why)
-
-    def _nothing_else(self, now: float) -> None:
-        if self.connection.closed or self.connection.replies.has_rest:
-            self._batch = self._expected()
-            self.connection.end_all(now, "bad_frame", "an answer that nobody asked for")
 
     def _expected(self) -> resp.Batch:
         """Have the connection itself wait for the answer."""

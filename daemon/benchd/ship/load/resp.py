@@ -157,6 +157,8 @@ class Connection(asyncio.Protocol):
                 self.waiting.popleft()
                 batch.end = now
                 batch.done(batch)
+        if self.replies.has_rest and not self.waiting:
+            self.end_all(now, "bad_frame", "more than anybody asked for")
 
     def connection_lost(self, error: Optional[Exception]) -> None:
         """Asyncio says: gone."""
