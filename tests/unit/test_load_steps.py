@@ -56,6 +56,7 @@ def row(
     }
     sent = achieved or offered
     rates = {"rate": offered, "offered_rate": offered, "achieved_rate": sent}
+    rates["delivered"] = sent == offered
     return {"step": 1, "kind": kind, "dropped": dropped, "metrics": metrics, **rates}
 
 

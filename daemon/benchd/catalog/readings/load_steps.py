@@ -27,6 +27,7 @@ class _Step(BaseModel):
     offered_rate: float | None = None
     achieved_rate: float | None = None
     dropped: int = 0
+    delivered: bool = True
     metrics: dict[str, Metric] = Field({})
 
 
@@ -78,16 +79,15 @@ def _median(step: _Step) -> float | None:
 
 def _undelivered(steps: Sequence[_Step]) -> Iterator[Flag]:
     for step in steps:
-        if step.dropped or not step.offered_rate or step.achieved_rate is None:
+        if step.delivered or step.dropped or not step.offered_rate:
             continue
-        sent = step.achieved_rate / step.offered_rate
-        if sent < limits.DELIVERY:
-            said = f"{step.achieved_rate:.4g} requests a second left, {step.offered_rate:.4g}"
-            detail = f"step {step.step}: {said} were to: the load generator could not"
-            yield flag(
-                "under_delivery", Severity.ERROR, value=sent, limit=limits.DELIVERY, detail=detail
-            )
-            return
+        sent = (step.achieved_rate or 0.0) / step.offered_rate
+        said = f"{step.achieved_rate or 0.0:.4g} requests a second left, {step.offered_rate:.4g}"
+        detail = f"step {step.step}: {said} were to: the load generator could not"
+        yield flag(
+            "under_delivery", Severity.ERROR, value=sent, limit=limits.DELIVERY, detail=detail
+        )
+        return
 
 
 def _short(steps: Sequence[_Step], time: JsonValue) -> Iterator[Flag]:
