@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from benchd.core.results import Measured, count_flags
 from benchd.core.spec import JobSpec, Role
 
 DATA = Path(__file__).parent.parent / "data"
+VLLMS = "vLLM's client"
 GUIDELLM = json.loads((DATA / "guidellm-0.8.1-capped.trimmed.json").read_text())
 AIPERF = json.loads((DATA / "aiperf-0.13.0-capped.json").read_text())
 RECORDS = (DATA / "aiperf-0.13.0-capped.first3.jsonl").read_text()
@@ -33,9 +35,9 @@ def spec(**parameters: Any) -> JobSpec:
 
 
 def codes(measured: Measured) -> dict[str, str]:
-    """Return code -> severity of everything that is doubtful, but for few samples."""
+    """Return code -> severity of what is doubtful, beside few samples and an unasked server."""
     flags = [*measured.flags, *count_flags(measured.counts)]
-    return {flag.code: str(flag.severity) for flag in flags}
+    return {flag.code: str(flag.severity) for flag in flags if flag.code != "not_cross_checked"}
 
 
 def p50(measured: Measured, name: str) -> float | None:
@@ -199,10 +201,13 @@ VLLM: dict[str, Any] = {
 }
 
 
-def vllm(*documents: object, **parameters: Any) -> Measured:
-    """Read vLLM's file, in which every run may have left an object."""
+def vllm(
+    *documents: object, beside: Mapping[str, bytes] | None = None, **parameters: Any
+) -> Measured:
+    """Read vLLM's file, in which every run may have left an object, and what lies beside it."""
     data = "\n".join(json.dumps(document) for document in documents).encode()
-    return vllm_bench({"result/vllm.json": data, "result/seed.txt": b"9\n"}, spec(**parameters))
+    files = {"vllm.json": data, "seed.txt": b"9\n", **(beside or {})}
+    return vllm_bench({f"result/{name}": text for name, text in files.items()}, spec(**parameters))
 
 
 def test_vllm_is_computed_again_from_its_arrays() -> None:
@@ -256,6 +261,75 @@ def test_vllm_flags(
 ) -> None:
     """No samples is no result; what makes a run doubtful is said."""
     assert codes(vllm(*documents, **parameters)).items() >= expected.items()
+
+
+def counted(tokens: int) -> bytes:
+    """Return the page of a vLLM that has made so many tokens."""
+    return b'vllm:generation_tokens_total{engine="0"} %d.0\n' % tokens
+
+
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        (7, []),
+        (7 + 19 * 3, []),  # 16 of the warm-up, one that asks for an answer, two that failed
+        (80, [("token_mismatch", "warn")]),
+        (6, [("token_mismatch", "error")]),
+        (None, [("not_cross_checked", "info")]),
+    ],
+)
+def test_tokens_are_compared_with_the_servers_own_count(
+    made: int | None, expected: list[tuple[str, str]]
+) -> None:
+    """A tool cannot have received more than was made, and what nobody told of is said."""
+    pages = {"metrics-before.txt": counted(100)}
+    if made is not None:
+        pages["metrics-after.txt"] = counted(100 + made)
+    flags = vllm(VLLM, beside=pages, output_tokens=3).flags
+    wanted = ("token_mismatch", "not_cross_checked")
+    assert expected == [(flag.code, flag.severity) for flag in flags if flag.code in wanted]
+
+
+@pytest.mark.parametrize(
+    ("cap", "expected"), [(2, [("under_delivery", "warn")]), (None, [("under_delivery", "error")])]
+)
+def test_a_rate_that_was_not_kept_is_said(cap: int | None, expected: list[tuple[str, str]]) -> None:
+    """Half of the rate is another load: an error, or a word where so many in flight were asked."""
+    starts = [n / 10 for n in range(100)]
+    many = {
+        **{name: [VLLM[name][0]] * 100 for name in ("ttfts", "itls", "output_lens", "errors")},
+        "start_times": starts,
+    }
+    said = {rate: vllm(many, output_tokens=3, rate=rate, concurrency=cap) for rate in (10.0, 20.0)}
+    flags = {
+        rate: [(f.code, f.severity) for f in each.flags if f.code == "under_delivery"]
+        for rate, each in said.items()
+    }
+    assert flags == {10.0: [], 20.0: expected}
+
+
+FELL = b"""INFO: fine
+Traceback (most recent call last):
+  File "serve.py", line 1, in main
+    raise ValueError
+ValueError: no such tokenizer
+"""
+
+
+def test_a_traceback_is_an_error_whatever_the_numbers_say() -> None:
+    """What Python tools say when they fall is found behind its indented lines."""
+    files = {"result/guidellm.json": json.dumps(two()).encode(), "result/guidellm.err": FELL}
+    logs = {"result/profile_export_aiperf.json": json.dumps(three()).encode()}
+    fallen = [
+        vllm(VLLM, beside={"vllm.err": FELL}),
+        guidellm(files, spec()),
+        aiperf({**logs, "result/aiperf.txt": FELL}, spec()),
+    ]
+    said = [[f.detail for f in each.flags if f.code == "tool_error"] for each in fallen]
+    words = [
+        f"{tool} says: ValueError: no such tokenizer" for tool in (VLLMS, "GuideLLM", "AIPerf")
+    ]
+    assert said == [[each] for each in words]
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,22 @@ def test_redis_benchmark_percentiles_need_samples(requests: int, known: set[str]
         (
             {"redis_benchmark__csv": HEADER, "redis_benchmark__err": b"Error: WRONGTYPE\n"},
             {},
-            {"closed_loop": "info", "incomplete": "error", "no_result": "error"},
+            {
+                "closed_loop": "info",
+                "incomplete": "error",
+                "no_result": "error",
+                "tool_error": "error",
+            },
+        ),
+        (
+            {"redis_benchmark__err": b"Error from server: NOAUTH Authentication required.\n"},
+            {},
+            {"closed_loop": "info", "tool_error": "error"},
+        ),
+        (
+            {"redis_benchmark__err": b"WARNING: Could not fetch server CONFIG\n"},
+            {},
+            {"closed_loop": "info"},
         ),
         (
             {"redis_benchmark__csv": b"\x00\xff\n1,2"},

@@ -277,6 +277,27 @@ print(model or names[0])
 PY
 ) || exit 69
 model=$listed
+# Until its tokens rest: a server may count the end of an answer a moment after it has sent it.
+note_metrics() { # FILE: what the server counts itself, where it shows that
+  BENCHD_KEY=$key timeout 60 "$python" - "$url" "$dir/$1" 2>/dev/null <<'"'"'PY'"'"' || return 0
+import os, sys, time, urllib.request
+url, path = sys.argv[1:]
+request = urllib.request.Request(url + "/metrics")
+if os.environ.get("BENCHD_KEY"):
+    request.add_header("Authorization", "Bearer " + os.environ["BENCHD_KEY"])
+opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+before = None
+for _ in range(10):
+    page = opener.open(request, timeout=5).read(4 * 1024 * 1024)
+    tokens = [line for line in page.split(b"\n") if b"tokens" in line]
+    if tokens == before:
+        break
+    before = tokens
+    time.sleep(0.05)
+with open(path, "wb") as file:
+    file.write(page)
+PY
+}
 tokenizer=$1
 advice='"'"'use an image that has it: install aiperf from the Python package index into one'"'"'
 choose "$2" "$advice" aiperf '"'"'python3 -m aiperf'"'"'
@@ -287,6 +308,7 @@ if [ -n "$key" ]; then
   exit 69
 fi
 left=$BENCHD_JOB/aiperf
+note_metrics metrics-before.txt
 date +%s.%N >"$dir/started.txt"
 # shellcheck disable=SC2086 # words of ours
 limited "$limit" "$chosen" $words profile --url="$url" --model="$model" \
@@ -295,6 +317,7 @@ limited "$limit" "$chosen" $words profile --url="$url" --model="$model" \
   "$@" >"$dir/aiperf.txt" 2>"$dir/aiperf.err"
 status=$?
 date +%s.%N >"$dir/ended.txt"
+note_metrics metrics-after.txt
 for file in profile_export_aiperf.json profile_export.jsonl; do
   find "$left" -name "$file" -type f -exec cp {} "$dir/$file" \; 2>/dev/null
 done

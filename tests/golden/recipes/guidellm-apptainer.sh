@@ -278,6 +278,27 @@ print(model or names[0])
 PY
 ) || exit 69
 model=$listed
+# Until its tokens rest: a server may count the end of an answer a moment after it has sent it.
+note_metrics() { # FILE: what the server counts itself, where it shows that
+  BENCHD_KEY=$key timeout 60 "$python" - "$url" "$dir/$1" 2>/dev/null <<'"'"'PY'"'"' || return 0
+import os, sys, time, urllib.request
+url, path = sys.argv[1:]
+request = urllib.request.Request(url + "/metrics")
+if os.environ.get("BENCHD_KEY"):
+    request.add_header("Authorization", "Bearer " + os.environ["BENCHD_KEY"])
+opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+before = None
+for _ in range(10):
+    page = opener.open(request, timeout=5).read(4 * 1024 * 1024)
+    tokens = [line for line in page.split(b"\n") if b"tokens" in line]
+    if tokens == before:
+        break
+    before = tokens
+    time.sleep(0.05)
+with open(path, "wb") as file:
+    file.write(page)
+PY
+}
 tokenizer=$1 told=$2
 advice='"'"'use an image that has version 0.7 or later; its project publishes one of each version'"'"'
 choose "$3" "$advice" guidellm '"'"'python3 -m guidellm'"'"'
@@ -302,12 +323,14 @@ spec["seed"] = {"kind": "static", "value": int(seed)}
 spec["outputs"] = [{"kind": "json", "path": path}]
 json.dump({"spec": spec}, sys.stdout)
 PY
+note_metrics metrics-before.txt
 date +%s.%N >"$dir/started.txt"
 # shellcheck disable=SC2086 # words of ours
 limited "$limit" "$chosen" $words run --config="$config" --disable-console-interactive "$@" \
   >"$dir/guidellm.txt" 2>"$dir/guidellm.err"
 status=$?
 date +%s.%N >"$dir/ended.txt"
+note_metrics metrics-after.txt
 if [ "$status" -eq 124 ]; then
   say "guidellm was stopped after $limit s: raise parameters.timeout, or do less"
 elif [ "$status" -ne 0 ]; then

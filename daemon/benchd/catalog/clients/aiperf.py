@@ -36,6 +36,7 @@ if [ -n "$key" ]; then
   exit 69
 fi
 left=$BENCHD_JOB/aiperf
+note_metrics metrics-before.txt
 date +%s.%N >"$dir/started.txt"
 # shellcheck disable=SC2086 # words of ours
 limited "$limit" "$chosen" $words profile --url="$url" --model="$model" \
@@ -44,6 +45,7 @@ limited "$limit" "$chosen" $words profile --url="$url" --model="$model" \
   "$@" >"$dir/aiperf.txt" 2>"$dir/aiperf.err"
 status=$?
 date +%s.%N >"$dir/ended.txt"
+note_metrics metrics-after.txt
 for file in profile_export_aiperf.json profile_export.jsonl; do
   find "$left" -name "$file" -type f -exec cp {} "$dir/$file" \; 2>/dev/null
 done

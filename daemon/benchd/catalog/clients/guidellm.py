@@ -54,12 +54,14 @@ spec["seed"] = {"kind": "static", "value": int(seed)}
 spec["outputs"] = [{"kind": "json", "path": path}]
 json.dump({"spec": spec}, sys.stdout)
 PY
+note_metrics metrics-before.txt
 date +%s.%N >"$dir/started.txt"
 # shellcheck disable=SC2086 # words of ours
 limited "$limit" "$chosen" $words run --config="$config" --disable-console-interactive "$@" \
   >"$dir/guidellm.txt" 2>"$dir/guidellm.err"
 status=$?
 date +%s.%N >"$dir/ended.txt"
+note_metrics metrics-after.txt
 if [ "$status" -eq 124 ]; then
   say "guidellm was stopped after $limit s: raise parameters.timeout, or do less"
 elif [ "$status" -ne 0 ]; then

@@ -59,10 +59,12 @@ choose "$program" "$advice" mariadb-slap mysqlslap
 note_status status-before.txt
 date +%s.%N >"$dir/started.txt"
 limited "$limit" "$chosen" --no-defaults --host="$host" --port="$port" --user="$user" \
-  --auto-generate-sql --create-schema=__DATABASE___slap --csv="$dir/mysqlslap.csv" "$@"
+  --auto-generate-sql --create-schema=__DATABASE___slap --csv="$dir/mysqlslap.csv" "$@" \
+  2>"$dir/mysqlslap.err"
 status=$?
 date +%s.%N >"$dir/ended.txt"
 note_status status-after.txt
+cat "$dir/mysqlslap.err" >&2
 if [ "$status" -eq 0 ] && [ ! -s "$dir/mysqlslap.csv" ]; then
   say "$chosen ended well but measured nothing"
   exit 65

@@ -46,6 +46,7 @@ case $help in
   *) [ "$warmup" -eq 0 ] || say 'this version of vllm bench serve knows no warm-up' ;;
 esac
 if [ -n "$key" ]; then export OPENAI_API_KEY="$key"; fi
+note_metrics metrics-before.txt
 date +%s.%N >"$dir/started.txt"
 # shellcheck disable=SC2086 # words of ours
 limited "$limit" "$chosen" $words bench serve --base-url="$url" --model="$model" \
@@ -55,6 +56,7 @@ limited "$limit" "$chosen" $words bench serve --base-url="$url" --model="$model"
   "$@" >"$dir/vllm.txt" 2>"$dir/vllm.err"
 status=$?
 date +%s.%N >"$dir/ended.txt"
+note_metrics metrics-after.txt
 if [ "$status" -eq 124 ]; then
   say "vllm bench serve was stopped after $limit s: raise parameters.timeout or lower requests"
 elif [ "$status" -ne 0 ]; then

@@ -21,6 +21,7 @@ from benchd.core.results import SAMPLES_NEEDED, Flag, Measured, Metric, Severity
 from benchd.core.spec import JobSpec
 
 OUTPUT_TOKENS = 128  # of an answer, where the recipe does not say
+WARMUP = 16  # requests before the measurement
 _SUMMARY = {
     "time_to_first_token": "ttft_service",
     "time_to_first_output_token": "ttfo",
@@ -178,12 +179,25 @@ def aiperf(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
     else:
         flags.append(llm_requests.not_recomputed("AIPerf", len(records), said))
         ok, measured = said, _summaries(summary, said)
+    server, checked = llm_requests.by_the_server(
+        "AIPerf",
+        files,
+        sum(each.n_out or 0 for _, each, _ in judged) if complete else None,
+        int(spec.parameters.get("warmup", WARMUP)) + errors.total(),
+        int(spec.parameters.get("output_tokens", OUTPUT_TOKENS)),
+    )
     return Measured(
         metrics=measured,
         counts=llm_requests.counts(ok, errors, 0, list(first.values())),
         workload=llm_requests.workload(spec.parameters, seed=tools.seed(files)),
         times=llm_requests.times(window(files), took),
-        flags=tuple(flags),
+        flags=(
+            *flags,
+            *llm_requests.delivery("AIPerf", good, ok + errors.total(), spec.parameters),
+            *tools.troubles("AIPerf", files, "aiperf.err"),
+            *tools.troubles("AIPerf", files, "aiperf.txt"),
+            *checked,
+        ),
         client=tools.client(
             files,
             "aiperf",
@@ -192,4 +206,5 @@ def aiperf(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
             raw_samples=True,
             errors_counted=False,  # a stream that fails in the middle is a success to it
         ),
+        server_metrics=server,
     )

@@ -19,6 +19,7 @@ from benchd.core.numbers import flag
 from benchd.core.results import SAMPLES_NEEDED, Flag, Measured, Metric, Severity
 from benchd.core.spec import JobSpec
 
+OUTPUT_TOKENS = 128  # of an answer, where the recipe does not say
 # Its name -> ours, and what makes milliseconds of it.
 _SUMMARY = {
     "time_to_first_token_ms": ("ttft_service", 1.0),
@@ -130,12 +131,27 @@ def guidellm(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
             "req_s": llm_requests.rate("req_s", ok / took if took else None),
         }
     )
+    cut = total("incomplete")
+    server, checked = llm_requests.by_the_server(
+        "GuideLLM",
+        files,
+        sum(each.n_out or 0 for each in requests) if complete else None,
+        errors.total() + cut,
+        int(spec.parameters.get("output_tokens", OUTPUT_TOKENS)),
+    )
     return Measured(
         metrics=measured,
-        counts=llm_requests.counts(ok, errors, total("incomplete"), first),
+        counts=llm_requests.counts(ok, errors, cut, first),
         workload=llm_requests.workload(spec.parameters, seed=tools.seed(files)),
         times=llm_requests.times(window(files), took),
-        flags=tuple(_flags(found[0], requests, spec, ok)),
+        flags=(
+            *_flags(found[0], requests, spec, ok),
+            *llm_requests.delivery(
+                "GuideLLM", requests, ok + errors.total() + cut, spec.parameters
+            ),
+            *tools.troubles("GuideLLM", files, "guidellm.err", r"\|\s*CRITICAL\s*\|"),
+            *checked,
+        ),
         client=tools.client(
             files,
             "guidellm",
@@ -144,4 +160,5 @@ def guidellm(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
             raw_samples=True,
             errors_counted=True,
         ),
+        server_metrics=server,
     )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from benchd.catalog.readings import llm_counters, tools
 from benchd.catalog.readings.loose import number
 from benchd.core.numbers import SAMPLES_NEEDED, flag, histogram, summarise
 from benchd.core.results import Counts, Flag, Metric, Severity, Window
@@ -149,6 +150,33 @@ def not_recomputed(tool: str, kept: int, ok: int) -> Flag:
     """Say that a tool did not leave every request."""
     detail = f"{tool} left {kept} of {ok} requests: its own summary is shown, by its own formulas"
     return flag("not_recomputed", Severity.WARN, value=kept, limit=ok, detail=detail)
+
+
+def by_the_server(
+    tool: str, files: Mapping[str, bytes], received: int | None, uncounted: int, each: int
+) -> tuple[dict[str, JsonValue], tuple[Flag, ...]]:
+    """Return what the server counted, and what it says of the tokens that a tool has received.
+
+    ``uncounted`` requests, of ``each`` tokens at most, were sent that the tool does not tell of:
+    before the measurement, or without an end.
+    """
+    before, after = llm_counters.noted(files)
+    server = llm_counters.server_metrics(before, after)
+    slack = uncounted * each
+    flags = llm_counters.judged(tool, before, after, received, slack=slack)
+    return server, (*flags, *llm_counters.cached(server))
+
+
+def delivery(
+    tool: str, requests: Sequence[Request], sent: int, parameters: Mapping[str, object]
+) -> Iterator[Flag]:
+    """Judge the rate at which requests left; those that failed left like the others."""
+    starts = [each.start for each in requests if each.start is not None]
+    took = max(starts) - min(starts) if starts else 0.0
+    share = sent / len(requests) if requests else 1.0
+    achieved = (len(starts) - 1) * share / took if took > 0 else None
+    capped = parameters.get("concurrency") is not None
+    yield from tools.delivery(tool, parameters.get("rate"), achieved, sent, capped=capped)
 
 
 def prompt_flags(requests: Sequence[Request], wanted: object) -> Iterator[Flag]:

@@ -1,13 +1,16 @@
 """memtier's JSON: work counted from its seconds, latencies from its histograms, errors from words.
 
 Its own rate is not used: it divides by a duration that was seen to be up to a second off, because
-the durations of threads are averaged in two halves. Its count has error replies in it.
+the durations of threads are averaged in two halves. Its whole seconds are counted instead; the
+wrapper's clock has its start and its writing in it, which is a second or more. Its count has error
+replies in it.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from pydantic import JsonValue
 
@@ -23,6 +26,9 @@ from benchd.core.spec import JobSpec
 _SLACK = 100
 # Share of GETs that may find nothing before it is another workload than the one that was meant.
 _MISSES = 0.01
+# Seconds by which the wrapper may have run longer than memtier's own seconds are many; beyond that
+# it waited for answers in seconds that it has not written down.
+_AROUND = 3.0
 _CLOSED = (
     "closed loop: when the server stalls the client stops sending, so the tail of the latencies is "
     "too good (coordinated omission)"
@@ -38,8 +44,32 @@ def _parts(files: Mapping[str, bytes]) -> dict[str, Mapping[str, JsonValue]]:
 
 def _done(part: Mapping[str, JsonValue]) -> int:
     """Return the work that was done: what is said of each second, added up."""
-    seconds = fields(part.get("Time-Serie")).values()
-    return int(sum(number(fields(second).get("Count")) or 0 for second in seconds))
+    return sum(_seconds(part).values())
+
+
+def _seconds(part: Mapping[str, JsonValue]) -> dict[int, int]:
+    """Return how much was done in each second that is written down."""
+    said = fields(part.get("Time-Serie")).items()
+    return {
+        int(second): int(number(fields(row).get("Count")) or 0)
+        for second, row in said
+        if second.isascii() and second.isdigit() and len(second) < 10
+    }
+
+
+def _span(totals: Mapping[str, JsonValue], took: float | None) -> float | None:
+    """Return the whole seconds of the measurement; the last one is cut by its end."""
+    last = max(_seconds(totals), default=0)
+    if not last or took is None or not last - 1 <= took <= last + 1 + _AROUND:
+        return took
+    return float(last)
+
+
+def _rate(part: Mapping[str, JsonValue], span: float | None) -> float | None:
+    """Return the work of a second, of whole seconds where those are what is measured."""
+    counts = _seconds(part)
+    whole = [count for second, count in counts.items() if span is None or second < span]
+    return sum(whole) / span if span else None
 
 
 def _latency(part: Mapping[str, JsonValue]) -> Metric:
@@ -64,7 +94,7 @@ def _latency(part: Mapping[str, JsonValue]) -> Metric:
 
 
 def _metrics(
-    parts: Mapping[str, Mapping[str, JsonValue]], share: float, took: float | None
+    parts: Mapping[str, Mapping[str, JsonValue]], share: float, span: float | None
 ) -> dict[str, Metric]:
     """Return rates and latencies; ``share`` of the work was good."""
     names = {"Totals": "", "Sets": ".set", "Gets": ".get"}
@@ -72,8 +102,9 @@ def _metrics(
     for name, part in parts.items():
         # which command an error answered is not told, so only all together can be counted
         known = share if name == "Totals" or share == 1.0 else None
-        rate = _done(part) * known / took if took and known is not None else None
-        found[f"req_s{names[name]}"] = histogram.rate("req_s", rate)
+        rate = _rate(part, span)
+        good = rate * known if rate is not None and known is not None else None
+        found[f"req_s{names[name]}"] = histogram.rate("req_s", good)
         found[f"latency_service{names[name]}"] = _latency(part)
     hits, misses = (number(parts.get("Gets", {}).get(f"{what}/sec")) for what in ("Hits", "Misses"))
     if hits is not None and misses is not None and hits + misses > 0:
@@ -117,7 +148,8 @@ def memtier(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
     done = _done(parts["Totals"])
     # Both may miss some: standard error is cut by a full disk, the server may have been asked late.
     errors = min(done, max(_said(files, "error replies"), redis_info.failures(server) or 0))
-    metrics = _metrics(parts, (done - errors) / done, at.window_s)
+    span = _span(parts["Totals"], at.window_s)
+    metrics = _metrics(parts, (done - errors) / done, span)
     flags = [*_flags(parts, metrics)]
     slack = _SLACK + int(spec.parameters.get("pipeline", 1))
     calls = redis_info.calls(server)
@@ -145,7 +177,7 @@ def memtier(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
             **spec.parameters,
             "seed": None,
         },
-        times=at,
+        times=replace(at, window_s=span),
         flags=tuple(flags),
         client=tools.client(
             files,

@@ -70,7 +70,11 @@ def mysqlslap(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
             "seed": None,
         },
         times=window(files),
-        flags=(flag("no_percentiles", Severity.INFO, detail=detail), *checked),
+        flags=(
+            flag("no_percentiles", Severity.INFO, detail=detail),
+            *tools.troubles("mysqlslap", files, "mysqlslap.err", r"(?i)\berror\b|lost connection"),
+            *checked,
+        ),
         client=tools.client(
             files,
             "mysqlslap",

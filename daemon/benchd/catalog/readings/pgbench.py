@@ -93,6 +93,10 @@ def pgbench(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
     rate, said = spec.parameters.get("rate"), last_line(text(files, "err"))
     server = status.server_metrics(files)
     flags = [*_flags(files, done, is_open=bool(rate)), *_checked(server, done, spec)]
+    flags += tools.troubles(
+        "pgbench", files, "pgbench.txt.err", r"\b(FATAL|PANIC): |pgbench: error"
+    )
+    flags += tools.delivery("pgbench", rate, _said(output, r"tps = ([\d.]+)"), done, capped=True)
     if not done:
         detail = f"pgbench finished no transaction: {said or 'it left no output'}"
         flags = [flag("no_result", Severity.ERROR, detail=detail)]

@@ -26,6 +26,8 @@ from benchd.core.spec import JobSpec
 # redis-benchmark's histogram ends here, in ms: a longer wait is reported as this (CONFIG in its
 # source), so a maximum at the ceiling means "3 s or more".
 _REDIS_CEILING_MS = 3000.0
+# What it says when it fails; that it could not read the server's CONFIG is no failure.
+_TROUBLE = r"^Error|NOAUTH|NOPERM|WRONGPASS|Could not connect|Connection refused"
 # Commands on the server that nobody counted: PINGs of the health check, INFO, CONFIG GET.
 _REDIS_SLACK = 100
 
@@ -145,6 +147,7 @@ def redis_benchmark(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
     missing = [t for t in wanted if not any(name.startswith(t) for name in rows)]
     errors = last_line(text(files, "result/redis-benchmark.err")) or last_line(text(files, "err"))
     flags = [*_redis_flags(rows, missing)]
+    flags += tools.troubles("redis-benchmark", files, "redis-benchmark.err", _TROUBLE)
     if rows:
         flags += _checked(server, _ran(said), spec)
     else:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from pydantic import JsonValue
 
+from benchd.catalog.readings.loose import number
 from benchd.catalog.readings.text import text
+from benchd.core import flags as limits
+from benchd.core.numbers import flag
+from benchd.core.results import Flag, Severity
 
+_TRACEBACK = "Traceback (most recent call last)"
 _VERSION = re.compile(r"\d+(?:\.\d+)+[^\s,)]*")
 
 
@@ -43,6 +49,44 @@ def client(
         "co_safe": co_safe,
         "capabilities": capabilities,
     }
+
+
+def troubles(
+    tool: str, files: Mapping[str, bytes], name: str, pattern: str = r"(?!)"
+) -> Iterator[Flag]:
+    """Say that a tool has reported an error: a line of the pattern, or a traceback of Python's.
+
+    Whatever its status was, and whatever numbers it has printed.
+    """
+    lines = [line.rstrip() for line in text(files, f"result/{name}").splitlines()]
+    found = [line.strip() for line in lines if re.search(pattern, line)]
+    for at, line in enumerate(lines):
+        if _TRACEBACK in line:  # what it is about stands behind the indented lines
+            after = (each for each in lines[at + 1 :] if each and not each.startswith(" "))
+            found.append(next(after, line).strip())
+    if found:
+        detail = f"{tool} says: {found[0][:300]}"
+        yield flag("tool_error", Severity.ERROR, value=len(found), limit=0, detail=detail)
+
+
+def delivery(
+    tool: str, wanted: object, achieved: float | None, sent: int, *, capped: bool
+) -> Iterator[Flag]:
+    """Say that a tool has sent less than the rate it was told.
+
+    ``capped``: so many in flight at most were asked for, so the others waited. Random arrivals are
+    a few more or less: three standard deviations are chance.
+    """
+    rate = number(wanted)
+    if not rate or achieved is None or sent < 2:
+        return
+    share = achieved / rate
+    if share >= limits.DELIVERY - 3 / math.sqrt(sent):
+        return
+    why = "the others waited for a place" if capped else f"{tool} could not"
+    detail = f"{achieved:.4g} requests a second left, {rate:.4g} were to: {why}"
+    severity = Severity.WARN if capped else Severity.ERROR
+    yield flag("under_delivery", severity, value=share, limit=limits.DELIVERY, detail=detail)
 
 
 def seed(files: Mapping[str, bytes]) -> int | None:

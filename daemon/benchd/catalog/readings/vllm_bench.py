@@ -23,6 +23,7 @@ from benchd.core.spec import JobSpec
 
 OUTPUT_TOKENS = 128  # of an answer, where the recipe does not say
 PROMPT_TOKENS = 1024
+WARMUP = 16  # requests before the measurement
 _ARRAYS = ("ttfts", "itls", "output_lens", "errors")
 
 
@@ -128,6 +129,15 @@ def vllm_bench(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
     errors = Counter(kind for each, kind, _ in found if each is None)
     first = {kind: words for each, kind, words in reversed(found) if each is None}
     took = llm_requests.span(good) or number(document.get("duration"))
+    received = sum(int(number(n) or 0) for n in rows(document.get("output_lens")))
+    server, checked = llm_requests.by_the_server(
+        "vLLM's client",
+        files,
+        received,
+        # it sends one request to see that the server answers, and those of its warm-up
+        1 + int(spec.parameters.get("warmup", WARMUP)) + errors.total(),
+        int(spec.parameters.get("output_tokens", OUTPUT_TOKENS)),
+    )
     return Measured(
         metrics=llm_requests.metrics(good, took),
         counts=llm_requests.counts(len(good), errors, 0, list(first.values())),
@@ -137,7 +147,12 @@ def vllm_bench(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
             schedule_normalized=is_open,
         ),
         times=llm_requests.times(window(files), took),
-        flags=tuple(_flags(document, good, spec, is_open=is_open)),
+        flags=(
+            *_flags(document, good, spec, is_open=is_open),
+            *llm_requests.delivery("vLLM's client", good, len(found), spec.parameters),
+            *tools.troubles("vLLM's client", files, "vllm.err"),
+            *checked,
+        ),
         client=tools.client(
             files,
             "vllm bench serve",
@@ -146,4 +161,5 @@ def vllm_bench(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
             raw_samples=True,
             errors_counted=False,  # a stream that fails in the middle is a success to it
         ),
+        server_metrics=server,
     )
