@@ -104,12 +104,19 @@ def kinds() -> str:
         check = service.check
         usual = f"{check.type} {check.endpoint or ''}".strip()
         ports = ", ".join(str(port) for port in service.ports)
-        parts.append(_kind(service, [f"ports: `{ports}`", f"health check: `{usual}`"]))
+        facts = [f"ports: `{ports}`", f"health check: `{usual}`"]
+        parts.append(_kind(service, [*facts, *_words("speaks", service.speaks)]))
     parts.append("## Clients\n")
     for client in CATALOG.clients.values():
-        usual = ", ".join(client.default_for)
-        parts.append(_kind(client, [f"usual for: {usual}"] if usual else []))
+        facts = _words("usual for", client.default_for)
+        facts += _words("measures what speaks", client.asks(spec.Client(name=client.name)))
+        parts.append(_kind(client, [*facts, *_words("no `duration`", (client.untimed,))]))
     return "\n".join(parts)
+
+
+def _words(title: str, words: Sequence[str]) -> list[str]:
+    """Return a fact of a kind, where there is one."""
+    return [f"{title}: {', '.join(words)}"] if any(words) else []
 
 
 def own_kind() -> str:

@@ -268,7 +268,7 @@ class Client(Part):
     target_service: TargetRef | None = Field(None, description="the service it measures")
     target_services: tuple[TargetRef, ...] = Field((), description="several services, instead")
     duration: Annotated[int, Field(ge=1, le=86400 * 7)] | None = Field(
-        None, description="seconds of measurement where the kind supports it"
+        None, description="seconds of measurement; refused where the kind's program knows no time"
     )
     script: ScriptFile | None = Field(None, description="a program of your own as the client")
     output: Output | None = Field(None, description="where it leaves its results")
