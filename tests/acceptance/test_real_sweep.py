@@ -68,9 +68,10 @@ def _done(daemon: RunningDaemon) -> list[str]:
 
 
 def _is_known(origin: dict[str, Any]) -> bool:
-    """Tell whether a result says on which nodes, of which version and what was asked for."""
+    """Tell whether a result says on which nodes, of which version, what was asked for and given."""
     roles = [node["role"] for node in origin["hardware"] if node["cores"] and node["kernel"]]
     hashes = len({origin["recipe"]["sha256"], origin["recipe"]["resolved_sha256"]})
-    jobs = [origin["cluster"][job]["id"] for job in ("service_job", "client_job")]
+    jobs = [origin["cluster"][job] for job in ("service_job", "client_job")]
+    cost = [job[key] for job in jobs for key in ("id", "tres", "billing")]
     place = origin["cluster"]["partition"]
-    return ["service", "client"] == roles and hashes == 2 and all((*jobs, place))
+    return ["service", "client"] == roles and hashes == 2 and all((*cost, place))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchd.core.model import Used
 from benchd.core.slurm import SbatchKind, classify_sbatch
 from benchd.core.slurm_rest import VERSIONS, Answer, accounted, best, jobs, offered, read, sent
 
@@ -66,6 +68,29 @@ def test_the_books_are_read(release: str) -> None:
         "works": ("RUNNING", None, None),
         "held": ("PENDING", None, None),
     } == told
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_what_jobs_were_given_is_read_from_queue_and_books(release: str) -> None:
+    """Alike from both; in the books 22.05 writes null and 24.11 -2 where nobody measured energy."""
+    given = Used(tres="billing=1,cpu=1,mem=100M,node=1")
+    queued = jobs(recorded(release, "jobs"), user="root", prefix="").seen
+    told = {row.token: row.used for row in queued}
+    assert (given, given, None) == (told["done"], told["works"], told["held"])
+    booked = accounted(recorded(release, "books"), version=SPOKEN[release]).seen
+    told = {row.token: row.used for row in booked}
+    assert (replace(given, elapsed_s=0), given, None) == (told["done"], told["works"], told["held"])
+
+
+def test_the_books_tell_energy_and_gpus() -> None:
+    """Resources with a name of their own are written as in the queue."""
+    counted = [
+        {"type": "energy", "name": None, "id": 3, "count": 101630},
+        {"type": "gres", "name": "gpu", "id": 1001, "count": 4},
+    ]
+    job = {"job_id": 1, "name": "a", "state": {"current": "COMPLETED"}, "time": {"elapsed": 9}}
+    (row,) = accounted(answer(jobs=[job | {"tres": {"allocated": counted}}]), version="v0.0.38")
+    assert Used(tres="gres/gpu=4", energy_j=101630, elapsed_s=9) == row.used
 
 
 def test_only_jobs_of_ours_are_seen() -> None:
