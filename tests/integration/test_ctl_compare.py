@@ -114,6 +114,10 @@ async def test_scripts_get_json_csv_and_benchstat(
     [
         ((FAST,), "1 runs to compare: name two to 8: the first is what they are compared to"),
         ((FAST, SLOW, "--threshold", "5"), "'5' is no threshold: write a share of the base"),
+        (
+            (FAST, SLOW, "--metric", "req_s p101"),
+            "no result has a number 'req_s p101': there are: req_s, req_s value",
+        ),
         ((FAST, "zzz"), "there is no run 'zzz'"),
         ((FAST, BAD), f"run {BAD} has no valid results: see what is wrong with them: benchctl"),
     ],

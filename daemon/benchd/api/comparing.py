@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from aiohttp import web
@@ -13,11 +14,12 @@ from aiohttp import web
 from benchd.api.answers import Problem, answer
 from benchd.api.control import Reads
 from benchd.api.lookup import Lookup
-from benchd.core.compare import THRESHOLD, Comparison, Document, Row, Side, compare
+from benchd.core.compare import THRESHOLD, Comparison, Document, Row, Side, compare, named
 from benchd.core.comparison import Compared, Sides, comparison_markdown, comparison_page
 from benchd.core.model import Run
 
 SIDES = 8  # runs at once: more fit on no screen
+NAMED = 12  # numbers that are named to who asks for one that there is not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,7 @@ class CompareRoutes:
         sides = [await self._documents(run) for run in runs]
         across = frozenset(request.query.getall("across", []))
         metrics = frozenset(request.query.getall("metric", []))
+        _measured(metrics, [document for side in sides for document in side])
         others: list[Compared] = []
         for run, documents in zip(runs[1:], sides[1:], strict=True):
             found = await asyncio.to_thread(
@@ -78,6 +81,15 @@ class CompareRoutes:
             what = f"run {run.id} has no valid results"
             raise Problem(409, what, f"see what is wrong with them: benchctl results {run.id}")
         return documents
+
+
+def _measured(metrics: Collection[str], documents: Sequence[Document]) -> None:
+    """Refuse to judge a number that no result has: it would never be worse."""
+    known = named(documents)
+    for name in sorted(set(metrics) - set(known)):
+        close = get_close_matches(name, known, n=3)
+        there = [*close, *(each for each in known if each not in close)][:NAMED]
+        raise Problem(400, f"no result has a number {name!r}", f"there are: {', '.join(there)}")
 
 
 def _share(text: str | None) -> float:

@@ -280,6 +280,12 @@ def _name(column: Column) -> str:
     return f"{column.metric} {column.statistic}"
 
 
+def named(results: Sequence[Document]) -> list[str]:
+    """Return what numbers are called: each metric, and each of its statistics that is known."""
+    found = columns(results)
+    return [*dict.fromkeys(column.metric for column in found), *map(_name, found)]
+
+
 def _judged(results: Sequence[Document], metrics: Collection[str]) -> list[Column]:
     found = columns(results)
     if metrics:
