@@ -97,7 +97,8 @@ def failing(rates: list[float], count: int = 5) -> list[dict[str, Any]]:
     for i, rate in enumerate(rates[:count]):
         made = result(100.0 + i, 5.0 + i / 100)
         speed = made["metrics"]["ops_s"]
-        made["metrics"] |= {name: dict(speed) for name in ("req_s", "docs_s", "out_tok_s")}
+        for times, name in enumerate(("req_s", "docs_s", "out_tok_s"), 2):
+            made["metrics"][name] = {**speed, "value": times * speed["value"]}
         failed = {"formula": "error_rate/v1", "unit": "1", "better": "lower", "value": rate}
         found.append({**made, "metrics": {**made["metrics"], "error_rate": failed}})
     return found
@@ -133,6 +134,19 @@ def test_what_no_repeat_could_decide_is_told_as_such() -> None:
         "inconclusive",
         "4 numbers at once: p is never below 0.11: more repeats, or --metric",
     )
+
+
+def test_a_number_that_says_the_same_as_another_is_no_question_of_its_own() -> None:
+    """Requests of one operation each are judged once, and leave room for what else there is."""
+    runs = [failing([0.0] * 5) for _ in range(2)]
+    for each in (*runs[0], *runs[1]):
+        each["metrics"]["req_s"] = {**each["metrics"]["ops_s"], "formula": "req_s/v1"}
+    assert [row.column.metric for row in compare(*runs).rows] == [
+        "req_s",
+        "docs_s",
+        "out_tok_s",
+        "latency_service",
+    ]
 
 
 def test_invalid_results_do_not_count() -> None:

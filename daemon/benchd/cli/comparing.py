@@ -64,7 +64,7 @@ def _one(base: Side, other: Side) -> None:
         [_cells(row) for row in other["rows"]],
         empty="no point is in both with valid results",
         numbers=(2, 3, 4),
-        prose=(0, 7),
+        prose=(0, 1, 7),
         spare=(6, 5),
     )
 
@@ -90,7 +90,7 @@ def _side(side: Side) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return NONE if share is None else f"{share:+.1%}"
+    return NONE if share is None else changed(share, 0.0)
 
 
 def _refusal(refused: list[Side]) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchd.cli.commands import emit
 from benchd.cli.tables import show
 from benchd.cli.wire import NO, OK, Daemon, Stop, segment
-from benchd.core.headline import Column, cell_text, columns, figure, number
+from benchd.core.headline import Column, cell_text, columns, distinct, figure, number
 
 COLUMNS_SHOWN = 6  # numbers beside each other that a terminal has room for; --csv has all
 
@@ -32,7 +32,7 @@ def results(daemon: Daemon, args: argparse.Namespace) -> int:
 
 def result_table(documents: Sequence[Mapping[str, Any]]) -> None:
     """Print the most telling numbers of every result."""
-    chosen = columns(documents, COLUMNS_SHOWN)
+    chosen = distinct(columns(documents), documents, COLUMNS_SHOWN)
     several = len({d["run"] for d in documents}) > 1
     heads = ["point", "repeat", "valid", "ok", "errors"]
     heads += [c.head for c in chosen]
@@ -81,14 +81,38 @@ def _csv(documents: Sequence[Mapping[str, Any]]) -> None:
     for d in documents:
         head = (d["run"], d["job"], cell_text(d.get("cell") or {}), d.get("repeat"))
         valid = str(bool((d.get("validity") or {}).get("valid"))).lower()
-        for name, metric in (d.get("metrics") or {}).items():
-            percentiles = [f"p{q}" for q in metric.get("percentiles") or {}]
-            for statistic in ("value", "n", "mean", "stdev", "min", "max", *percentiles):
-                value = number(metric, statistic)
-                if value is not None:
-                    writer.writerow(
-                        (*map(_cell, head), valid, name, statistic, metric.get("unit"), value)
-                    )
+        for name, statistic, unit, value in _numbers(d):
+            writer.writerow((*map(_cell, head), valid, name, statistic, unit, value))
+
+
+def _numbers(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str | None, float]]:
+    """Yield every number of a result: what was counted, and what was measured."""
+    for name, count in (document.get("counts") or {}).items():
+        if isinstance(count, int):
+            yield "counts", name, None, count
+    window = number(document.get("times") or {}, "window_s")
+    if window is not None:
+        yield "times", "window_s", "s", window
+    for name, metric in (document.get("metrics") or {}).items():
+        unit = metric.get("unit")
+        percentiles = [f"p{q}" for q in metric.get("percentiles") or {}]
+        for statistic in ("value", "n", "mean", "stdev", "min", "max", *percentiles):
+            value = number(metric, statistic)
+            if value is not None:
+                yield name, statistic, unit, value
+        for which, value in (metric.get("windows") or {}).items():
+            if isinstance(value, int | float):
+                yield name, f"value.{which}", unit, value
+        ci = metric.get("ci") or {}
+        if number(ci, "n_eff") is not None:
+            yield name, "n_eff", None, ci["n_eff"]
+        for which, ends in ci.items():
+            if isinstance(ends, list):
+                statistic = which if which == "mean" else f"p{which}"
+                yield from (
+                    (name, f"{statistic}.{side}", unit, end)
+                    for side, end in zip(("low", "high"), ends, strict=True)
+                )
 
 
 def _cell(value: object) -> object:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from benchd.core.headline import DIAGNOSTICS, Column, columns, family, number
+from benchd.core.headline import DIAGNOSTICS, Column, columns, distinct, family, number
 from benchd.core.intervals import Interval, mean_interval, median, median_change_interval
 from benchd.core.significance import FEWEST, holm, mann_whitney, smallest_p
 
@@ -290,7 +290,8 @@ def _judged(results: Sequence[Document], metrics: Collection[str]) -> list[Colum
     found = columns(results)
     if metrics:
         return [column for column in found if column.metric in metrics or _name(column) in metrics]
-    told = [c for c in found if c.better and family(c.metric) not in DIAGNOSTICS]
+    better = [c for c in found if c.better and family(c.metric) not in DIAGNOSTICS]
+    told = distinct(better, results)
     trouble = [c for c in told[JUDGED:] if c.metric == _TROUBLE and any(_values(c, results))]
     return [*told[:JUDGED], *trouble]
 

@@ -154,6 +154,20 @@ def columns(results: Iterable[Mapping[str, Any]], limit: int | None = None) -> l
     return sorted(chosen)[:limit]
 
 
+def distinct(
+    among: Iterable[Column], results: Iterable[Mapping[str, Any]], limit: int | None = None
+) -> list[Column]:
+    """Leave out numbers that are always those of one before: requests of one operation each."""
+    metrics = [result.get("metrics") or {} for result in results]
+    kept: dict[tuple[object, ...], Column] = {}
+    for column in among:
+        if len(kept) == limit:
+            break
+        of = (number(each.get(column.metric) or {}, column.statistic) for each in metrics)
+        kept.setdefault((column.unit, column.better, *of), column)
+    return list(kept.values())
+
+
 def _statistics(metrics: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return which numbers of a metric to show: its value, or its middle and its known tail."""
     known = {
@@ -194,7 +208,7 @@ def rough(value: float | None) -> str:
 def changed(share: float | None, difference: float) -> str:
     """Write a change: as a share of the base, or of a base that is zero, what came to it."""
     if share is not None:
-        return f"{share:+.1%}"
+        return f"{round(share, 3) + 0.0:+.1%}"  # and no minus before a zero
     return f"{'+' if difference > 0 else ''}{figure(difference)}"
 
 

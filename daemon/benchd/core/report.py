@@ -17,7 +17,7 @@ from benchd.core.conditions import gpus, limits, offered_rate
 from benchd.core.courses import Courses, courses
 from benchd.core.curves import Spot, Sweep, charted, sweep
 from benchd.core.distributions import Distributions, distributions
-from benchd.core.headline import DIAGNOSTICS, Column, cell_text, columns, family, number
+from benchd.core.headline import DIAGNOSTICS, Column, cell_text, columns, distinct, family, number
 from benchd.core.intervals import Interval, mean_interval
 from benchd.core.model import Job, Run, Transition
 from benchd.core.notices import JobRow, Notice, job_name, notices
@@ -184,7 +184,8 @@ def build(
     documents.sort(key=lambda d: _place(d, clients.get(str(d["job"]))))
     several = len({job.name for job in jobs if job.role is Role.CLIENT}) > 1
     every = [c for c in columns(documents) if family(c.metric) not in DIAGNOSTICS]
-    chosen, drawn = tuple(every[:COLUMNS_SHOWN]), charted(every)
+    chosen = tuple(distinct(every, documents, COLUMNS_SHOWN))
+    drawn = charted(every)
     by_point = _by_point(documents, clients, several=several)
     rows = [_row(d, clients.get(str(d["job"])), chosen, several=several) for d in documents]
     end = run.finished_at if run.finished_at is not None else now

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchd.core.compare import Row
-from benchd.core.headline import NONE, cell_text
+from benchd.core.headline import NONE, cell_text, changed
 from benchd.core.markup import Markup, tag
 from benchd.core.svg import (
     AXIS,
@@ -28,7 +28,7 @@ DOT = 4.5
 
 def percent(share: float | None) -> str:
     """Write a change."""
-    return NONE if share is None else f"{share:+.1%}"
+    return NONE if share is None else changed(share, 0.0)
 
 
 def share(of_all: float) -> str:
