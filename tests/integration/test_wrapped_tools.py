@@ -7,11 +7,13 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchd.catalog import CATALOG
-from benchd.catalog.clients import wrapped
+from benchd.catalog.clients import llm_tools, wrapped
+from benchd.catalog.readings.llm_counters import noted, server_metrics
 from benchd.core.spec import JobSpec, Role
 from support.payloads import Up, client, service
 
@@ -44,6 +46,31 @@ def test_an_llm_tool_that_cannot_run_says_what_to_do(tmp_path: Path) -> None:
     assert "the server has no model nobody; it lists: " in other.said
     assert gone.status == 69
     assert "/v1/models does not list models: " in gone.said
+
+
+def test_a_wrapper_notes_what_an_llm_server_counts(tmp_path: Path) -> None:
+    """Its counters are noted before and after; where they cannot be read nothing fails."""
+    script = f"""set -u
+{llm_tools.BEFORE}
+note_metrics metrics-before.txt
+"$python" - "$url/v1/completions" <<'PY'
+import sys, urllib.request
+body = b'{{"model": "sim-llm", "prompt": "a b", "max_tokens": 3}}'
+urllib.request.urlopen(sys.argv[1], body).read()
+PY
+note_metrics metrics-after.txt
+url=$url/no-such-page
+note_metrics metrics-never.txt
+"""
+    with llm(tmp_path) as up:
+        url = f"http://{up.host}:{up.port}"
+        words = ("sh", "-c", script, "sh", url, str(tmp_path), "60", "1", "", "")
+        done = subprocess.run(words, check=False, timeout=60)
+    names = ("metrics-before.txt", "metrics-after.txt")
+    before, after = noted({f"result/{name}": (tmp_path / name).read_bytes() for name in names})
+    delta: Any = server_metrics(before, after)["delta"]
+    assert (done.returncode, delta["vllm:generation_tokens_total"]) == (0, 3)
+    assert not (tmp_path / "metrics-never.txt").exists()
 
 
 # Programs in a tool's place, with a child whose number they note, and their status after a second.
