@@ -67,3 +67,6 @@ async def saturation(home: Path, out: Path) -> None:
     fair = [step["ok"] for step in steps if step["kind"] in ("floor", "rate")]
     assert ran.result["counts"]["scheduled"] == ran.result["counts"]["ok"] == sum(fair)
     assert len({s.prompt for s in server.seen}) == len(server.seen)
+    # No step sends again what another one has sent: rows of a data set are used once.
+    numbers = [s.index for s in server.seen if s.phase.startswith("step-")]
+    assert sorted(numbers) == list(range(len(numbers)))

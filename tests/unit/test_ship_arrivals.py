@@ -78,6 +78,13 @@ def test_a_trace_is_replayed(tmp_path: Path) -> None:
         schedule(Load("trace", trace=str(file)), None, None)
     with pytest.raises(Usage, match="No such file"):
         schedule(Load("trace", trace=str(tmp_path / "none")), None, None)
+    for bad in ("-1", "true", "NaN", '{"at": 3}', "[1]"):
+        file.write_text(f"{bad}\n")
+        with pytest.raises(Usage, match=r"line 1: .* is neither seconds nor"):
+            schedule(Load("trace", trace=str(file)), None, None)
+    file.write_text("\n")
+    with pytest.raises(Usage, match="has no arrivals"):
+        schedule(Load("trace", trace=str(file)), None, None)
 
 
 def sample(sched: float, end: float, status: str = "ok", late: float = 0.0) -> Sample:

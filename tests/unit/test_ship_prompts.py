@@ -82,7 +82,29 @@ def test_sharegpt(tmp_path: Path) -> None:
     ]
     file = tmp_path / "talks.json"
     file.write_text(json.dumps(talks))
-    assert Rows(str(file)).rows == [Row("hi"), Row("then")]
+    rows = Rows(str(file))
+    assert (rows.rows, rows.described()["skipped"]) == ([Row("hi"), Row("then")], 2)
+    file.write_text("".join(f"{json.dumps(talk)}\n" for talk in talks[:3]))
+    rows = Rows(str(file))
+    assert (rows.rows, rows.described()["skipped"]) == ([Row("hi"), Row("then")], 1)
+
+
+def test_forms_of_editors(tmp_path: Path) -> None:
+    """A mark of the encoding, empty lines before the first and ends of lines are no trouble."""
+    file = tmp_path / "own"
+    file.write_bytes(b'\xef\xbb\xbf\r\n{"prompt": "a"}\r\n')
+    assert Rows(str(file)).rows == [Row("a")]
+    file.write_bytes(b'\xef\xbb\xbf\n [{"conversations": [{"from": "human", "value": "hi"}]}]')
+    assert Rows(str(file)).rows == [Row("hi")]
+
+
+def test_steps_take_rows_in_turn(tmp_path: Path) -> None:
+    """Each step of a measurement is one, as far as rows are concerned, and its warm-up is not."""
+    file = tmp_path / "own"
+    file.write_text('{"prompt": "a"}\n{"prompt": "b"}\n{"prompt": "c"}\n')
+    rows = Rows(str(file))
+    told = [rows.row(phase, n).prompt for phase in ("step-4", "warmup-4") for n in (0, 1)]
+    assert told == ["a", "b", "c", "b"]
 
 
 @pytest.mark.parametrize(
@@ -94,11 +116,23 @@ def test_sharegpt(tmp_path: Path) -> None:
         ('{"prompt": "a", "output_tokens": 0}', "is a whole number from 1"),
         ("[1,", "is not JSON"),
         ("[1]", "has no prompts"),
+        ('{"conversations": []}', "has no prompts"),
+        ('{"prompt": "a"}\n\x00', "line 2 is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        (b'\n{"prompt": "\xe4"}', "line 2 is not UTF-8"),
     ],
 )
-def test_unusable_files(tmp_path: Path, text: str, said: str) -> None:
+def test_unusable_files(tmp_path: Path, text: str | bytes, said: str) -> None:
     """A file that cannot be used is refused with its line."""
     file = tmp_path / "own"
-    file.write_text(text)
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(Usage, match=said):
         Rows(str(file))
+
+
+def test_unreadable_files(tmp_path: Path) -> None:
+    """A file that is not there, or is none, is refused with the system's reason."""
+    with pytest.raises(Usage, match=r"--dataset \S+/nowhere: No such file"):
+        Rows(str(tmp_path / "nowhere"))
+    with pytest.raises(Usage, match="Is a directory"):
+        Rows(str(tmp_path))
