@@ -45,7 +45,7 @@ from benchd.core.model import (
 )
 from benchd.core.news import NEVER_STARTED, chosen, events_of, submission_event
 from benchd.core.placement import placed
-from benchd.core.readiness import observe
+from benchd.core.readiness import observe, told
 from benchd.core.records import job_record, run_record
 from benchd.core.restart import pause_before_next
 from benchd.core.spec import Role
@@ -348,10 +348,11 @@ class Performing:
         labels = {"cluster": job.cluster, "verdict": str(answer.verdict)}
         self.metrics.probe_seconds.labels(**labels).observe(answer.seconds)
         self.engine.timed(job, answer)
-        seen = Evidence(source="probe", raw=answer.detail, at=self.clock())
         for _ in range(3):  # a poll may move the row in between; its news come first
             try:
                 new = observe(job, answer, self.clock())
+                said = told(job, new, answer)
+                seen = Evidence(source="probe", raw=said, at=self.clock())
                 saved = await self.store.save_health(job, new, self.clock(), seen)
             except Stale:
                 fresh = await self.store.job(effect.token)

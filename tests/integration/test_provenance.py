@@ -64,6 +64,8 @@ async def test_seconds_without_the_daemon_are_told_by_the_next_one(
         await first.turn()
     async with daemon_on(slurm, tmp_path) as second:
         validity = (await result_of(second))["validity"]
+        history = await second.daemon.store.transitions(client.bindings[0].token)
+    assert any("; nobody had looked for" in row.evidence.raw for row in history)
     (flag,) = [each for each in validity["flags"] if each["code"] == "service_not_observed"]
     limit = pytest.approx(0.6)
     assert ("warn", limit, True) == (flag["severity"], flag["limit"], validity["valid"])

@@ -127,6 +127,14 @@ def _with_look(job: Job, now: float) -> Job:
     return replace(job, looked_at=now, unseen=(*job.unseen, (last, now))[-SPANS_KEPT:])
 
 
+def told(old: Job, new: Job, answer: ProbeAnswer) -> str:
+    """Return what a look showed, in words: what was answered, and how long nobody had looked."""
+    if new.unseen == old.unseen:
+        return answer.detail
+    since, until = new.unseen[-1]
+    return f"{answer.detail}; nobody had looked for {until - since:.1f} s"
+
+
 def usual(job: Job) -> float:
     """Return the longest pause between two looks that is no gap: one of them may be late."""
     check = job.spec.health_check or DEFAULT_CHECK
