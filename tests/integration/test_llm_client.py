@@ -191,7 +191,19 @@ async def test_wrong_model_is_explained(tmp_path: Path) -> None:
         ),
         (
             ("llm", "--url", "http://n1", "--scenario", "server", "--concurrency", "8"),
-            "--concurrency belongs to --load closed, not to poisson",
+            "--concurrency belongs to --load closed, saturate, not to poisson",
+        ),
+        (
+            ("llm", "--url", "http://n1", "--load", "saturate", "--duration", "8"),
+            "--duration: each step of --load saturate lasts --step-time",
+        ),
+        (
+            ("llm", "--url", "http://n1", "--load", "saturate", "--steps", "2"),
+            "2 is not between 3 and 100",
+        ),
+        (
+            ("llm", "--url", "http://n1", "--dataset", "/nowhere"),
+            "--dataset /nowhere: No such file or directory",
         ),
         (
             ("http", "--url", "http://n1", "--slo", "ttft_sched_ms<=5"),
