@@ -153,6 +153,30 @@ def test_a_parameter_may_be_what_cannot_talk() -> None:
     assert nothing is None
 
 
+def test_services_of_several_parts_have_an_order() -> None:
+    """rag-load asks the first for answers, and the second for documents."""
+    order = [TargetRef(name="docs"), TargetRef(name="llm")]
+    llm, docs = Service(name="llm", kind="sim-llm"), Service(name="docs", kind="chroma")
+    wrong = Client(name="bench", kind="rag-load", target_services=tuple(order))
+    right = wrong.model_copy(update={"target_services": tuple(reversed(order))})
+    said = [
+        CATALOG.cannot_measure(client, each) for client in (wrong, right) for each in (llm, docs)
+    ]
+    advice = "name a service that speaks openai or ollama, then one that speaks chroma"
+    assert [each and each.endswith(advice) for each in said] == [True, True, None, None]
+
+
+def test_a_pair_is_judged_at_every_point() -> None:
+    """A swept parameter may be what cannot talk."""
+    text = """\
+service: {name: store, kind: vllm, parameters: {model: m}}
+client: {name: bench, kind: llm-load, target_service: {name: store}}
+sweep: {client.parameters.api: [openai-chat, ollama-chat]}
+"""
+    with pytest.raises(RecipeError, match="speaks ollama, and store, of kind 'vllm', speaks http"):
+        understand(text.encode(), "r.yaml", CATALOG)
+
+
 @pytest.mark.parametrize(
     ("kind", "service"),
     [
@@ -214,6 +238,15 @@ def test_too_few_requests_are_a_warning(more: str, expected: str | None) -> None
     text = REDIS.format(kind="redis-load") + more
     said = [each.render("r.yaml") for each in understand(text.encode(), "r.yaml", CATALOG).remarks]
     assert said == ([] if expected is None else [expected])
+
+
+def test_a_data_set_has_its_own_lengths() -> None:
+    """What would be passed over is refused."""
+    said = {"dataset": "/data/prompts.jsonl", "prompt_tokens": 9}
+    part = Client(
+        name="b", kind="llm-load", target_service=TargetRef(name="llm"), parameters=dict(said)
+    )
+    assert [where for where, _ in CATALOG.check(part)] == [("parameters", "prompt_tokens")]
 
 
 @pytest.mark.parametrize(

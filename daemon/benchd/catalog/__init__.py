@@ -17,6 +17,7 @@ from benchd.catalog.kinds import (
     did_you_mean,
 )
 from benchd.core.numbers import SAMPLES_NEEDED
+from benchd.core.paths import targets
 from benchd.core.seeds import KnownScript
 from benchd.core.spec import Client, HealthCheck, Part, Secret, Service
 
@@ -99,14 +100,20 @@ class Catalog:
         other = self.services.get(service.kind or service.name)
         if one is None or other is None or service.command is not None or not other.speaks:
             return None
-        asked = one.asks(client)
-        if not asked or set(asked) & set(other.speaks):
+        asked, names = one.asks(client), [target.name for _, target in targets(client)]
+        if len(names) == len(one.in_turn) and service.name in names:
+            asked = one.in_turn[names.index(service.name)]
+        spoken = set(other.speaks)
+        if not asked or spoken & set(asked):
             return None
-        bare, spoken = client.model_copy(update={"parameters": {}}), set(other.speaks)
-        kinds = [kind for kind in self.clients.values() if kind.needs_target]
-        able = [kind.name for kind in kinds if spoken & set(kind.asks(bare))]
         said = f"kind {one.name!r} speaks {' and '.join(asked)}, and {service.name}, of kind "
         said += f"{other.name!r}, speaks {' and '.join(other.speaks)}: "
+        if one.in_turn:
+            order = ", then one that speaks ".join(" or ".join(each) for each in one.in_turn)
+            return f"{said}name a service that speaks {order}"
+        bare = client.model_copy(update={"parameters": {}})
+        kinds = [kind for kind in self.clients.values() if kind.needs_target]
+        able = [kind.name for kind in kinds if spoken & set(kind.asks(bare))]
         if one.name in able:
             return f"{said}its parameters say so, change them"
         return said + (f"use kind {', '.join(able)}" if able else "use kind script or generic")

@@ -273,6 +273,8 @@ class ClientKind(Kind):
     needs_target: bool = True
     # Protocols of which it speaks any to what it measures; empty: nobody knows which.
     asks: Callable[[Part], tuple[str, ...]] = _anything
+    # Where each of several services has a part of its own: the protocols of each, in their order.
+    in_turn: tuple[tuple[str, ...], ...] = ()
     untimed: str = ""  # what ends its measurement, where a `duration` would change nothing
     samples: Callable[[Client], int | None] = _not_known  # requests of one measurement
     # Whether it spreads over all replicas of a service, and can share its load between nodes.

@@ -246,6 +246,8 @@ class _Rules:
                 self.note((*path, *inner), what)
             if isinstance(part, Client):
                 self.targets(path, part, parts)
+                swept = [at for _, at in points.get(index, ()) if isinstance(at, Client)]
+                self.pairs(path, swept or [part], parts)
         for path, what in topology.complaints(recipe, self.catalog):
             self.note(path, what)
         if self.sweep(recipe, points):
@@ -325,12 +327,12 @@ class _Rules:
         if client.target_service is not None and client.target_services:
             what = "write either target_service or target_services, not both"
             self.note((*path, "target_services"), what, at_key=True)
-        services = {part.name: part for _, part in parts if isinstance(part, Service)}
-        clients = {part.name for _, part in parts if isinstance(part, Client)} - set(services)
+        services = {part.name for _, part in parts if isinstance(part, Service)}
+        clients = {part.name for _, part in parts if isinstance(part, Client)} - services
         named = [target.name for _, target in paths.targets(client)]
         # A service that this client names rightly is not what it meant by another name; and one
         # whose name was refused may be.
-        meant = set() if paths.NAMELESS in services else set(services) - set(named)
+        meant = set() if paths.NAMELESS in services else services - set(named)
         seen: set[str] = set()
         for place, target in paths.targets(client):
             if target.name in clients:
@@ -340,14 +342,21 @@ class _Rules:
             elif target.name not in services and (near := closest(target.name, meant)):
                 what = f"this recipe has no service {show(target.name)}; did you mean {near}?"
                 self.note((*path, *place, "name"), what)
-            elif (service := services.get(target.name)) is not None:
-                self.fits(path, place, client, service)
             seen.add(target.name)
 
-    def fits(self, path: Path, place: Path, client: Client, service: Service) -> None:
-        """Refuse a pair that cannot understand each other."""
-        if why := self.catalog.cannot_measure(client, service):
-            self.note((*path, *place, "name"), why)
+    def pairs(
+        self, path: Path, variants: Sequence[Client], parts: Sequence[tuple[Path, Part]]
+    ) -> None:
+        """Refuse services that a client cannot understand, as it is at any point."""
+        services = {part.name: part for _, part in parts if isinstance(part, Service)}
+        told: dict[Path, str] = {}
+        for client in variants:
+            for place, target in paths.targets(client):
+                service = services.get(target.name)
+                if service and (why := self.catalog.cannot_measure(client, service)):
+                    told.setdefault((*path, *place, "name"), why)
+        for place, why in told.items():
+            self.note(place, why)
 
     def sweep(self, recipe: Recipe, points: sweep.Points) -> bool:
         """Check every swept path and value; return whether all of them are fine."""

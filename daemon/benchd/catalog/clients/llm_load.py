@@ -160,6 +160,9 @@ def _prompts(part: Part) -> Iterator[Complaint]:
     for name in ("prompt_ids", "cache_mode"):
         if "dataset" in given and given.get(name) not in (None, False, "unique"):
             yield ("parameters", name), "a dataset has its own prompts: leave it out"
+    if "dataset" in given and "prompt_tokens" in given:
+        what = "a dataset's prompts are as long as they are: leave it out"
+        yield ("parameters", "prompt_tokens"), what
     if given.get("prompt_ids") is True and given.get("api") not in (None, "openai-completions"):
         yield ("parameters", "prompt_ids"), "only api: openai-completions takes them"
 

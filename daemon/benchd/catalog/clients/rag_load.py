@@ -95,5 +95,6 @@ KIND = ClientKind(
     fits=llm_load.KIND.fits,
     extra_check=_check,
     asks=asks("openai", "ollama", "chroma"),
+    in_turn=(("openai", "ollama"), ("chroma",)),
     samples=planned,
 )
