@@ -58,6 +58,23 @@ def test_recall_follows_the_index(chroma: Up, tmp_path: Path) -> None:
 
 
 @pytest.mark.real("chroma")
+def test_recall_is_of_no_step(chroma: Up, tmp_path: Path) -> None:
+    """On the way to saturation latencies are told step by step, and what was found once."""
+    usual = {"vectors": 500, "dimension": 16, "recall_queries": 20, "ef_search": 400}
+    steps = {"load": "saturate", "steps": 3, "step_time": 0.3, "concurrency": 4, "warmup": 2}
+    done = client(tmp_path, "chroma-load", chroma, parameters={**usual, **steps})
+    found = dict(done.measured.metrics)
+    assert (found["recall_at_k"].n, found["ceiling_rate"].value) > (19, 0)
+    assert "latency_sched" not in found
+    said: Any = done.measured.workload["saturation"]
+    told = [set(step["metrics"]) for step in said["steps"]]
+    assert [{"latency_service", "recall_at_k"} & names for names in told] == [
+        {"latency_service"}
+    ] * 6
+    assert ["latency_sched" in names for names in told] == [False, False, *[True] * 4]
+
+
+@pytest.mark.real("chroma")
 @pytest.mark.parametrize("space", ["cosine", "ip"])
 def test_truth_and_chroma_agree_on_distance(chroma: Up, tmp_path: Path, space: str) -> None:
     """In each space the neighbours that Chroma finds are the true ones, and its traces are gone."""
