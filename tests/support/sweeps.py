@@ -9,7 +9,8 @@ from benchd.core.compare import Document, compare
 from benchd.core.comparison import Compared, Sides
 from benchd.core.model import Job, JobState, RunOutcome
 from benchd.core.numbers import histogram, summarise
-from benchd.core.report import Report, build
+from benchd.core.report import build
+from benchd.core.reported import Report
 from benchd.core.results import Result
 from support.builders import CREATED_AT as T0
 from support.builders import RUN_ID, client, run

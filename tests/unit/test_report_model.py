@@ -8,7 +8,8 @@ from benchd.core.html import render_html
 from benchd.core.markdown import render_markdown
 from benchd.core.model import Job, JobState, Run, RunOutcome, Transition
 from benchd.core.notices import job_name
-from benchd.core.report import Report, build
+from benchd.core.report import build
+from benchd.core.reported import Report
 from benchd.core.results import Result
 from support.builders import CREATED_AT, client, run, service
 from support.documents import result, spread, value

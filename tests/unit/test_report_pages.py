@@ -15,7 +15,8 @@ from benchd.core.html import render_html
 from benchd.core.markdown import render_markdown
 from benchd.core.markup import tag, text
 from benchd.core.model import Evidence, JobState, RunOutcome, Transition
-from benchd.core.report import Report, Spread, build
+from benchd.core.report import build
+from benchd.core.reported import Report, Spread
 from benchd.core.svg import Scale, bars, ticks, time_ticks
 from support.builders import CREATED_AT, client, run, service
 from support.documents import result, spread, value

@@ -37,7 +37,8 @@ from benchd.core.html import render_html
 from benchd.core.kept import reread
 from benchd.core.markdown import render_markdown
 from benchd.core.model import Job, JobState, Run
-from benchd.core.report import Report, build
+from benchd.core.report import build
+from benchd.core.reported import Report
 from benchd.edge.archive import Archive
 from benchd.metrics import CONTENT_TYPE
 
@@ -251,6 +252,7 @@ class Routes:
         rows = await self.reads.transitions(job.token)
         waiting = await self.control.waiting(job.token)
         words = (await self._last_words([job])).get(job.token, "")
+        document = await self.reads.result(job.token)
         return answer(
             "why",
             {
@@ -258,7 +260,7 @@ class Routes:
                 "state": str(job.state),
                 "why": job.why,
                 "waiting": waiting,
-                "sentences": explain(job, rows, self.clock(), waiting, words),
+                "sentences": explain(job, rows, self.clock(), waiting, words, document),
                 "transitions": [transition_view(t) for t in rows],
             },
         )

@@ -10,7 +10,7 @@ from benchd.core.html_story import jobs_section, origin_section, timeline_sectio
 from benchd.core.markup import Child, Markup, join, tag
 from benchd.core.notices import Notice
 from benchd.core.page import badge, coded, moment, table, th, whole_page
-from benchd.core.report import WITHIN, Point, Report, Row, Spread
+from benchd.core.reported import WITHIN, Point, Report, Row, Spread
 
 _OUTCOMES = {"PASSED": "good", "FAILED": "bad", "INVALID": "bad", "CANCELLED": "warn"}
 

@@ -11,7 +11,7 @@ from benchd.core.headline import NONE, PERCENTILES, Column, figure, label, rough
 from benchd.core.markup import Child, Markup, tag
 from benchd.core.numbers import SAMPLES_NEEDED
 from benchd.core.page import coded, key, table, th
-from benchd.core.report import Report
+from benchd.core.reported import Report
 from benchd.core.steps import Ladder
 from benchd.core.svg import bars, percentiles
 from benchd.core.svg_courses import course

@@ -9,7 +9,7 @@ from benchd.core.markup import Markup, tag
 from benchd.core.model import Job, JobState, Transition
 from benchd.core.notices import JobRow
 from benchd.core.page import badge, key, table, th
-from benchd.core.report import Report
+from benchd.core.reported import Report
 from benchd.core.spans import Phase, between
 from benchd.core.spec import Role
 from benchd.core.svg import timeline

@@ -11,7 +11,7 @@ from benchd.core.headline import NONE, PERCENTILES, figure, label, span, with_un
 from benchd.core.intervals import Interval
 from benchd.core.model import Job
 from benchd.core.notices import JobRow
-from benchd.core.report import WITHIN, Report, Spread
+from benchd.core.reported import WITHIN, Report, Spread
 from benchd.core.spans import between
 from benchd.core.steps import Ladder
 from benchd.core.tally import how_it_ended

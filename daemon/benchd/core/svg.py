@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from benchd.core.distributions import Percentiles
 from benchd.core.headline import figure, span
 from benchd.core.markup import Markup, join, tag
-from benchd.core.report import Spread
+from benchd.core.reported import Spread
 from benchd.core.spans import Lane, Phase, Span
 
 # All lengths in user units, which are CSS pixels at full width.
