@@ -256,7 +256,7 @@ def test_scripts_are_clean_shell(kind: str) -> None:
     kinds: Mapping[str, Any] = {**CATALOG.services, **CATALOG.clients}
     role = Role.SERVICE if kind in CATALOG.services else Role.CLIENT
     payload = kinds[kind].payload(JobSpec(role=role, name=kind, kind=kind))
-    (text,) = payload.files.values()
+    text = payload.files[f"{kind}.sh"]
     command = ("shellcheck", "-s", "sh", "-")
     done = subprocess.run(command, input=text, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")

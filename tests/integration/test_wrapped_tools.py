@@ -112,7 +112,7 @@ def _lives(pid: int) -> bool:
 def test_wrappers_are_clean_shell(kind: str) -> None:
     """What an LLM tool is wrapped in is POSIX sh without a complaint from shellcheck."""
     payload = CATALOG.clients[kind].payload(JobSpec(role=Role.CLIENT, name=kind, kind=kind))
-    (text,) = payload.files.values()
+    text = payload.files[f"{kind}.sh"]
     command = ("shellcheck", "-s", "sh", "-")
     done = subprocess.run(command, input=text, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")

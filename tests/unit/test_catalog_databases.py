@@ -218,6 +218,26 @@ def test_sysbench_closed_loop() -> None:
     ]
 
 
+HOOK = (DATA / "sysbench-1.0.20-hook.json").read_bytes()
+
+
+def test_sysbench_totals_are_those_of_its_hook() -> None:
+    """Where its script has written them as numbers, its words have none; one run, two files."""
+    files = sysbench_files("hook", sysbench__json=HOOK, status_after__txt=status(1000 + 28_980))
+    measured = sysbench(files, spec("sysbench", threads=4))
+    assert codes(measured) == {"closed_loop": "info"}
+    metrics = measured.metrics
+    assert metrics["ops_s"].value == pytest.approx(1449 / 3.07040866)
+    assert metrics["queries_s"].value == pytest.approx(28_980 / 3.07040866)
+    latency = metrics["latency_service"]
+    assert (latency.n, latency.mean, latency.max) == (1449, 8.426252, 138.099476)
+    assert latency.percentiles is not None
+    assert latency.percentiles["99"] == 45.793
+    assert len(measured.timeline["rows"]) == 3
+    without = sysbench(sysbench_files("hook"), spec("sysbench"))
+    assert codes(without) == {"no_result": "error"}
+
+
 def test_sysbench_at_a_rate() -> None:
     """With a rate the latencies count from the schedule and are safe against a stalled server."""
     files = sysbench_files("rate", status_after__txt=status(4940))

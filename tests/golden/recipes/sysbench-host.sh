@@ -285,14 +285,34 @@ if [ "$warmup" -gt 0 ]; then
 fi
 note_status status-before.txt
 date +%s.%N >"$dir/started.txt"
+export BENCHD_WORKLOAD="$workload" BENCHD_TOTALS="$dir/sysbench.json"
 phase '"'"'the measurement'"'"' sysbench.txt "$@" --time="$seconds" --histogram=on --percentile=99 \
-  --report-interval=1 "$workload" run
+  --report-interval=1 "$BENCHD_JOB/measured.lua" run
 date +%s.%N >"$dir/ended.txt"
 note_status status-after.txt
 phase '"'"'dropping the tables'"'"' cleanup.txt "$@" "$workload" cleanup
 rm -f "$dir/cleanup.txt" "$dir/prepare.txt"
 exit 0
 ' >"$JOB"/sysbench.sh || benchd_stop 'sysbench.sh cannot be written'
+printf '%s' 'require(os.getenv("BENCHD_WORKLOAD"))
+
+local function number(value)
+  if value == nil or value ~= value or value == math.huge then return "null" end
+  return string.format("%.9g", value)
+end
+
+function sysbench.hooks.report_cumulative(stat)
+  local names = {"time_total", "events", "reads", "writes", "other", "errors", "reconnects",
+    "latency_min", "latency_avg", "latency_max"}
+  local said = {}
+  for _, name in ipairs(names) do
+    said[#said + 1] = string.format("%q: %s", name, number(stat[name]))
+  end
+  local file = assert(io.open(os.getenv("BENCHD_TOTALS"), "w"))
+  file:write("{", table.concat(said, ", "), "}\n")
+  file:close()
+end
+' >"$JOB"/measured.lua || benchd_stop 'measured.lua cannot be written'
 [ -r "$JOB/try-$TRY/targets.env" ] || benchd_stop "$JOB/try-$TRY/targets.env cannot be read"
 set -a
 # shellcheck disable=SC1090,SC1091 # written at submission

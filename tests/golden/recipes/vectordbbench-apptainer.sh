@@ -160,10 +160,10 @@ benchd_modules() {
 }
 benchd_modules Apptainer/1.2.4-GCCcore-12.3.0
 printf '%s' '#!/bin/sh
-# usage: vectordbbench.sh RESULT_DIR SECONDS DATASETS PROGRAM [OPTION ...]
+# usage: vectordbbench.sh RESULT_DIR SECONDS DATASETS URL PROGRAM [OPTION ...]
 set -u
-dir=$1 limit=$2 datasets=$3
-shift 3
+dir=$1 limit=$2 datasets=$3 url=$4
+shift 4
 child='"'"''"'"'
 stopped='"'"''"'"'
 harder='"'"''"'"'
@@ -251,6 +251,7 @@ export RESULTS_LOCAL_DIR="$BENCHD_JOB/vectordbbench"
 export DATASET_LOCAL_DIR="${datasets:-$BENCHD_DATA/datasets}"
 mkdir -p "$RESULTS_LOCAL_DIR" "$DATASET_LOCAL_DIR" || exit 1
 date +%s.%N >"$dir/started.txt"
+export BENCHD_MENDS="$url" PYTHONPATH="$BENCHD_JOB/mends${PYTHONPATH:+:$PYTHONPATH}"
 # shellcheck disable=SC2086 # words of ours
 limited "$limit" "$chosen" $words "$@" >"$dir/vectordbbench.txt" 2>"$dir/vectordbbench.err"
 status=$?
@@ -268,6 +269,38 @@ elif [ ! -s "$dir/vectordbbench.json" ]; then
 fi
 exit "$status"
 ' >"$JOB"/vectordbbench.sh || benchd_stop 'vectordbbench.sh cannot be written'
+mkdir -p "$JOB"/mends
+printf '%s' 'import os
+
+url = os.environ.pop("BENCHD_MENDS", "")
+if url:
+    import sys
+    import urllib.error
+    import urllib.request
+    from importlib import metadata
+
+    try:
+        with open(os.environ["BENCHD_RESULT_DIR"] + "/tool.txt", "a") as file:
+            file.write("vectordb-bench %s\n" % metadata.version("vectordb-bench"))
+        from pydantic import SecretStr
+        from vectordb_bench.backend.clients.chroma.config import ChromaIndexConfig
+
+        if not hasattr(ChromaIndexConfig.model_fields["host"].default, "get_secret_value"):
+            ChromaIndexConfig.model_fields["host"].default = SecretStr("localhost")
+            ChromaIndexConfig.model_rebuild(force=True)
+    except (ImportError, AttributeError, KeyError) as error:
+        sys.stderr.write("benchd: this VectorDBBench is another one: %s\n" % error)
+    where = "/api/v2/tenants/default_tenant/databases/default_database/collections/"
+    gone = urllib.request.Request(url + where + "VectorDBBenchCollection", method="DELETE")
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        opener.open(gone, timeout=60).close()
+    except urllib.error.HTTPError as error:
+        if error.code != 404:
+            sys.exit("benchd: what the last run has left cannot be dropped: %s" % error)
+    except OSError as error:
+        sys.exit("benchd: %s does not answer: %s" % (url, error))
+' >"$JOB"/mends/sitecustomize.py || benchd_stop 'mends/sitecustomize.py cannot be written'
 command -v apptainer >/dev/null || benchd_stop 'apptainer is not on this node: check runtime.module in the cluster'"'"'s configuration'
 benchd_image="${HOME:?is not set on this node}"/containers/vectordbbench.sif
 [ -e "$benchd_image" ] || benchd_stop "$benchd_image is not on this node and the recipe names no docker_source to make it from"
@@ -344,11 +377,11 @@ benchd_payload() {
     if benchd_only_here vectordbbench; then
         benchd_image=''
         exec {benchd_pipe}>&-
-        exec env BENCHD_TOOL_IMAGE="${benchd_image:-}" sh "$JOB/vectordbbench.sh" "$BENCHD_RESULT_DIR" 86400 /datasets auto chroma --host "$BENCHD_TARGET_HOST" --port "$BENCHD_TARGET_PORT" --case-type Performance1536D50K --k 100 --num-concurrency 1 --concurrency-duration 60 --m 16 --ef-construct 256 --ef-search 64
+        exec env BENCHD_TOOL_IMAGE="${benchd_image:-}" sh "$JOB/vectordbbench.sh" "$BENCHD_RESULT_DIR" 86400 /datasets "$BENCHD_TARGET_URL" auto chroma --host "$BENCHD_TARGET_HOST" --port "$BENCHD_TARGET_PORT" --case-type Performance1536D50K --k 100 --num-concurrency 1 --concurrency-duration 60 --m 16 --ef-construct 256 --ef-search 64
     fi
     exec {benchd_pipe}>&-
     benchd_enter
-    exec env APPTAINERENV_BENCHD_TOOL_IMAGE="${benchd_image:-}" apptainer exec --cleanenv --bind "$JOB" --bind "${HOME:?is not set on this node}"/datasets:/datasets --pwd "$JOB" "$benchd_image" sh "$JOB/vectordbbench.sh" "$BENCHD_RESULT_DIR" 86400 /datasets auto chroma --host "$BENCHD_TARGET_HOST" --port "$BENCHD_TARGET_PORT" --case-type Performance1536D50K --k 100 --num-concurrency 1 --concurrency-duration 60 --m 16 --ef-construct 256 --ef-search 64
+    exec env APPTAINERENV_BENCHD_TOOL_IMAGE="${benchd_image:-}" apptainer exec --cleanenv --bind "$JOB" --bind "${HOME:?is not set on this node}"/datasets:/datasets --pwd "$JOB" "$benchd_image" sh "$JOB/vectordbbench.sh" "$BENCHD_RESULT_DIR" 86400 /datasets "$BENCHD_TARGET_URL" auto chroma --host "$BENCHD_TARGET_HOST" --port "$BENCHD_TARGET_PORT" --case-type Performance1536D50K --k 100 --num-concurrency 1 --concurrency-duration 60 --m 16 --ef-construct 256 --ef-search 64
 }
 benchd_run benchd_payload
 benchd_gather

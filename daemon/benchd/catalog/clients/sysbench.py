@@ -86,6 +86,27 @@ SYSBENCH = (
     wrapped.limit(),
 )
 
+# The totals as numbers: the workload is sysbench's own, only what it says in the end is ours.
+# Percentiles come of the histogram, which it prints before that.
+_HOOK = r"""require(os.getenv("BENCHD_WORKLOAD"))
+
+local function number(value)
+  if value == nil or value ~= value or value == math.huge then return "null" end
+  return string.format("%.9g", value)
+end
+
+function sysbench.hooks.report_cumulative(stat)
+  local names = {"time_total", "events", "reads", "writes", "other", "errors", "reconnects",
+    "latency_min", "latency_avg", "latency_max"}
+  local said = {}
+  for _, name in ipairs(names) do
+    said[#said + 1] = string.format("%q: %s", name, number(stat[name]))
+  end
+  local file = assert(io.open(os.getenv("BENCHD_TOTALS"), "w"))
+  file:write("{", table.concat(said, ", "), "}\n")
+  file:close()
+end
+"""
 # The password is in a file that only its owner can read, and not on a command line. The tables are
 # made anew for every job: writes of the last one have changed them.
 _WRAPPER = (
@@ -137,8 +158,9 @@ if [ "$warmup" -gt 0 ]; then
 fi
 note_status status-before.txt
 date +%s.%N >"$dir/started.txt"
+export BENCHD_WORKLOAD="$workload" BENCHD_TOTALS="$dir/sysbench.json"
 phase 'the measurement' sysbench.txt "$@" --time="$seconds" --histogram=on --percentile=99 \
-  --report-interval=1 "$workload" run
+  --report-interval=1 "$BENCHD_JOB/measured.lua" run
 date +%s.%N >"$dir/ended.txt"
 note_status status-after.txt
 phase 'dropping the tables' cleanup.txt "$@" "$workload" cleanup
@@ -164,7 +186,7 @@ def _payload(spec: JobSpec) -> Payload:
             *arguments(spec),
         ),
         environment=wrapped.ENVIRONMENT,
-        files={"sysbench.sh": _WRAPPER},
+        files={"sysbench.sh": _WRAPPER, "measured.lua": _HOOK},
         needs=wrapped.needs(spec, "sysbench"),
     )
 

@@ -1,14 +1,17 @@
-"""sysbench's words: totals, the histogram of latencies, and what it says of each second."""
+"""sysbench: totals as its hook has written them, or in its own words; histogram; each second."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from pydantic import JsonValue
 
 from benchd.catalog.readings import counters, histogram, status, tools
-from benchd.catalog.readings.text import last_line, number, text, window
+from benchd.catalog.readings.loose import number, parsed
+from benchd.catalog.readings.text import last_line, text, window
+from benchd.catalog.readings.text import number as text_number
 from benchd.core.numbers import flag
 from benchd.core.results import SAMPLES_NEEDED, Counts, Flag, Measured, Metric, Severity
 from benchd.core.spec import JobSpec
@@ -26,13 +29,64 @@ _CLOSED = (
 )
 
 
-def _said(output: str, label: str) -> float | None:
-    match = re.search(rf"^ *{re.escape(label)}:? +([\d.]+)", output, re.MULTILINE)
-    return number(match[1]) if match else None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Totals:
+    """What came of it: seconds, how many of what, and ms."""
+
+    took: float
+    events: int
+    queries: int
+    ignored: int
+    reconnects: int
+    least: float | None
+    mean: float | None
+    most: float | None
 
 
-def _whole(output: str, label: str) -> int:
-    return int(_said(output, label) or 0)
+def _totals(files: Mapping[str, bytes], output: str) -> _Totals:
+    """Return what the hook has written; what sysbench says itself where no hook was called."""
+    told = parsed(files.get("result/sysbench.json", b""))
+    return _hooked(told) if told else _spoken(output)
+
+
+def _hooked(told: Mapping[str, JsonValue]) -> _Totals:
+    def whole(*names: str) -> int:
+        return int(sum(max(number(told.get(name)) or 0.0, 0.0) for name in names))
+
+    def ms(name: str) -> float | None:
+        seconds = number(told.get(name))
+        return seconds * 1000 if seconds is not None else None
+
+    return _Totals(
+        took=number(told.get("time_total")) or 0.0,
+        events=whole("events"),
+        queries=whole("reads", "writes", "other"),
+        ignored=whole("errors"),
+        reconnects=whole("reconnects"),
+        least=ms("latency_min"),
+        mean=ms("latency_avg"),
+        most=ms("latency_max"),
+    )
+
+
+def _spoken(output: str) -> _Totals:
+    def said(label: str) -> float | None:
+        match = re.search(rf"^ *{re.escape(label)}:? +([\d.]+)", output, re.MULTILINE)
+        return text_number(match[1]) if match else None
+
+    def whole(label: str) -> int:
+        return int(said(label) or 0)
+
+    return _Totals(
+        took=said("total time") or 0.0,
+        events=whole("total number of events"),
+        queries=whole("queries"),
+        ignored=whole("ignored errors"),
+        reconnects=whole("reconnects"),
+        least=said("min"),
+        mean=said("avg"),
+        most=said("max"),
+    )
 
 
 def _timeline(output: str) -> dict[str, JsonValue]:
@@ -49,20 +103,21 @@ def _histogram(output: str) -> dict[float, int]:
     return histogram.read(table.splitlines())
 
 
-def _metrics(output: str, server: Mapping[str, JsonValue], *, is_open: bool) -> dict[str, Metric]:
-    took = _said(output, "total time") or 0.0
-    events, queries = _whole(output, "total number of events"), _whole(output, "queries")
+def _metrics(
+    totals: _Totals, output: str, server: Mapping[str, JsonValue], *, is_open: bool
+) -> dict[str, Metric]:
+    took = totals.took
     # With a rate, the time that a transaction waited for a thread is part of it.
     name = "latency_sched" if is_open else "latency_service"
     found = {
-        "ops_s": histogram.rate("ops_s", events / took if took else None),
-        "queries_s": histogram.rate("queries_s", queries / took if took else None),
+        "ops_s": histogram.rate("ops_s", totals.events / took if took else None),
+        "queries_s": histogram.rate("queries_s", totals.queries / took if took else None),
         name: histogram.latency(
             name,
             _histogram(output),
-            mean=_said(output, "avg"),
-            min=_said(output, "min"),
-            max=_said(output, "max"),
+            mean=totals.mean,
+            min=totals.least,
+            max=totals.most,
         ),
     }
     asked = counters.grown(server, "Innodb_buffer_pool_read_requests")
@@ -74,24 +129,24 @@ def _metrics(output: str, server: Mapping[str, JsonValue], *, is_open: bool) -> 
     return found
 
 
-def _flags(output: str, server: Mapping[str, JsonValue], *, is_open: bool) -> Iterator[Flag]:
+def _flags(
+    totals: _Totals, output: str, server: Mapping[str, JsonValue], *, is_open: bool
+) -> Iterator[Flag]:
     if not is_open:
         yield flag("closed_loop", Severity.INFO, detail=_CLOSED)
-    reconnects = _whole(output, "reconnects")
-    if reconnects:
+    if totals.reconnects:
         detail = "connections were lost and made again in the measurement"
-        yield flag("reconnects", Severity.WARN, value=reconnects, limit=0, detail=detail)
-    queries, answered = _whole(output, "queries"), counters.grown(server, "Questions")
-    yield from counters.judged("sysbench", queries, answered, what="queries", slack=_SLACK)
+        yield flag("reconnects", Severity.WARN, value=totals.reconnects, limit=0, detail=detail)
+    answered = counters.grown(server, "Questions")
+    yield from counters.judged("sysbench", totals.queries, answered, what="queries", slack=_SLACK)
     fatal = [line for line in output.splitlines() if line.startswith(("FATAL:", "ALERT:"))]
     if fatal:
         detail = f"sysbench says: {fatal[0][:300]}"
         yield flag("tool_error", Severity.ERROR, value=len(fatal), limit=0, detail=detail)
     timed = sum(_histogram(output).values())
-    if timed != _whole(output, "total number of events"):
+    if timed != totals.events:
         detail = "transactions in the histogram, of those that sysbench reports: percentiles miss"
-        total = _whole(output, "total number of events")
-        yield flag("incomplete", Severity.WARN, value=timed, limit=total, detail=detail)
+        yield flag("incomplete", Severity.WARN, value=timed, limit=totals.events, detail=detail)
 
 
 def _counts(events: int, ignored: int, errors: str) -> Counts:
@@ -111,11 +166,13 @@ def sysbench(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
     """Read what ``sysbench ... run`` has printed, and compare it with the server's counters."""
     output = text(files, "result/sysbench.txt")
     rate = spec.parameters.get("rate")
-    events = _whole(output, "total number of events")
+    totals = _totals(files, output)
     said = last_line(text(files, "err"))
     server = status.server_metrics(files)
-    flags = list(_flags(output, server, is_open=bool(rate)))
-    if not events:
+    flags = list(_flags(totals, output, server, is_open=bool(rate)))
+    achieved = totals.events / totals.took if totals.took else None
+    flags += tools.delivery("sysbench", rate, achieved, totals.events, capped=True)
+    if not totals.events:
         detail = f"sysbench finished no transaction: {said or 'it left no output'}"
         flags = [flag("no_result", Severity.ERROR, detail=detail)]
     threads = spec.parameters.get("threads", THREADS)
@@ -123,8 +180,8 @@ def sysbench(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
     if rate:
         load = {"model": "open", "arrival": "poisson", "rate": rate}
     return Measured(
-        metrics=_metrics(output, server, is_open=bool(rate)) if events else {},
-        counts=_counts(events, _whole(output, "ignored errors"), said),
+        metrics=_metrics(totals, output, server, is_open=bool(rate)) if totals.events else {},
+        counts=_counts(totals.events, totals.ignored, said),
         workload={"kind": "mysql", "load": load, **spec.parameters, "seed": None},
         times=window(files),
         flags=tuple(flags),

@@ -1,7 +1,7 @@
 """VectorDBBench's result file: one case at one concurrency, with its recall.
 
 It writes 0 for what it has not measured, and searches that fail are logged and dropped, so how many
-failed is not known. Of latencies it tells a mean and a p99, in seconds.
+failed is not known. Of latencies it tells a mean and up to three percentiles, in seconds.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import JsonValue
 
-from benchd.catalog.readings import histogram, tools
+from benchd.catalog.readings import counters, histogram, tools
 from benchd.catalog.readings.loose import fields, number, parsed, rows
 from benchd.catalog.readings.text import last_line, text, window
 from benchd.core.numbers import flag
@@ -18,6 +18,8 @@ from benchd.core.results import SAMPLES_NEEDED, Counts, Flag, Measured, Metric, 
 from benchd.core.spec import JobSpec
 
 SECONDS = 30  # of searches, where the client has no `duration`
+_PERCENTILES = ("50", "95", "99")  # that its releases tell; older ones the last alone
+_TROUBLE = r"ERROR|search_embedding error"
 _GOOD = ":)"  # what it calls a case that went well
 
 
@@ -28,8 +30,12 @@ def _first(metrics: Mapping[str, JsonValue], name: str) -> float | None:
 
 
 def _metrics(told: Mapping[str, JsonValue], searches: int) -> dict[str, Metric]:
-    mean, p99 = _first(told, "conc_latency_avg_list"), _first(told, "conc_latency_p99_list")
-    tail = p99 * 1000 if p99 is not None and searches >= SAMPLES_NEEDED["99"] else None
+    mean = _first(told, "conc_latency_avg_list")
+    seconds = {q: _first(told, f"conc_latency_p{q}_list") for q in _PERCENTILES}
+    percentiles = {
+        q: value * 1000 if value is not None and searches >= SAMPLES_NEEDED[q] else None
+        for q, value in seconds.items()
+    }
     recall, load = number(told.get("recall")) or None, number(told.get("load_duration")) or None
     return {
         "req_s": histogram.rate("req_s", _first(told, "conc_qps_list")),
@@ -39,7 +45,7 @@ def _metrics(told: Mapping[str, JsonValue], searches: int) -> dict[str, Metric]:
             better="lower",
             n=searches,
             mean=mean * 1000 if mean is not None else None,
-            percentiles={"99": tail},
+            percentiles=percentiles,
         ),
         "recall_at_k": Metric(formula="recall_at_k/v1", unit="1", better="higher", value=recall),
         "elapsed_s.load": Metric(formula="elapsed_s/v1", unit="s", better="lower", value=load),
@@ -51,14 +57,11 @@ def _flags(metrics: Mapping[str, Metric], files: Mapping[str, bytes]) -> Iterato
     yield flag("closed_loop", Severity.INFO, detail=detail)
     detail = "searches that failed are dropped by VectorDBBench: how many did is not known"
     yield flag("errors_uncounted", Severity.WARN, detail=detail)
+    yield from counters.judged("VectorDBBench", 0, None, what="searches", slack=0)
     if metrics["recall_at_k"].value is None:
         detail = "no recall: a latency says nothing without the share of the truth that was found"
         yield flag("no_recall", Severity.ERROR, detail=detail)
-    said = text(files, "result/vectordbbench.err").splitlines()
-    failed = [line for line in said if "ERROR" in line or "search_embedding error" in line]
-    if failed:
-        detail = f"VectorDBBench says: {failed[0].strip()[:300]}"
-        yield flag("tool_error", Severity.ERROR, value=len(failed), limit=0, detail=detail)
+    yield from tools.troubles("VectorDBBench", files, "vectordbbench.err", _TROUBLE)
 
 
 def vectordbbench(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
@@ -95,7 +98,7 @@ def vectordbbench(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
             files,
             "vectordbbench",
             co_safe=False,
-            percentiles=("99",),
+            percentiles=_PERCENTILES,
             raw_samples=False,
             errors_counted=False,
         ),
