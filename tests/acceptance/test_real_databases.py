@@ -1,4 +1,4 @@
-"""Databases from a recipe to a report on a real Slurm, with nobody else's help but their own."""
+"""Databases of one user on one node of a real Slurm, several of a kind at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from support.daemon import RunningDaemon
-from support.reality import CHROMA
 from support.realslurm import RealSlurm
 
 # Two of each on one node. The last client waits for both of a kind, so neither ends before that.
@@ -73,29 +72,6 @@ clients:
     target_services: [{name: redis-a}, {name: redis-b}]
     resources: {cpus_per_task: 1, time: "00:05:00", exclude: "n1,n2"}
 """
-OTHERS = """\
-name: others
-services:
-  - name: chroma
-    command: "{chroma}"
-    resources: {{cpus_per_task: 1, time: "00:05:00"}}
-    health_check: {{type: http, endpoint: /api/v2/heartbeat, interval: 1}}
-  - name: postgresql
-    storage: local
-    secrets: {{POSTGRES_PASSWORD: {{generate: 24}}}}
-    resources: {{cpus_per_task: 1, time: "00:05:00"}}
-    health_check: {{type: postgres, interval: 1}}
-clients:
-  - name: chroma-load
-    target_service: {{name: chroma}}
-    parameters: {{vectors: 2000, dimension: 32, requests: 100, recall_queries: 20, ef_search: 100}}
-    resources: {{cpus_per_task: 1, time: "00:05:00"}}
-  - name: pgbench
-    target_service: {{name: postgresql}}
-    duration: 2
-    parameters: {{scale: 1, clients: 2, warmup: 0, rate: 100}}
-    resources: {{cpus_per_task: 1, time: "00:05:00"}}
-"""
 
 
 @pytest.fixture
@@ -139,16 +115,3 @@ def test_two_of_each_on_one_node_do_not_meet(
         assert [node] * 2 == [job["nodes"] for job in services if job["kind"] == kind]
         times = [job["times"] for job in services if job["kind"] == kind]
         assert max(each["ready"] for each in times) < min(each["ended"] for each in times), times
-
-
-@pytest.mark.real("slurm", "sshd", "chroma", "postgresql")
-def test_chroma_with_recall_and_postgresql(
-    daemon: RunningDaemon, real_slurm: RealSlurm, tmp_path: Path
-) -> None:
-    """Chroma finds nearly all of the truth; PostgreSQL keeps a rate; both come home in numbers."""
-    found = measured(daemon, tmp_path, OTHERS.format(chroma=CHROMA))
-    assert 0.9 < found["chroma-load"]["recall_at_k"]["value"] <= 1.0
-    assert found["chroma-load"]["latency_service"]["percentiles"]["50"] > 0
-    assert found["chroma-load"]["ops_s.insert"]["value"] > 0
-    assert found["pgbench"]["latency_sched"]["percentiles"]["50"] > 0
-    assert found["pgbench"]["ops_s"]["value"] == pytest.approx(100, rel=0.5)

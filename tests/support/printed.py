@@ -61,15 +61,20 @@ METRICS = {
     "Inter-chunk latency": "icl",
     "Inter-token latency": "icl",  # where each chunk holds one
     "First byte": "ttfb",
+    "First output": "ttfo",
     "Send lag": "send_lag",
     "In flight": "concurrency",
+    "Errors": "error_rate",
+    "Queries": "queries_s",
+    "Buffer pool hits": "buffer_pool_hits",
+    "Within objectives": "slo_attainment",
 }
 # The names of the independent script for the same.
 SCRIPT = {
     "one/s": "req_s",
     "n/s": "ops_s",
     "n_out/s": "out_tok_s",
-    "ttfb_send": "ttfb",
+    "ttfo_send": "ttfo",
     "lag_sched": "send_lag",
 }
 
@@ -158,58 +163,75 @@ def claims(page: str) -> list[Claim]:
 # --- tables -------------------------------------------------------------------------------------
 
 
-def metric(title: str, unit: str = "") -> str:
+def metric(title: str) -> str:
     """Return the name that results have for what is written in a title."""
     title = title.partition(" [")[0]  # a unit
-    name, _, q = title.rpartition(" p") if re.search(r" p[\d.]+$", title) else (title, "", "")
+    statistic = re.search(r" (p[\d.]+|mean)$", title)
+    name = title[: statistic.start()] if statistic else title
     base, _, case = name.partition(" (")
-    known = METRICS.get(base, f"unknown: {base}")
-    if base == "Errors":
-        known = "error_rate" if unit else "failed"
-    return known + (f".{case[:-1]}" if case else "") + (f" p{q}" if q else "")
+    what = METRICS.get(base, base) + (f".{case[:-1]}" if case else "")
+    return what + (statistic[0] if statistic else "")
 
 
 def _table_of(node: Node) -> Iterator[Claim]:
-    heads = [(cell.words()[0], "".join(cell.words()[1:]).strip()) for cell in node.all("th")]
+    heads = [cell.words()[0] for cell in node.all("th")]
     rows = [list(row.all("td")) for row in node.all("tr")]
     for claim in table(heads, [[cell.words() for cell in row] for row in rows if row]):
         yield claim
         node.take()
 
 
-def table(heads: list[tuple[str, str]], rows: list[list[list[str]]]) -> Iterator[Claim]:
+def table(heads: list[str], rows: list[list[list[str]]]) -> Iterator[Claim]:
     """Yield the numbers of a table whose heads are known; of another one, nothing."""
-    names, count = [head for head, _ in heads], len(heads)
+    own = {"Done": "done", "Errors": "failed", "Window": "window"}
     for row in rows:
         cells = [cell or [""] for cell in row]
         first = [cell[0] for cell in cells]
-        if names[:2] == ["Point", "Valid"]:
+        if heads[:2] == ["Point", "Valid"]:
             valid, _, wanted = first[1].partition(" of ")
             yield Claim((first[0], "done", "repeats"), valid)
             yield Claim((first[0], "done", "wanted"), wanted)
-            for place in range(2, count):
-                name = "offered" if names[place] == "Offered" else metric(*heads[place])
-                yield from _cell((first[0], name), cells[place])
-        elif names[:3] == ["Point", "Repeat", "Verdict"]:
+            for head, cell in zip(heads[2:], cells[2:], strict=True):
+                name = "offered" if head.startswith("Offered") else metric(head)
+                yield from _cell((first[0], name), cell)
+        elif heads[:3] == ["Point", "Repeat", "Verdict"]:
             repeat = first[1].split(" ")[0]
-            own = {"Done": "done", "Window": "window"}
-            for place in range(3, count):
-                name = own.get(names[place]) or metric(*heads[place])
-                yield from _cell((first[0], name, repeat), cells[place])
-        elif names[:4] == ["Metric", "Point", "Repeats", "Samples"]:
+            names = [*map(own.__getitem__, heads[3:6]), *map(metric, heads[6:])]
+            for name, cell in zip(names, cells[3:], strict=True):
+                yield from _cell((first[0], name, repeat), cell)
+        elif heads[:4] == ["Metric", "Point", "Repeats", "Samples"]:
             name, point = metric(first[0]), first[1]
             yield Claim((point, "done", "repeats"), first[2])
             yield Claim((point, name, "samples"), first[3])
-            for place in range(4, count - 1):
-                yield Claim((point, f"{name} {names[place]}", "pooled"), first[place])
+            for place in range(4, len(heads) - 1):
+                yield Claim((point, f"{name} {heads[place]}", "pooled"), first[place])
             yield from _singles((point, f"{name} p99"), cells[-1])
-        elif names[:4] == ["What", "Point", "Samples", "Mean"]:
+        elif heads[:4] == ["What", "Point", "Samples", "Mean"]:
             for place, kind in ((2, "samples"), (3, "mean"), (6, "highest")):
                 yield Claim((first[1], metric(first[0]), kind), first[place])
             for place in (4, 5):
                 yield Claim(
-                    (first[1], f"{metric(first[0])} {names[place]}", "pooled"), first[place]
+                    (first[1], f"{metric(first[0])} {heads[place]}", "pooled"), first[place]
                 )
+
+
+def in_markdown(text: str) -> list[Claim]:
+    """Return the numbers in the tables of a report in Markdown, of those that are known."""
+    found: list[Claim] = []
+    heads: list[str] = []
+    for line in text.splitlines():
+        cells = [re.sub(r"\\(.)", r"\1", c).strip() for c in re.split(r"(?<!\\)\|", line)[1:-1]]
+        if not cells or set(line) <= set("|:-"):
+            heads = heads if cells else []
+        elif not heads:
+            heads = cells
+        else:
+            split = [re.fullmatch(r"([\d.\s]+\w?) \((.+)\)", cell) for cell in cells]
+            parts = [
+                [m[1], *m[2].split("; ")] if m else [c] for c, m in zip(cells, split, strict=True)
+            ]
+            found += table(heads, [parts])
+    return found
 
 
 def _cell(key: Key, cell: list[str]) -> Iterator[Claim]:
@@ -284,7 +306,8 @@ def _tip(kind: str, title: str, point: str, said: str, ticks: list[str]) -> Iter
     elif kind == "curve":
         name = before.removesuffix(", from the actual sending")
         side = ", service" if name != before else ", scheduled"
-        whole = title if title in METRICS else f"{title}{side}"
+        base, bracket, case = title.partition(" (")
+        whole = title if base in METRICS else f"{base}{side}{bracket}{case}"
         yield Claim((name, metric(whole), "samples"), value)
     elif kind == "spot" and title.endswith(" against speed"):
         speed = next(tick for tick in ticks if tick.partition(" [")[0] in METRICS)
@@ -400,6 +423,43 @@ def _name(result: dict[str, Any], *, several: bool) -> str:
     return (f"{client}: {cell}" if cell else client) if several or not cell else cell
 
 
+def stated(folder: Path) -> Found:
+    """Return the numbers of a run as its result files have them, of points measured once."""
+    found: Found = {}
+    for result in [json.loads(path.read_bytes()) for path in (folder / "results").glob("*.json")]:
+        point, counts = _point(result["job"]), result["counts"]
+        numbers = {"done": counts["ok"], "failed": counts["errors"]}
+        numbers |= {"window": result["times"]["window_s"]}
+        for name, metric in result["metrics"].items():
+            sides = {"mean": metric.get("mean"), "highest": metric.get("max")}
+            sides |= {
+                "samples": metric.get("n"),
+                "mean" if "value" in metric else "": metric.get("value"),
+            }
+            found |= {
+                (point, name, side): [value] for side, value in sides.items() if value is not None
+            }
+            numbers[name] = metric.get("value")
+            known = {f"p{q}": value for q, value in (metric.get("percentiles") or {}).items()}
+            for statistic, value in (known | {"mean": metric.get("mean")}).items():
+                key, ends = f"{name} {statistic}", _ends(metric, statistic)
+                numbers[key] = value
+                found[point, key, "pooled"] = [] if value is None else [value]
+                found[point, f"{key} within", "1"] = ends
+                found.setdefault((point, name, "1"), []).extend(ends)
+        for name, value in numbers.items():
+            if value is not None:
+                found |= {(point, name): [value], (point, name, "0."): [value]}
+                found.setdefault((point, name, "1"), [value])
+    return found
+
+
+def _ends(metric: dict[str, Any], statistic: str) -> list[float]:
+    """Return the interval that a result has of a number."""
+    found = (metric.get("ci") or {}).get(statistic.removeprefix("p"))
+    return list(found or ())
+
+
 def read_number(text: str) -> float:
     """Return a number that is written with few digits."""
     return _read(text)[0]
@@ -407,10 +467,11 @@ def read_number(text: str) -> float:
 
 def _read(text: str) -> tuple[float, float]:
     """Return a number and half its last digit."""
-    shown = re.fullmatch(r"(-?[\d\u202f]+)(\.\d+)?(e-?\d+)?[\u202f\xa0]?([kMGs]?)", text)
+    plain = re.sub(r"(?<=\d)\s(?=\d)", "", text)
+    shown = re.fullmatch(r"(-?\d+)(\.\d+)?(e-?\d+)?\s?([kMGs]?)", plain)
     assert shown is not None, text
     scale = {"k": 1e3, "M": 1e6, "G": 1e9}.get(shown[4], 1.0) * float(f"1{shown[3] or 'e0'}")
-    number = float(shown[1].replace("\u202f", "") + (shown[2] or "")) * scale
+    number = float(shown[1] + (shown[2] or "")) * scale
     return number, 0.5 * scale * 10.0 ** -len((shown[2] or ".")[1:])
 
 

@@ -14,7 +14,7 @@ from statistics import mean, median, pstdev, quantiles
 NEEDED = {"50": 6, "90": 36, "95": 72, "99": 368, "99.9": 3688}  # samples for a percentile
 STUDENT = {3: 4.303, 4: 3.182, 5: 2.776}  # 0.975 quantile of t for so many repeats
 # Until when a latency lasts; it begins when the request was due (sched), or with its first byte.
-TO = {"lag": "send", "ttfb": "fb", "ttft": "first", "e2e": "last", "latency": "end"}
+TO = {"lag": "send", "ttft": "first", "ttfo": "first_out", "e2e": "last", "latency": "end"}
 
 
 def percentile(values, q):
@@ -79,5 +79,5 @@ def everything(folder):
         found |= {(point, name, f"{n}."): [value] for n, value in enumerate(sorted(values))}
         found |= {(point, f"{name} p{q}", "pooled"): percentile(values, q) for q in NEEDED}
         reach = STUDENT.get(len(values), 0) * pstdev(values) / max(len(values) - 1, 1) ** 0.5
-        found[point, name, "around"] = [mean(values) - reach, mean(values) + reach]
+        found[point, name, "around"] = [max(mean(values) - reach, 0), mean(values) + reach]
     return found

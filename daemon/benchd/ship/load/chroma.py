@@ -108,9 +108,11 @@ class Workload(work.Workload):
         self.batch = options.batch
         self.is_packed = False
         self._id = ""
+        self._samples: Optional[Samples] = None
 
     async def prepare(self, samples: Samples, zero: float) -> None:
         """Look at the server, make the collection and fill it."""
+        self._samples = samples
         beat = await fetch(self.target, "GET", "/api/v2/heartbeat")
         if beat.status != 200:
             message = "%s/api/v2/heartbeat answers %d: is it Chroma 1.0 or newer (API v2)?"
@@ -163,7 +165,7 @@ class Workload(work.Workload):
                 phase = Phase("insert", Stop(len(bodies), None))
                 await users.run(phase)
                 self.inserts += phase.samples
-                self.insert_seconds += time.monotonic() - phase.started
+                self.insert_seconds += summary.window(phase.samples) or 0.0
                 bad = [s for s in phase.samples if not s.ok]
                 if bad or phase.gone:
                     message = "%d of %d batches could not be inserted: %s"
@@ -229,7 +231,10 @@ class Workload(work.Workload):
         for index in sorted(self.found):
             found = [int(i) for i in self.found[index] if i.isdigit()]
             query = self.vectors.query("measure", index)
-            self.recalls.append(truth.recall(query, found, self.options.k))
+            recall = truth.recall(query, found, self.options.k)
+            self.recalls.append(recall)
+            if self._samples:
+                self._samples.add({"phase": "recall", "i": index, "recall": recall})
             await asyncio.sleep(0)  # a signal may have come
 
     async def finish(self) -> None:
