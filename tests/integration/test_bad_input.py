@@ -46,10 +46,12 @@ client:
 
 
 async def told(inside: Inside, job: Job) -> str:
-    """Return what `benchctl why` says of a job that has failed."""
+    """Return what `benchctl why` says of a job that is over."""
     words = inside.daemon.archive.last_words([job]).get(job.token, "")
     rows = await inside.daemon.store.transitions(job.token)
-    return "\n".join(explain(job, rows, inside.daemon.clock(), "", words))
+    document = await inside.daemon.store.result(job.token)
+    said = explain(job, rows, inside.daemon.clock(), "", last_words=words, document=document)
+    return "\n".join(said)
 
 
 async def results(inside: Inside) -> dict[str, dict[str, Any]]:
@@ -79,7 +81,8 @@ async def test_a_note_that_cannot_be_written_again_costs_only_its_result(inside:
     inside.drop(SPOILT)
     assert RunOutcome.INVALID is (await inside.wait_run()).outcome
     (found,) = (await results(inside)).values()
-    flags = {flag["code"]: flag["detail"] for flag in found["validity"]["flags"]}
-    assert "does not fit its own schema" in flags["malformed"]
+    (job,) = (await inside.jobs()).values()
+    sentence = "Its result is not valid: malformed: it does not fit its own schema: "
+    assert sentence in await told(inside, job)
     raw = inside.daemon.archive.folder(found["run"]) / "raw"
     assert [b"ud800" in path.read_bytes() for path in raw.rglob("benchd-node.json")] == [True]

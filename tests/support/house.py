@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -70,6 +71,10 @@ class MemoryReads:
         if run_id is not None:
             return self.documents.get(run_id, [])
         return [text for texts in self.documents.values() for text in texts]
+
+    async def result(self, token: str) -> str | None:
+        each = (text for texts in self.documents.values() for text in texts)
+        return next((text for text in each if json.loads(text)["job"] == token), None)
 
     async def note_command(self, uid: int, line: str, ok: bool, answer: str, now: float) -> None:
         self.notes.append((uid, line, ok))

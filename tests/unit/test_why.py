@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from benchd.api.views import job_id
@@ -159,5 +161,18 @@ def test_a_failed_job_says_what_follows() -> None:
 def test_a_failed_job_is_quoted() -> None:
     """What the program itself said is next to what became of it."""
     job = client(state=JobState.FAILED, why="FAILED", exit_code=2)
-    told = explain(job, [], NOW, "", "load: --dataset /x: No such file or directory")
-    assert told[-2] == "Its last line on stderr: “load: --dataset /x: No such file or directory”"
+    said = "load: --dataset /x: No such file or directory"
+    assert explain(job, [], NOW, "", last_words=said)[-2] == f"Its last line on stderr: “{said}”"
+
+
+def test_a_result_that_is_not_valid_says_why() -> None:
+    """A measurement may end well and be worth nothing: each flag that made it so is told."""
+    job = client(state=JobState.COMPLETED, collected_at=CREATED_AT)
+    flags = [
+        {"code": "error_rate", "severity": "error", "detail": "2 of 100 failed"},
+        {"code": "dropped", "severity": "warn", "detail": "3"},
+    ]
+    document = json.dumps({"validity": {"valid": False, "flags": flags}})
+    told = explain(job, [], NOW, "", document=document)
+    assert told[-1] == "Its result is not valid: error_rate: 2 of 100 failed."
+    assert "not valid" not in explain(job, [], NOW, "", document='{"validity": {}}')[-1]

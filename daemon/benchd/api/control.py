@@ -183,5 +183,8 @@ class Reads(Protocol):
     async def results(self, run_id: str | None = None) -> Sequence[str]:
         """Return result documents (JSON text), oldest first."""
 
+    async def result(self, token: str) -> str | None:
+        """Return the result document of one job."""
+
     async def note_command(self, uid: int, line: str, ok: bool, answer: str, now: float) -> None:
         """Append to the log of commands."""

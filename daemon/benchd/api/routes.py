@@ -253,6 +253,7 @@ class Routes:
         waiting = await self.control.waiting(job.token)
         words = (await self._last_words([job])).get(job.token, "")
         document = await self.reads.result(job.token)
+        told = explain(job, rows, self.clock(), waiting, last_words=words, document=document)
         return answer(
             "why",
             {
@@ -260,7 +261,7 @@ class Routes:
                 "state": str(job.state),
                 "why": job.why,
                 "waiting": waiting,
-                "sentences": explain(job, rows, self.clock(), waiting, words, document),
+                "sentences": told,
                 "transitions": [transition_view(t) for t in rows],
             },
         )

@@ -5,12 +5,15 @@ Every sentence rests on something stored: a transition with its evidence, or a f
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from benchd.api.views import job_id
 from benchd.core.attention import judged
 from benchd.core.model import CancelWhy, Job, JobState, Readiness, Transition
+from benchd.core.numbers import Severity
 from benchd.core.restart import is_retried
 from benchd.core.spec import Role
 from benchd.core.tally import how_it_ended
@@ -84,13 +87,26 @@ _ADVICE = {
 }
 
 
+def faults(document: str | None) -> list[str]:
+    """Return what makes a result invalid, in words: its flags of severity error."""
+    said: dict[str, Any] = json.loads(document) if document is not None else {}
+    flags = (said.get("validity") or {}).get("flags") or ()
+    return [f"{f['code']}: {f['detail']}" for f in flags if f["severity"] == Severity.ERROR]
+
+
 def explain(
-    job: Job, transitions: Sequence[Transition], now: float, waiting: str, last_words: str = ""
+    job: Job,
+    transitions: Sequence[Transition],
+    now: float,
+    waiting: str,
+    *,
+    last_words: str = "",
+    document: str | None = None,
 ) -> list[str]:
     """Return the job's story in sentences: what it is, each move with evidence, and what is next.
 
     ``waiting`` is the daemon's own word on what it waits for, or on what follows what is over;
-    ``last_words`` the last line that a failed job wrote to stderr.
+    ``last_words`` the last line that a failed job wrote to stderr; ``document`` its result.
     """
     lines = [_headline(job, now), f"Recorded at {_clock(job.created_at)} from run {job.run_id}."]
     lines += [_move(row, job.created_at) for row in transitions]
@@ -99,7 +115,8 @@ def explain(
         lines.append(f"Slurm has not known it for {missing}; that alone moves nothing yet.")
     if job.is_terminal:
         follows = [f"Next: {_sentence(waiting)}"] if waiting else []
-        return [*lines, *_ending(job, last_words), *follows]
+        wrong = [f"Its result is not valid: {_sentence(fault)}" for fault in faults(document)]
+        return [*lines, *_ending(job, last_words), *wrong, *follows]
     if job.cancel_why is not None:
         lines.append(f"Its end is wanted: {_ASKED[job.cancel_why]}.")
     if job.state is JobState.PENDING and job.reason:

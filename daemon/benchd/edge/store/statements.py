@@ -113,6 +113,7 @@ SELECT cluster, role, state, count(*) AS jobs FROM jobs GROUP BY cluster, role, 
 TRANSITIONS = "SELECT * FROM transitions WHERE token = :token ORDER BY rev"
 
 RESULTS = "SELECT document FROM results ORDER BY rowid"
+RESULT = "SELECT document FROM results WHERE token = :token"
 RESULTS_OF_RUN = """
 SELECT r.document FROM jobs AS j JOIN results AS r USING (token) WHERE j.run_id = :run
 ORDER BY r.rowid

@@ -296,6 +296,11 @@ class Store:
         found = await self._db.read(statement, {"run": run_id})
         return tuple(row["document"] for row in found)
 
+    async def result(self, token: str) -> str | None:
+        """Return the result document of one job."""
+        found = await self._db.read(sql.RESULT, {"token": token})
+        return next((row["document"] for row in found), None)
+
     async def resolve(self, prefix: str) -> tuple[Literal["run", "job"], str] | None:
         """Return what a unique prefix means: a run id or a token, with or without the instance.
 
