@@ -13,11 +13,12 @@ import pytest
 from benchd.core.headline import cell_text, columns, figure, rough, span
 from benchd.core.html import render_html
 from benchd.core.markdown import render_markdown
-from benchd.core.markup import tag, text
+from benchd.core.markup import join, tag, text
 from benchd.core.model import Evidence, JobState, RunOutcome, Transition
+from benchd.core.page import coded
 from benchd.core.report import build
 from benchd.core.reported import Report, Spread
-from benchd.core.svg import Scale, bars, ticks, time_ticks
+from benchd.core.svg import Scale, bars, shortened, ticks, time_ticks
 from support.builders import CREATED_AT, client, run, service
 from support.documents import result, spread, value
 
@@ -161,6 +162,20 @@ def test_time_is_marked_as_people_count_it(seconds: float, last: float) -> None:
     found = time_ticks(seconds)
     assert (found[-1] <= seconds, len(found) <= 9, found[0]) == (True, True, 0.0)
     assert found[-1] == pytest.approx(last, rel=0.15)
+
+
+def test_a_short_name_still_tells_repeats_apart() -> None:
+    """What does not fit is left out in the middle: the end of a name says which repeat it is."""
+    names = [shortened(f"llm-load rate=150, output_tokens=16 #{n}", 20) for n in (1, 2)]
+    assert names == ["llm-load rate…=16 #1", "llm-load rate…=16 #2"]
+
+
+def test_what_one_writes_is_set_apart() -> None:
+    """Words between backticks are code; a backtick alone is somebody else's."""
+    assert [str(join(*coded(each))) for each in ("`repeat: 5` helps", "a ` b")] == [
+        "<code>repeat: 5</code> helps",
+        "a ` b",
+    ]
 
 
 def test_wide_ranges_get_a_logarithmic_scale() -> None:

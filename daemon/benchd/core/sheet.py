@@ -78,10 +78,10 @@ li.info b { color: var(--calm); }
 table { border-collapse: collapse; width: 100%; font-size: 0.92rem; }
 th {
   text-align: left; vertical-align: bottom; font-weight: 600; font-size: 0.8rem; color: var(--soft);
-  padding: 0.3rem 0.95rem 0.45rem 0; border-bottom: 1.5px solid var(--rule);
+  padding: 0.3rem 0.8rem 0.45rem 0; border-bottom: 1.5px solid var(--rule);
 }
 td {
-  padding: 0.42rem 0.95rem 0.42rem 0; border-bottom: 1px solid var(--rule);
+  padding: 0.42rem 0.8rem 0.42rem 0; border-bottom: 1px solid var(--rule);
   vertical-align: baseline;
 }
 th:last-child, td:last-child { padding-right: 0; }
@@ -89,7 +89,8 @@ tbody tr:last-child td { border-bottom: 0; }
 .n { text-align: right; white-space: nowrap; }
 th.n { white-space: normal; min-width: 4.2rem; }
 .nowrap { white-space: nowrap; }
-td .spread { display: block; color: var(--soft); font-size: 0.78rem; }
+td .spread { display: block; color: var(--soft); font-size: 0.78rem; white-space: normal; }
+td .partly { font-style: italic; }
 th .unit { display: block; font-weight: 400; }
 tr.invalid td.n { color: var(--soft); text-decoration: line-through; }
 .charts {
