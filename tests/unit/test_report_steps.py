@@ -64,8 +64,8 @@ def test_rates_make_the_curves() -> None:
     assert (drawn["Answered"].knee, drawn["Answered"].key) == (100.0, "offered rate [1/s]")
     assert drawn["Latency, scheduled p95"].curves[0].points[-1][1] == 160.0
     assert [row[1] for row in ladder.rows][:3] == [
-        "1 waiting",
-        "64 waiting",
+        "1 user",
+        "64 users",
         "arrivals",
     ]
     assert [row[-1] for row in ladder.rows][-2:] == ["borne", "latency grew"]

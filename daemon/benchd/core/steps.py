@@ -22,7 +22,7 @@ _DRAWN = ("ttft_sched", "tpot", "e2e_sched", "latency_sched")
 _TOLD = (("ttft_sched", "ttft_service"), ("latency_sched", "latency_service"))
 _TAIL = ("99", "95", "90", "50")
 _FOUND = ("knee_rate", "peak_rate", "ceiling_rate")
-_ARRIVALS = {"rate": "arrivals", "beyond": "arrivals, a quarter more than the most"}
+_ARRIVALS = {"rate": "arrivals", "beyond": "arrivals, beyond"}
 _KEY = "offered rate [1/s]"
 
 Document = Mapping[str, Any]
@@ -47,7 +47,7 @@ def ladders(by_point: Mapping[str, Sequence[Document]]) -> Iterator[Ladder]:
         yield Ladder(
             point=point,
             words=tuple(_words(document, len(documents)) for document in documents),
-            heads=("Repeat", "Users", *_heads(_latency(documents))),
+            heads=("Repeat", "Load", *_heads(_latency(documents))),
             rows=tuple(_table(documents)),
             curves=tuple(_curves(documents)),
         )
@@ -111,13 +111,19 @@ def _table(documents: Sequence[Document]) -> Iterator[tuple[str, ...]]:
             rates = (number(step, name) for name in ("offered_rate", "achieved_rate"))
             yield (
                 _repeat(document),
-                f"{users} waiting" if users else _ARRIVALS.get(str(step.get("kind")), NONE),
+                f"{users} user{_many(users)}"
+                if users
+                else _ARRIVALS.get(str(step.get("kind")), NONE),
                 *map(figure, rates),
                 *(figure(number(_metric(step, m), "value")) for m in ("req_s", "goodput")),
                 figure(number(step, "errors")),
                 *(figure(number(whole, f"p{q}")) for q in ("50", "95", "99")),
                 _verdict(step),
             )
+
+
+def _many(count: object) -> str:
+    return "" if count == 1 else "s"
 
 
 def _verdict(step: Document) -> str:
