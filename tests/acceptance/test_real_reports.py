@@ -35,7 +35,7 @@ RECIPES = {
 service: {{name: redis, health_check: {{type: redis, interval: 1}}, {resources}}}
 client:
   {{name: redis-benchmark, target_service: {{name: redis}}, {resources},
-    parameters: {{requests: 20000}}}}
+    parameters: {{requests: 10000}}}}
 """,
     "redis-load": """
 service: {{name: redis, health_check: {{type: redis, interval: 1}}, {resources}}}
@@ -77,7 +77,7 @@ service:
 client:
   {{name: llm-load, target_service: {{name: tiny-llm}}, {resources},
     parameters: {{api: openai-completions, model: tiny, requests: 380, concurrency: 4,
-                 output_tokens: 8}}}}
+                 prompt_tokens: 64, output_tokens: 8}}}}
 """,
     "pgbench": """
 service:
