@@ -11,7 +11,7 @@ from typing import Protocol
 
 from benchd.errors import ClusterError, NeedsHuman, Unreachable
 
-# Bytes of stdout (and of stderr) kept from one command: a 10,000-row squeue is about 2 MiB.
+# Bytes of stdout (and of stderr) kept from one command: a 10,000-row squeue is about 2.5 MiB.
 OUTPUT_LIMIT = 8 * 1024 * 1024
 # Seconds after which a command that ignored SIGTERM is killed; as `timeout -k` counts them.
 KILL_AFTER = 5
