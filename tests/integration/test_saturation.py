@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from statistics import median
+from typing import Any
 
 import pytest
 
@@ -27,6 +29,20 @@ client:
 """
 
 
+def numbers(row: str) -> tuple[float, ...]:
+    """Return answers a second, errors and the median of a step as the report has them."""
+    cells = row.split(" | ")
+    return float(cells[3]), float(cells[5]), float(cells[6])
+
+
+def reckoned(own: list[dict[str, Any]], due: str) -> tuple[float, ...]:
+    """Return the same from the samples of a step; those of users who wait have no schedule."""
+    good = [s for s in own if s["status"] == "ok"]
+    window = max(s["end"] for s in own) - min(s["sched"] for s in own)
+    times = [1000 * (s["first"] - s[due]) for s in good]
+    return len(good) / window, len(own) - len(good), median(times)
+
+
 @pytest.mark.asyncio
 async def test_from_recipe_to_report(inside: Inside) -> None:
     """The result has what was found and every step, and the report draws both."""
@@ -39,11 +55,13 @@ async def test_from_recipe_to_report(inside: Inside) -> None:
     assert all(metric.percentiles is None for metric in result.metrics.values())
     steps = result.model_dump()["workload"]["saturation"]["steps"]
     raw = gzip.decompress((folder / "raw" / result.job / "result/samples.jsonl.gz").read_bytes())
-    phases = [json.loads(line)["phase"] for line in raw.splitlines()]
-    told = {f"step-{n}": phases.count(f"step-{n}") for n in range(len(steps))}
-    assert told == {f"step-{step['step']}": step["scheduled"] for step in steps}
-    assert min(told.values()) > 0
+    lines = [json.loads(line) for line in raw.splitlines()]
+    of_step = [[s for s in lines if s["phase"] == f"step-{n}"] for n in range(len(steps))]
+    assert [len(own) for own in of_step] == [step["scheduled"] for step in steps]
     page, text = (folder / "report.html").read_text(), (folder / "report.md").read_text()
     drawn = re.findall(r"<figcaption>([^<]+)", page[page.index("Step by step") :])
     assert drawn[:2] == ["Answered", "TTFT, scheduled p50"]
-    assert "## Step by step" in text
+    table = re.findall(r"^\| 1 \| (.*) \|$", text[text.index("## Step by step") :], re.MULTILINE)
+    due = ["send", "send", *["sched"] * 4]
+    wanted = [reckoned(own, since) for own, since in zip(of_step, due, strict=True)]
+    assert [numbers(row) for row in table] == [pytest.approx(each, rel=2e-3) for each in wanted]
