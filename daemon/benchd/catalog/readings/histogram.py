@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 
+from benchd.catalog.readings.text import MOST
 from benchd.core.numbers import counted
 from benchd.core.results import SAMPLES_NEEDED, Metric
 
@@ -20,7 +20,7 @@ def read(lines: Iterable[str]) -> dict[float, int]:
             value, count = float(words[0]), int(words[1])
         except ValueError:
             continue
-        if math.isfinite(value) and value >= 0 and count > 0:
+        if 0 <= value < MOST and 0 < count < MOST:
             counts[value] = counts.get(value, 0) + count
     return counts
 

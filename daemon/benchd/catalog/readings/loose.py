@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from pydantic import JsonValue
 
+from benchd.catalog.readings.text import MOST
 from benchd.core.numbers import is_finite
 
 
@@ -32,4 +33,4 @@ def number(value: object) -> float | None:
     """Return a number; None for what is none, or none to reckon with."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not is_finite(value):
         return None
-    return float(value)
+    return float(value) if abs(value) < MOST else None

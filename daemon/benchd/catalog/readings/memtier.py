@@ -115,7 +115,7 @@ def _metrics(
 
 
 def _said(files: Mapping[str, bytes], what: str) -> int:
-    match = re.search(rf"^{what}: (\d+)$", text(files, "result/memtier.err"), re.MULTILINE)
+    match = re.search(rf"^{what}: (\d{{1,15}})$", text(files, "result/memtier.err"), re.MULTILINE)
     return int(match[1]) if match else 0
 
 

@@ -77,7 +77,8 @@ def _checked(server: Mapping[str, JsonValue], done: int, spec: JobSpec) -> Itera
 def _timeline(files: Mapping[str, bytes]) -> dict[str, JsonValue]:
     said = text(files, "result/pgbench.txt.err")
     rows: list[JsonValue] = [
-        [float(m[1]), float(m[2]), float(m[3]), int(m[5] or 0)] for m in _PROGRESS.finditer(said)
+        [*(number(m[i]) for i in (1, 2, 3)), int(number(m[5]) or 0)]
+        for m in _PROGRESS.finditer(said)
     ]
     columns: list[JsonValue] = ["t", "ops_s", "mean_ms", "errors"]
     return {"bucket_s": 1, "columns": columns, "rows": rows} if rows else {}

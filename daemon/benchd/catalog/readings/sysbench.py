@@ -91,7 +91,7 @@ def _spoken(output: str) -> _Totals:
 
 def _timeline(output: str) -> dict[str, JsonValue]:
     rows: list[JsonValue] = [
-        [int(m[1]), *(float(m[i]) for i in (3, 4, 5, 6))] for m in _INTERVAL.finditer(output)
+        [text_number(m[i]) for i in (1, 3, 4, 5, 6)] for m in _INTERVAL.finditer(output)
     ]
     columns: list[JsonValue] = ["t", "ops_s", "queries_s", "p99_ms", "errors_s"]
     return {"bucket_s": 1, "columns": columns, "rows": rows} if rows else {}

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 
 from benchd.core.results import Window
 
+# Nothing that is counted or timed is more: a nanosecond of this day is 1.8e18.
+MOST = 1e21
+
 
 def text(files: Mapping[str, bytes], name: str) -> str:
     """Return a file as text; empty when it did not come home."""
@@ -16,7 +19,8 @@ def text(files: Mapping[str, bytes], name: str) -> str:
 def number(text: str | None) -> float | None:
     """Return a number, or None for what is none (``-nan``, empty, words)."""
     match = re.match(r"\s*(\d+(?:\.\d+)?)", text or "")
-    return float(match[1]) if match else None
+    value = float(match[1]) if match else None
+    return value if value is not None and value < MOST else None
 
 
 def last_line(text: str) -> str:

@@ -14,6 +14,7 @@ from benchd.core import flags as limits
 from benchd.core.numbers import flag
 from benchd.core.results import Flag, Severity
 
+_DIGITS = 20  # of a seed
 _TRACEBACK = "Traceback (most recent call last)"
 _VERSION = re.compile(r"\d+(?:\.\d+)+[^\s,)]*")
 
@@ -92,4 +93,4 @@ def delivery(
 def seed(files: Mapping[str, bytes]) -> int | None:
     """Return the seed that a wrapper has chosen."""
     said = text(files, "result/seed.txt").strip()
-    return int(said) if said.isdecimal() else None
+    return int(said) if said.isdecimal() and len(said) <= _DIGITS else None
