@@ -16,6 +16,9 @@ import pytest
 
 from benchd.core.comparison import comparison_page
 from benchd.core.html import render_html
+from benchd.core.model import Transition
+from benchd.core.report import build
+from support.builders import CREATED_AT, run
 from support.sweeps import comparison, report, swept
 
 pytestmark = pytest.mark.real("chromium")
@@ -42,6 +45,22 @@ LOOK = """<!doctype html><meta name="color-scheme" content="light dark">
   document.body.textContent = JSON.stringify([root.scrollWidth <= root.clientWidth,
     getComputedStyle(seen.body).backgroundColor, seen.querySelectorAll("svg").length]);
 }}</script>"""
+
+
+# The same of a page as it is printed: how wide is what stands on it, and what is folded away?
+PAPER = """<!doctype html><body style="margin:0">
+<iframe style="border:0;width:{width}px;height:900px" src="paper.html"></iframe>
+<script>onload = () => {{
+  const seen = document.querySelector("iframe").contentDocument;
+  const shown = each => each.checkVisibility({{visibilityProperty: true}});
+  const wide = Math.max(...[...seen.querySelectorAll("td, th, svg, pre, p, li")].filter(shown)
+    .map(each => each.getBoundingClientRect().right));
+  const inner = [...seen.querySelectorAll("details > :not(summary)")];
+  const kinds = new Set(inner.filter(shown).map(each => each.parentElement.className));
+  const hidden = new Set(inner.filter(e => !shown(e)).map(e => e.parentElement.className));
+  document.body.textContent = JSON.stringify([Math.round(wide), [...kinds], [...hidden]]);
+}}</script>"""
+SHEET = 688  # CSS pixels between the margins of A4, 14 mm each; the narrower one, with Letter
 
 
 class Counting(http.server.SimpleHTTPRequestHandler):
@@ -127,3 +146,16 @@ def test_a_page_fits_a_narrow_window_in_both_grounds(
     is_dark = max(map(int, re.findall(r"\d+", colour))) < 64
     assert (fits, is_dark, drawings > 0, console) == (True, ground == "dark", True, [])
     assert {f"/{page}", "/look.html", "/favicon.ico"} >= set(asked)
+
+
+def test_nothing_is_cut_off_on_paper(site: tuple[str, list[str]], tmp_path: Path) -> None:
+    """Tables and charts fit a sheet; repeats and origin are unfolded, single histories left out."""
+    address, _ = site
+    jobs, results = swept(5, 3)
+    moves = {jobs[0].token: [Transition(token=jobs[0].token, at=1.0, trigger="t", old="", new="")]}
+    page = render_html(build(run(), jobs, results, moves, now=CREATED_AT + 10))
+    (tmp_path / "paper.html").write_text(page.replace("@media print", "@media screen"))
+    (tmp_path / "look.html").write_text(PAPER.format(width=SHEET))
+    dom, console = chromium(tmp_path / "profile", "--dump-dom", f"{address}/look.html")
+    widest, unfolded, hidden = json.loads(dom[dom.index("[") : dom.rindex("]") + 1])
+    assert (widest <= SHEET, unfolded, hidden, console) == (True, ["paper"], [""], []), widest
