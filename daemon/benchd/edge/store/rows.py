@@ -62,8 +62,8 @@ VOLATILE = frozenset({"probe_streak", "probe_failures", "next_probe_at", "looked
 # Characters of raw evidence kept per transition: enough for any message of Slurm, and a flood of
 # output does not fill the disk.
 EVIDENCE_LIMIT = 16_384
-# Parsed specs, limits and resources kept at once: most jobs of a run share theirs, and a job is read at every
-# move. Unfinished runs are read whenever something changed.
+# Parsed specs, limits and resources kept at once: most jobs of a run share theirs, and a job is
+# read at every move. Unfinished runs are read whenever something changed.
 _SPECS_KEPT = 2048
 _LIMITS_KEPT = 256
 _USED_KEPT = 256
