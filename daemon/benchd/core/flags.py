@@ -75,7 +75,7 @@ _EVERY = {
         "distrust the client, and tell its author",
     ),
     "job_failed": Doubt(
-        ERROR, "status 0", "the client's job did not end well", "`benchctl why RUN` says why"
+        ERROR, "status 0", "the client's job did not end well", "`benchctl why JOB` says why"
     ),
     "partial": Doubt(
         ERROR,
@@ -146,7 +146,7 @@ _HOME = {
         ERROR,
         "",
         "the client left no numbers; the flag has its last words",
-        "`benchctl why RUN`, then the job's `err`",
+        "`benchctl why JOB`, then the job's `err`",
     ),
     "bad_result": Doubt(
         ERROR,
