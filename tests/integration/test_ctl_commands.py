@@ -316,6 +316,13 @@ async def test_lists_stand_under_their_plural(benchctl: Ctl) -> None:
 
 
 @pytest.mark.asyncio
+async def test_benchstat_reads_a_run(benchctl: Ctl) -> None:
+    """Each number of a valid repeat is a line of Go's benchmarks, below the run it is of."""
+    said = (await benchctl("results", "--benchstat")).out.splitlines()
+    assert (said[0], said[1]) == (f"run: {RUN_ID}", "BenchmarkReqS/pipeline=16 1 1000 1/s")
+
+
+@pytest.mark.asyncio
 async def test_csv_has_every_number(benchctl: Ctl) -> None:
     """Each number is a line that a spreadsheet reads: what was measured, and what was counted."""
     rows = list(csv.DictReader(io.StringIO((await benchctl("results", "--csv")).out)))

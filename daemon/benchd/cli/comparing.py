@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from benchd.cli import benchstat
 from benchd.cli.commands import emit
 from benchd.cli.outcomes import form_of, written
 from benchd.cli.tables import clean, count, show
@@ -128,28 +129,18 @@ def _csv(answer: Side) -> None:
 
 
 def _benchstat(answer: Side) -> None:
-    """Print every repeat in the text format of Go's benchmarks, which benchstat and others read.
-
-    One line a repeat: name, iterations, value, unit; the sides are told apart by a key.
-    """
+    """Print every repeat; the sides are told apart by a key."""
     others = answer["others"]
     # Each of the others may share other points with the base; what several share is said once.
     of_base = {_benchmark(row): row for other in others for row in other["rows"]}
     sides = [(answer["base"], "base", list(of_base.values()))]
     sides += [(other, "other", other["rows"]) for other in others]
     for side, label, rows in sides:
-        print(clean(f"run: {side['run']}"))
+        print(benchstat.head(side["run"]))
         for row in rows:
             for value in row[label]["values"]:
-                print(f"{_benchmark(row)} 1 {value:.10g} {_unit(row)}")
+                print(benchstat.line(_benchmark(row), value, row["unit"]))
 
 
 def _benchmark(row: Side) -> str:
-    words = [row["metric"], *([] if row["statistic"] == "value" else [row["statistic"]])]
-    name = "".join(word.replace("_", " ").title().replace(" ", "") for word in words)
-    cell = (f"/{str(key).rpartition('.')[2]}={value}" for key, value in row["cell"].items())
-    return f"Benchmark{name}{''.join(cell)}".replace(" ", "_")
-
-
-def _unit(row: Side) -> str:
-    return str(row["unit"] or "1").replace(" ", "")
+    return benchstat.name_of(row["metric"], row["statistic"], row["cell"])

@@ -189,6 +189,7 @@ def _reading(line: _CommandLine) -> None:
     sub = line.add("results", outcomes.results, "the numbers, of one run or of all")
     sub.add_argument("of_run", nargs="?", type=_name, metavar="RUN", help="default: all")
     sub.add_argument("--csv", action="store_true", help="every number, one a line")
+    sub.add_argument("--benchstat", action="store_true", help="valid repeats, for benchstat")
     sub = line.add("compare", comparing.compare, "runs side by side; 1 if one is surely worse")
     sub.add_argument("runs", nargs="+", type=_name, metavar="RUN", help="the first is the base")
     sub.add_argument(

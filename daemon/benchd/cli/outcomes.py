@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchd.cli import benchstat
 from benchd.cli.commands import emit
 from benchd.cli.tables import show
 from benchd.cli.wire import NO, OK, Daemon, Stop, segment
@@ -25,6 +26,9 @@ def results(daemon: Daemon, args: argparse.Namespace) -> int:
         return emit(answer)
     if args.csv:
         _csv(documents)
+        return OK
+    if args.benchstat:
+        _benchstat(documents)
         return OK
     result_table(documents)
     return OK if documents else NO
@@ -113,6 +117,22 @@ def _numbers(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str | None
                     (name, f"{statistic}.{side}", unit, end)
                     for side, end in zip(("low", "high"), ends, strict=True)
                 )
+
+
+def _benchstat(documents: Sequence[Mapping[str, Any]]) -> None:
+    """Print the telling numbers of every valid repeat, run by run."""
+    valid = [d for d in documents if (d.get("validity") or {}).get("valid")]
+    chosen = distinct(columns(valid), valid)
+    run = None
+    for d in sorted(valid, key=lambda document: str(document["run"])):
+        if d["run"] != run:
+            run = d["run"]
+            print(benchstat.head(run))
+        for column in chosen:
+            value = number((d.get("metrics") or {}).get(column.metric) or {}, column.statistic)
+            if value is not None:
+                name = benchstat.name_of(column.metric, column.statistic, d.get("cell") or {})
+                print(benchstat.line(name, value, column.unit))
 
 
 def _cell(value: object) -> object:
