@@ -7,6 +7,7 @@ here is a doubt as well, so nothing new on the page goes unseen.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -351,7 +352,8 @@ class Truth:
             self.found[self.names[point], f"{base} {q}".strip(), *rest] = values
         for result in results:
             rate = (result["workload"].get("load") or {}).get("rate")
-            self.found[self.names[_point(result["job"])], "offered"] = [rate] if rate else []
+            if rate and result["validity"]["valid"]:
+                self.found[self.names[_point(result["job"])], "offered"] = [rate]
         self.sorted: dict[Key, list[float]] = {}
         self.repeats: dict[Key, list[str]] = {}
         for key, values in self.found.items():
@@ -397,15 +399,17 @@ class Truth:
         if len(key) == 2 and len(each) > 1:
             ends = self.found[*key, "around"] if len(each) > 2 else each
             return is_written(text, ends[side])
-        repeat = key[2] if len(key) > 2 else self.repeats[key[:2]][0]
+        alone = [r for r in self.repeats.get(key[:2], ()) if self.found[*key[:2], r] == each]
+        repeat = key[2] if len(key) > 2 else alone[0] if alone else ""
         ends = self.found.get((key[0], f"{key[1]} within", repeat), [])
-        samples = sorted(self.found[key[0], key[1].partition(" ")[0], repeat])
+        samples = sorted(self.found.get((key[0], key[1].partition(" ")[0], repeat), []))
         if len(ends) < 2:
             return False
         place = samples.index(ends[side])
         near = samples[max(place - PLACES, 0)], samples[min(place + PLACES, len(samples) - 1)]
-        printed = read_number(text)
-        return near[0] * (1 - BUCKET) - ROUNDING <= printed <= near[1] * (1 + BUCKET) + ROUNDING
+        number, half = _read(text)
+        low, high = near[0] * (1 - BUCKET) - half, near[1] * (1 + BUCKET) + half
+        return low - ROUNDING <= number <= high + ROUNDING
 
 
 def _point(job: str) -> str:
@@ -460,16 +464,12 @@ def _ends(metric: dict[str, Any], statistic: str) -> list[float]:
     return list(found or ())
 
 
-def read_number(text: str) -> float:
-    """Return a number that is written with few digits."""
-    return _read(text)[0]
-
-
 def _read(text: str) -> tuple[float, float]:
-    """Return a number and half its last digit."""
+    """Return a number and half its last digit; what is no number is equal to none."""
     plain = re.sub(r"(?<=\d)\s(?=\d)", "", text)
     shown = re.fullmatch(r"(-?\d+)(\.\d+)?(e-?\d+)?\s?([kMGs]?)", plain)
-    assert shown is not None, text
+    if shown is None:
+        return math.nan, 0.0
     scale = {"k": 1e3, "M": 1e6, "G": 1e9}.get(shown[4], 1.0) * float(f"1{shown[3] or 'e0'}")
     number = float(shown[1] + (shown[2] or "")) * scale
     return number, 0.5 * scale * 10.0 ** -len((shown[2] or ".")[1:])
