@@ -258,10 +258,14 @@ def test_a_data_set_has_its_own_lengths() -> None:
         ("pgbench", {"rate": 2.5}, 10, 25),
         ("sysbench", {"rate": 2}, None, None),
         ("script", {"requests": 7}, None, None),
+        ("http-load", {"load": "gamma", "rate": 2}, 30, 60),
+        ("http-load", {"load": "ramp", "rate": 2, "end_rate": 6}, 30, 120),
+        ("http-load", {"load": "find-peak", "rate": 2, "slo": "ttfb_ms<=9"}, 30, None),
+        ("http-load", {"concurrency": 8}, 30, None),
     ],
 )
 def test_how_many_requests_a_client_is_told(
-    kind: str, parameters: dict[str, int | float], duration: int | None, expected: int | None
+    kind: str, parameters: dict[str, int | float | str], duration: int | None, expected: int | None
 ) -> None:
     """A number, or a rate for a time; what a program of somebody's own means by it is not known."""
     part = Client(name="bench", kind=kind, parameters=dict(parameters), duration=duration)

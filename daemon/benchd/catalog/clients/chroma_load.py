@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from benchd.catalog import readings
 from benchd.catalog.clients.common import RESULT, objectives
-from benchd.catalog.clients.own_load import LOAD, TIMEOUT, loads, options
-from benchd.catalog.kinds import ClientKind, Parameter, arguments, asks, planned, program
+from benchd.catalog.clients.own_load import LOAD, TIMEOUT, loads, options, samples
+from benchd.catalog.kinds import ClientKind, Parameter, arguments, asks, program
 from benchd.core.payload import Payload, Sh
 from benchd.core.spec import JobSpec
 
@@ -119,5 +119,5 @@ KIND = ClientKind(
     default_for=("chroma",),
     extra_check=lambda part: (*loads(part), *objectives(part, "chroma")),
     asks=asks("chroma"),
-    samples=planned,
+    samples=samples,
 )

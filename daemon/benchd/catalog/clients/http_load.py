@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from benchd.catalog import readings
 from benchd.catalog.clients.common import RESULT, URLS, objectives, sharing
-from benchd.catalog.clients.own_load import LOAD, TIMEOUT, options, shared_loads
-from benchd.catalog.kinds import ClientKind, Parameter, arguments, asks, planned, program
+from benchd.catalog.clients.own_load import LOAD, TIMEOUT, options, samples, shared_loads
+from benchd.catalog.kinds import ClientKind, Parameter, arguments, asks, program
 from benchd.core.payload import Payload, Sh
 from benchd.core.spec import JobSpec
 
@@ -80,5 +80,5 @@ KIND = ClientKind(
     default_for=("minio", "qdrant"),
     extra_check=lambda part: (*shared_loads(part), *objectives(part, "http")),
     asks=asks("http"),
-    samples=planned,
+    samples=samples,
 )

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from benchd.catalog import readings
 from benchd.catalog.clients.common import RESULT, URLS, objectives, sharing
-from benchd.catalog.clients.own_load import LOAD, TIMEOUT, options, shared_loads
-from benchd.catalog.kinds import ClientKind, Complaint, Parameter, arguments, planned, program
+from benchd.catalog.clients.own_load import LOAD, TIMEOUT, options, samples, shared_loads
+from benchd.catalog.kinds import ClientKind, Complaint, Parameter, arguments, program
 from benchd.core.payload import Payload, Sh
 from benchd.core.spec import JobSpec, Part
 from benchd.fields import Scalar
@@ -179,5 +179,5 @@ KIND = ClientKind(
     fits=_fits,
     extra_check=lambda part: (*shared_loads(part), *_prompts(part), *objectives(part, "llm")),
     asks=_asks,
-    samples=planned,
+    samples=samples,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from benchd.catalog.clients.common import unshared
-from benchd.catalog.kinds import Complaint, Parameter, setting
+from benchd.catalog.kinds import Complaint, Parameter, planned, setting
 from benchd.core.restart import seconds_of
 from benchd.core.spec import Client, JobSpec, Part
 from benchd.fields import Scalar
@@ -259,6 +259,18 @@ def shared_loads(part: Part) -> Iterator[Complaint]:
     yield from unshared(
         part, (*names, "concurrency") if model(part.parameters) == "closed" else names
     )
+
+
+def samples(part: Client) -> int | None:
+    """Return how many requests a client is told to measure; None where that depends on answers."""
+    said, chosen = part.parameters, model(part.parameters)
+    if chosen == "ramp" and part.duration is not None:
+        rates = [said.get(name) for name in ("rate", "end_rate")]
+        known = [rate for rate in rates if isinstance(rate, int | float)]
+        return int(sum(known) / 2 * part.duration) if len(known) == len(rates) else None
+    if chosen in _STEPPED and "requests" not in said:  # its rate is only the first one
+        return None
+    return planned(part)
 
 
 def options(parameters: Sequence[Parameter], spec: JobSpec) -> list[str]:

@@ -8,8 +8,8 @@ from dataclasses import replace
 from benchd.catalog import readings
 from benchd.catalog.clients import llm_load
 from benchd.catalog.clients.common import RESULT, URL, objectives, target_url
-from benchd.catalog.clients.own_load import loads, options
-from benchd.catalog.kinds import ClientKind, Complaint, Parameter, arguments, asks, planned, program
+from benchd.catalog.clients.own_load import loads, options, samples
+from benchd.catalog.kinds import ClientKind, Complaint, Parameter, arguments, asks, program
 from benchd.core.payload import Payload, Sh
 from benchd.core.spec import Client, JobSpec, Part
 
@@ -96,5 +96,5 @@ KIND = ClientKind(
     extra_check=_check,
     asks=asks("openai", "ollama", "chroma"),
     in_turn=(("openai", "ollama"), ("chroma",)),
-    samples=planned,
+    samples=samples,
 )

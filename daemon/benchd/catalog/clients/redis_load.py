@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from benchd.catalog import readings
 from benchd.catalog.clients.common import RESULT, objectives
-from benchd.catalog.clients.own_load import LOAD, TIMEOUT, loads, options
-from benchd.catalog.kinds import ClientKind, Parameter, arguments, asks, planned, program
+from benchd.catalog.clients.own_load import LOAD, TIMEOUT, loads, options, samples
+from benchd.catalog.kinds import ClientKind, Parameter, arguments, asks, program
 from benchd.core.payload import Payload, Sh
 from benchd.core.spec import JobSpec
 
@@ -96,5 +96,5 @@ KIND = ClientKind(
     parameters=REDIS_LOAD,
     extra_check=lambda part: (*loads(part), *objectives(part, "redis")),
     asks=asks("redis"),
-    samples=planned,
+    samples=samples,
 )
