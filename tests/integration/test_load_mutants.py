@@ -35,8 +35,8 @@ MUTANTS = {
     ),
     "latencies of failures": (
         "work.py",
-        "        good = [s for s in samples if s.ok]\n        found = {}",
-        "        good = [s for s in samples if s.end]\n        found = {}",
+        "good = sorted((s for s in samples if s.ok)",
+        "good = sorted((s for s in samples if s.end)",
         "errors",
     ),
     "averaged percentiles": (

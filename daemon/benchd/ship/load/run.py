@@ -84,11 +84,6 @@ class Run:
     def _sample(self, sample: Sample) -> None:
         self.samples.write(sample.text(self.zero))
 
-    def _line(self, line: Json) -> Sample:
-        """Take over a sample of another process."""
-        self.samples.add(line)
-        return self.workload.restored(line, self.zero, self.plan.part.place)
-
     async def measured(self) -> Json:
         """Do everything; return the result document, which is also on disk then."""
         loop = asyncio.get_event_loop()
@@ -149,7 +144,7 @@ class Run:
             await workload.prepare(self.samples, self.zero)
             if self.crew:
                 await self.crew.begin(
-                    workload, plan.load, plan.part, self.zero, self.out, self._line
+                    workload, plan.load, plan.part, self.zero, self.out, self.samples.write
                 )
             if plan.load.model == "saturate":
                 await self._saturate()

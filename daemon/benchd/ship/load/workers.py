@@ -6,6 +6,7 @@ whose parent is gone ends.
 """
 
 import asyncio
+import json
 import os
 import pickle
 import signal
@@ -35,12 +36,14 @@ class Channel:
 
     def __init__(self, end: socket.socket) -> None:
         self.end = end
+        self._turn = asyncio.Lock()
         end.setblocking(False)
 
     async def say(self, message: Any) -> None:
         """Send one."""
         data = pickle.dumps(message, 4)
-        await asyncio.get_event_loop().sock_sendall(self.end, _LENGTH.pack(len(data)) + data)
+        async with self._turn:  # a large one goes in pieces, and another must not come between
+            await asyncio.get_event_loop().sock_sendall(self.end, _LENGTH.pack(len(data)) + data)
 
     async def hear(self) -> Any:
         """Return the next one; None when the other end is gone."""
@@ -98,7 +101,7 @@ def _live(end: socket.socket) -> None:
 class _Worker:
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
-        self.lines: List[Json] = []
+        self.lines: List[str] = []
         self.zero = 0.0
 
     async def work(self) -> None:
@@ -129,12 +132,12 @@ class _Worker:
             await self.channel.say(("done", facts))
 
     def _sample(self, sample: Sample) -> None:
-        self.lines.append(sample.line(self.zero))
+        self.lines.append(sample.text(self.zero))
 
     async def _flush(self) -> None:
         lines, self.lines = self.lines, []
         if lines:
-            await self.channel.say(("samples", lines))
+            await self.channel.say(("samples", "\n".join(lines)))
 
     async def _bundles(self) -> None:
         while True:
@@ -172,14 +175,18 @@ class Crew:
         self.channels = [Channel(end) for _, end in made]
         self.facts: List[Json] = []
         self._homes: List[str] = []
-        self._restore: Any = None
+        self._on_lines: Any = None
         self._workload: Optional[Workload] = None
+        self._zero = 0.0
+        self._place = 0
+        self._texts: List[str] = []
 
     async def begin(
-        self, workload: Workload, load: Load, part: Part, zero: float, home: str, on_line: Any
+        self, workload: Workload, load: Load, part: Part, zero: float, home: str, on_lines: Any
     ) -> None:
-        """Give every worker its part of this node's part; ``on_line`` gets every sample's line."""
-        self._workload, self._restore = workload, on_line
+        """Give every worker its part of this node's part; ``on_lines`` gets all samples' lines."""
+        self._workload, self._on_lines = workload, on_lines
+        self._zero, self._place = zero, part.place
         count = len(self.channels)
         for index, channel in enumerate(self.channels):
             own = Part(part.place + part.total * index, part.total * count)
@@ -207,7 +214,7 @@ class Crew:
             for wait in waits:
                 wait.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
-            self._absorb()
+            self._absorb(what)
 
     async def _one(self, channel: Channel, what: Phase, order: Tuple[Any, ...]) -> None:
         await channel.say(order)
@@ -222,10 +229,16 @@ class Crew:
                 what.gone = what.gone or value["gone"]
                 self.facts.append(dict(value, phase=what.name))
                 return
-            for line in value:
-                what.samples.append(self._restore(line))
+            self._on_lines(value)
+            self._texts.append(value)
 
-    def _absorb(self) -> None:
+    def _absorb(self, what: Phase) -> None:
+        """Read what the workers have left; only now, for while they send the cores are theirs."""
+        texts, self._texts = self._texts, []
+        if self._workload is not None:
+            for line in "\n".join(texts).splitlines():
+                sample = self._workload.restored(json.loads(line), self._zero, self._place)
+                what.samples.append(sample)
         for home in self._homes:
             if self._workload is not None and os.path.isdir(home):
                 self._workload.absorb(home, False)
