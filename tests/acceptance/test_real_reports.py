@@ -16,9 +16,10 @@ import pytest
 from slurm.testbed import until as idle
 from support import recompute
 from support.daemon import REPO, RunningDaemon, until
-from support.printed import Found, Truth, claims, doubts, in_markdown, stated
+from support.printed import claims, in_markdown
 from support.reality import CHROMA
 from support.realslurm import NODES_S, RealSlurm
+from support.reckoned import Found, Truth, doubts, stated
 from support.tiny_llm import write_model
 
 pytestmark = pytest.mark.real(

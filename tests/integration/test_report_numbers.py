@@ -10,7 +10,8 @@ import pytest
 from benchd.core.model import RunOutcome
 from support import recompute
 from support.inside import Inside
-from support.printed import Claim, Truth, claims, doubts
+from support.printed import Claim, claims
+from support.reckoned import Truth, doubts
 
 # Two axes, so that every chart of a sweep is drawn, and repeats enough for intervals. The objective
 # is where hardly a request is: the sixth decimal of a sample must not decide.
