@@ -71,6 +71,8 @@ def row(
         ([row("beyond", 90, achieved=60, send_lag=99)], True, {}),
         ([row("rate", 90, latency_service=1001)], True, {"short_steps": "warn"}),
         ([row("rate", 90)], False, {"ceiling_not_reached": "warn"}),
+        ([row("rate", 90) | {"good": False}], True, {"no_good_step": "warn"}),
+        ([row("rate", 90) | {"good": False}, row("rate", 50)], True, {}),
         (["nonsense"], True, {"bad_result": "error"}),
     ],
 )
@@ -113,3 +115,22 @@ def test_the_client_finds_the_same_knee(points: list[tuple[float, float]]) -> No
 def test_rates_between(floor: float, ceiling: float, expected: list[float]) -> None:
     """Rates lie evenly between the floor, or a share of the ceiling, and the ceiling."""
     assert saturate.rates(floor, ceiling, 3) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("answered", "expected"),
+    [
+        ((40.0, 60.0, 80.0, 82.0), 80.0),
+        ((40.0, 60.0, 80.0, 100.0), None),  # straight
+        ((20.0, 21.0, 5.0, 2.0), None),  # the client could not send so much, or the service broke
+    ],
+)
+def test_a_knee_is_where_all_still_comes_back(
+    answered: tuple[float, ...], expected: float | None
+) -> None:
+    """A curve that never rose with the rate has no knee, however it bends."""
+    rows = [
+        {"offered_rate": rate, "metrics": {"req_s": {"value": value}}}
+        for rate, value in zip((40.0, 60.0, 80.0, 100.0), answered, strict=True)
+    ]
+    assert saturate._bend(rows) == expected

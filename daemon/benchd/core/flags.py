@@ -205,6 +205,14 @@ _LOAD = {
         "answered, so it bears more than was asked of it, and the knee is not in the curve",
         "raise `concurrency`",
     ),
+    "no_good_step": Doubt(
+        WARN,
+        "",
+        "`load: saturate`: not even the lowest rate was sent in time, kept up with and within the "
+        "objectives, although users who waited got more: ceiling and rates do not fit together",
+        "where steps were not sent, more `processes` or cores for the client, or a higher "
+        "`max_in_flight`; else a `slo` that one user can have, or more `steps`",
+    ),
     "short_steps": Doubt(
         WARN,
         f"{percent(STEP_SHARE)} of `step_time`",

@@ -13,7 +13,6 @@ from typing import Any
 
 from benchd.core.curves import Curve, Curves
 from benchd.core.headline import NONE, figure, label, number
-from benchd.core.significance import knee
 
 POINTS = 12  # points whose steps are told; more are in the result files
 SERIES = 8  # repeats in one chart that can be told apart
@@ -180,7 +179,7 @@ def _drawn(
         for step in _open(document)
         if (metric := _metric(step, name))
     )
-    alone = curves[0].points if bends and len(curves) == 1 else ()
+    alone = documents[0].get("metrics") or {} if bends and len(documents) == 1 else {}
     title = "Answered" if name == "req_s" else label(name)
     yield Curves(
         title=title if statistic == "value" else f"{title} {statistic}",
@@ -188,5 +187,5 @@ def _drawn(
         key=_KEY,
         curves=tuple(curves[:SERIES]),
         left_out=max(len(curves) - SERIES, 0),
-        knee=knee([(x, y) for x, y, _, _ in alone]),
+        knee=number(alone.get("knee_rate") or {}, "value"),
     )

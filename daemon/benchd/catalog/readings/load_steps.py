@@ -28,6 +28,7 @@ class _Step(BaseModel):
     achieved_rate: float | None = None
     dropped: int = 0
     delivered: bool = True
+    good: bool = True
     metrics: dict[str, Metric] = Field({})
 
 
@@ -45,6 +46,10 @@ def judged(workload: Mapping[str, JsonValue], *, ceiling_reached: bool | None) -
     yield from _late(fair)
     yield from _undelivered(fair)
     yield from _short(fair, load.get("step_time_s"))
+    tried = [step for step in fair if step.kind == "rate"]
+    if tried and not any(step.good for step in tried):
+        detail = "at no rate up to the ceiling were requests good: see the verdicts of the steps"
+        yield flag("no_good_step", Severity.WARN, detail=detail)
     if ceiling_reached is False:
         detail = "more than what the users of the ceiling got answered was kept up with: the "
         detail += "service bears more than was asked of it"

@@ -18,6 +18,8 @@ _WARMUP = 0.2
 _BEYOND = 1.25
 # Share of the offered rate that must be answered for the service to have kept up with it.
 _KEPT_UP = 0.95
+# The same share for a knee: where less comes back, the curve had bent before, if it ever rose.
+_RISING = 0.8
 # Share of the curve's height by which it must bend for there to be a knee.
 _BEND = 0.05
 
@@ -135,7 +137,7 @@ class Saturation:
         ceilings = [_answered(row) for row in self.rows if row["kind"] == "ceiling"]
         for name, value in (
             ("peak_rate", max(good) if good else None),
-            ("knee_rate", knee([(row["offered_rate"], _answered(row)) for row in opened])),
+            ("knee_rate", _bend(opened)),
             ("ceiling_rate", ceilings[0] if ceilings else None),
         ):
             found[name] = summary.rate(name, "1/s", value)
@@ -168,6 +170,13 @@ def _throughput(samples: Sequence[Sample]) -> Json:
 def _answered(row: Json) -> float:
     found = row["metrics"].get("req_s") or {}
     return float(found.get("value") or 0.0)
+
+
+def _bend(rows: Sequence[Json]) -> Optional[float]:
+    """Return the knee, unless the service had been left behind there already."""
+    answered = {row["offered_rate"]: _answered(row) for row in rows}
+    found = knee(sorted(answered.items()))
+    return found if found is not None and answered[found] >= _RISING * found else None
 
 
 def knee(points: Sequence[Tuple[float, float]]) -> Optional[float]:
