@@ -189,7 +189,7 @@ def _over_time(points: Sequence[Courses]) -> Markup | None:
 
 def _errors(errors: Sequence[tuple[float, float]]) -> str:
     count = sum(number for _, number in errors)
-    return f"{figure(count)} errors" if count else ""
+    return f"{figure(count)} error{'s' if count > 1 else ''}" if count else ""
 
 
 # --- causes -------------------------------------------------------------------------------------

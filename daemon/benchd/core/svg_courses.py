@@ -48,7 +48,7 @@ def course(one: Course, all_of_them: Courses) -> Markup:
         parts.append(tag("polyline", class_=f"curve thinner {kind}", points=places))
         parts.append(text(unit, LEFT, top - HEAD / 2, "tick"))
     for at, count in one.errors:
-        said = tip(f"{span(at)}: {figure(count)} errors")
+        said = tip(f"{span(at)}: {figure(count)} error{'s' if count > 1 else ''}")
         box = {"x": across(at), "y": first + PANEL + 4, "height": MARK}
         wide = max(round(across(at + one.step) - across(at), 1), 2)
         parts.append(tag("rect", said, class_="trouble", width=wide, **box))
