@@ -74,6 +74,19 @@ def test_guidellm_is_computed_again_from_its_requests() -> None:
     assert codes(measured) == {"client_root_late": "warn"}
 
 
+def test_guidellm_failures_are_in_the_window() -> None:
+    """Ten seconds in which only errors came make the rate of good answers fall, not rise."""
+    document = two(errored=1)
+    requests = document["benchmarks"][0]["requests"]
+    rate = guide(document).metrics["req_s"].value
+    late = copy.deepcopy(requests["successful"][-1])
+    for name in ("request_start", "request_end"):
+        late["info"]["timings"][name] += 10
+    requests["errored"] = [{"info": {**late["info"], "error": "status 503"}}]
+    slower = guide(document).metrics["req_s"].value
+    assert (rate, slower) == (pytest.approx(7.44, rel=0.01), pytest.approx(0.195, rel=0.02))
+
+
 def test_guidellm_without_its_requests_is_shown_by_its_own_formulas() -> None:
     """A summary is no sample: its numbers are milliseconds, and compared with nothing of ours."""
     measured = guide(GUIDELLM)
@@ -219,8 +232,9 @@ def test_vllm_is_computed_again_from_its_arrays() -> None:
     assert metrics["tpot"].mean == pytest.approx(20)
     assert metrics["ntpot"].mean == pytest.approx((140 + 240) / 6)
     assert metrics["icl"].n == 4
-    assert metrics["req_s"].value == pytest.approx(2 / 0.74)  # not 3 / 9 s
-    assert metrics["out_tok_s"].value == pytest.approx(6 / 0.74)
+    # not 3 / 9 s, and not 2 / 0.74 s: those that failed were sent, and answered, after that
+    assert metrics["req_s"].value == pytest.approx(2 / 1.1)
+    assert metrics["out_tok_s"].value == pytest.approx(6 / 1.1)
     assert measured.counts.by_class == {"conn_lost": 1, "short_output": 1}
     assert codes(measured)["recounted"] == "info"
 

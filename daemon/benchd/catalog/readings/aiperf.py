@@ -171,7 +171,7 @@ def aiperf(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
     first = {_class(words): words for words in reversed([*recorded, *doubted])}
     first |= {kind: words for kind, _, words in told if kind not in first}
     complete = len(records) - len(recorded) >= said
-    took = llm_requests.span(good) if complete else None
+    took = llm_requests.span([each for _, each, _ in judged]) if complete else None
     flags = [*_flags(summary, good if complete else (), said, spec)]
     if complete:
         errors += Counter(_class(words) for words in doubted)

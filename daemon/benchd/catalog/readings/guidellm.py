@@ -122,7 +122,10 @@ def guidellm(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
     requests = [_request(fields(r), is_open=is_open) for r in rows(samples.get("successful"))]
     errors, first = _errors(rows(samples.get("errored")), total("errored"))
     complete = len(requests) == ok
-    took = llm_requests.span(requests) if complete else number(found[0].get("duration"))
+    rest = [*rows(samples.get("errored")), *rows(samples.get("incomplete"))]
+    others = [_request(fields(r), is_open=is_open) for r in rest]
+    failed = [(each.start, each.end) for each in others]
+    took = llm_requests.span(requests, failed) if complete else number(found[0].get("duration"))
     measured = (
         llm_requests.metrics(requests, took)
         if complete

@@ -84,10 +84,19 @@ def rate(name: str, value: float | None, unit: str = "1/s") -> Metric:
     return Metric(formula=f"{name}/v1", unit=unit, better="higher", value=value)
 
 
-def span(requests: Sequence[Request]) -> float | None:
-    """Return the seconds from the first schedule, or sending, to the last end."""
+def span(
+    requests: Sequence[Request], failed: Iterable[tuple[float | None, float | None]] = ()
+) -> float | None:
+    """Return the seconds from the first schedule, or sending, to the last end.
+
+    Those that ``failed`` (sending, end) belong to it: a server that has stopped answering well
+    does not make the rate of good answers rise.
+    """
+    others = [*failed]
     starts = [r.start - (r.late or 0.0) for r in requests if r.start is not None]
+    starts += [start for start, _ in others if start is not None]
     ends = [r.end for r in requests if r.end is not None]
+    ends += [end for _, end in others if end is not None]
     return max(ends) - min(starts) if starts and ends and max(ends) > min(starts) else None
 
 

@@ -91,6 +91,14 @@ def _requests(
         )
 
 
+def _sent(document: Mapping[str, JsonValue]) -> Iterator[tuple[float | None, float | None]]:
+    """Yield when each request was sent, and when it ended as far as that is told."""
+    lasted, first = rows(document.get("latencies")), rows(document.get("ttfts"))
+    for index, row in enumerate(rows(document.get("start_times"))):
+        start, took = number(row), _at(lasted, index) or _at(first, index) or 0.0
+        yield start, start + took if start is not None else None
+
+
 def _flags(
     document: Mapping[str, JsonValue], good: Sequence[Request], spec: JobSpec, *, is_open: bool
 ) -> Iterator[Flag]:
@@ -128,7 +136,7 @@ def vllm_bench(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
     good = [each for each, _, _ in found if each is not None]
     errors = Counter(kind for each, kind, _ in found if each is None)
     first = {kind: words for each, kind, words in reversed(found) if each is None}
-    took = llm_requests.span(good) or number(document.get("duration"))
+    took = llm_requests.span(good, _sent(document)) or number(document.get("duration"))
     received = sum(int(number(n) or 0) for n in rows(document.get("output_lens")))
     server, checked = llm_requests.by_the_server(
         "vLLM's client",
