@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from benchd.core.flags import FLAGS
@@ -25,8 +26,13 @@ def _code(node: ast.expr) -> str | None:
     return None
 
 
-def made() -> Iterator[tuple[str, str, str | None]]:
-    """Yield file, code and severity (None: a variable) of every flag that is made in the code."""
+@cache
+def made() -> tuple[tuple[str, str, str | None], ...]:
+    """Return file, code and severity (None: a variable) of every flag that is made in the code."""
+    return tuple(_made())
+
+
+def _made() -> Iterator[tuple[str, str, str | None]]:
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call):
