@@ -20,6 +20,7 @@ from benchd.core.model import (
     Run,
     RunOutcome,
     Trigger,
+    Used,
 )
 from benchd.core.spec import Limits
 from benchd.edge.store import Store
@@ -73,6 +74,9 @@ FULL_JOB = builders.service(
     probe_streak=-2,
     probe_failures=4,
     next_probe_at=13.5,
+    looked_at=8.25,
+    unseen=((1.5, 2.0), (3.0, 4.75)),
+    used=Used(tres="cpu=4,gres/gpu=2", energy_j=2**40, elapsed_s=7),
     endpoint=Endpoint(host="c1", ports=(6379,), slurm_id="4242", generation=2),
 )
 
