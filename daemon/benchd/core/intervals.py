@@ -126,7 +126,7 @@ def _with_intervals(metric: Metric) -> Metric:
     found["n_eff"] = size
     if size >= 2 and metric.mean is not None and metric.stdev is not None:
         reach = t_quantile(math.floor(size) - 1) * metric.stdev / math.sqrt(size)
-        found["mean"] = [metric.mean - reach, metric.mean + reach]
+        found["mean"] = [max(metric.mean - reach, 0.0), metric.mean + reach]  # none is negative
     hist = metric.hist or {}
     n = sum(count for _, count in bucket_counts(hist))
     for q, value in (metric.percentiles or {}).items():
