@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -80,6 +81,10 @@ async def test_a_script_of_the_user_measures_the_service(
     assert (12.5, 200) == (values["results.requests_per_second"], values["status"])
     assert {"benchmark_config": {"words": 6}} == document["workload"]["conditions"]
     assert (9, 1) == (document["counts"]["ok"], document["counts"]["errors"])
+    ran = document["provenance"]["client"]
+    assert ("bench.py", hashlib.sha256(BENCH.encode()).hexdigest()) == (ran["tool"], ran["sha256"])
+    assert ("python3", "host") == (Path(ran["path"]).name, ran["source"])
+    assert ran["interpreter_version"].startswith("3.")
     raw = tmp_path / "shared" / client.token / "my_bench.json"
     left = json.loads(raw.read_text())
     assert ("somebody", True, True) == (left["user"], left["has_password"], left["ready"])

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from benchd.catalog import readings
+from benchd.catalog.clients import wrapped
 from benchd.catalog.clients.common import RESULT, target_environment, told_duration
 from benchd.catalog.kinds import WAIT, ClientKind, Complaint, word
 from benchd.core import secrets
@@ -48,6 +49,8 @@ if [ -n "$interpreters" ]; then
     say "none of these is here to run the script: $interpreters; use an image that has it"
     exit 127
   fi
+  { command -v "$found"; printf '%s\n' "${BENCHD_TOOL_IMAGE:-}"; "$found" --version; } 2>&1 |
+    head -n 3 >benchd-interpreter.txt
   set -- "$found" "$@"
 fi
 if [ -n "$packages" ]; then
@@ -150,7 +153,7 @@ def _payload(spec: JobSpec) -> Payload:
         files["start.py"] = _START
     own = _output_file(spec)
     file = own if own is not None and not _is_passing(own) else ""
-    environment: dict[str, str | Sh] = {"PYTHONUNBUFFERED": "1"}
+    environment: dict[str, str | Sh] = {"PYTHONUNBUFFERED": "1", **wrapped.ENVIRONMENT}
     environment |= target_environment(spec, script.endpoint or "url")
     environment |= told_duration(spec)
     if own is not None:

@@ -8,6 +8,7 @@ because it ended with status 0.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from pydantic import JsonValue
 
+from benchd.catalog.readings import tools
 from benchd.catalog.readings.command import command
 from benchd.catalog.readings.text import last_line, text
 from benchd.core.numbers import flag, is_finite
@@ -90,9 +92,19 @@ def script(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
         counts=_counts(found, base.counts, flags),
         workload={"kind": "script", "conditions": found.conditions},
         flags=tuple(flags),
-        client={"tool": spec.script.name if spec.script is not None else "script"},
+        client=_client(files, spec),
         partial=is_partial,
     )
+
+
+def _client(files: Mapping[str, bytes], spec: JobSpec) -> dict[str, JsonValue]:
+    """Return which script it was, by the hash of its text, and the program that ran it."""
+    if spec.script is None:
+        return {"tool": "script"}
+    digest = hashlib.sha256((spec.script.text or "").encode()).hexdigest()
+    ran = tools.place(files, "benchd-interpreter.txt")
+    known = {"interpreter_version" if k == "tool_version" else k: v for k, v in ran.items() if v}
+    return {"tool": spec.script.name, "sha256": digest, **known}
 
 
 def _take(found: _Found, value: JsonValue, path: str) -> None:

@@ -33,9 +33,6 @@ def client(
     ``co_safe``: latencies hold when the server stalls; ``errors_counted``: a failed request never
     counts as a good one.
     """
-    # path, image (empty on the host), and what it says of itself
-    lines = text(files, "result/tool.txt").splitlines()
-    version = next((found for line in lines[2:] if (found := _VERSION.search(line))), None)
     capabilities: dict[str, JsonValue] = {
         "co_safe": co_safe,
         "percentiles": [*percentiles],
@@ -44,11 +41,21 @@ def client(
     }
     return {
         "tool": name,
+        **place(files, "tool.txt"),
+        "co_safe": co_safe,
+        "capabilities": capabilities,
+    }
+
+
+def place(files: Mapping[str, bytes], name: str) -> dict[str, JsonValue]:
+    """Return which program it was and where it was found, as the job has noted before it ran."""
+    # path, image (empty on the host), and what it says of itself
+    lines = text(files, f"result/{name}").splitlines()
+    version = next((found for line in lines[2:] if (found := _VERSION.search(line))), None)
+    return {
         "tool_version": version[0] if version else None,
         "path": lines[0] if lines else None,
         "source": ("image" if lines[1] else "host") if len(lines) > 1 else None,
-        "co_safe": co_safe,
-        "capabilities": capabilities,
     }
 
 
