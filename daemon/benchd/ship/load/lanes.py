@@ -20,8 +20,8 @@ _SLICE = 0.001
 _PAUSE = 0.001
 # Answers that are read before the first of them is looked at, so that all have their true times.
 _AT_ONCE = 64
-# Bytes that are read at once: of a longer answer the rest is read in the next turn.
-READ = 65536
+# Bytes that are read at once, of answers that fit into it and of others.
+READ, READ_LONG = 65536, 1 << 20
 # Seconds between two looks for requests that wait for too long, at most.
 _LOOK = 1.0
 
@@ -143,11 +143,12 @@ class Lane:
 class Lanes:
     """All lanes of a process, read in turn."""
 
-    def __init__(self, patience: float) -> None:
-        """``patience``: seconds an answer may take."""
+    def __init__(self, patience: float, size: int) -> None:
+        """``patience``: seconds an answer may take; ``size``: bytes that are read at once."""
         self._loop = asyncio.get_event_loop()
         self._epoll = select.epoll()
         self._patience = patience
+        self._size = size
         self._lanes: Dict[int, Lane] = {}
         self._loop.add_reader(self._epoll.fileno(), self._turn)
         self._watch = self._loop.call_later(0.0, self._look)
@@ -181,14 +182,14 @@ class Lanes:
 
     def _turn(self) -> None:
         """Read what has come, and look at it then; for so long at most."""
-        clock, read, poll = time.monotonic, os.read, self._epoll.poll
+        clock, read, size, poll = time.monotonic, os.read, self._size, self._epoll.poll
         until = clock() + _SLICE
         while True:
             came = []
             for number, _ in poll(_PAUSE, _AT_ONCE):
                 data: Union[bytes, OSError]
                 try:
-                    data = read(number, READ)
+                    data = read(number, size)
                 except BlockingIOError:
                     continue
                 except OSError as error:

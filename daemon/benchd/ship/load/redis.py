@@ -12,7 +12,7 @@ import re
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 from . import resp, summary, work
-from .lanes import READ, Lane, Lanes
+from .lanes import READ, READ_LONG, Lane, Lanes
 from .options import seconds, share, whole
 from .record import Samples
 from .sending import Phase, Sender
@@ -283,7 +283,7 @@ class Workload(work.Workload):
     async def lane(self, connection: Any, phase: Phase, user: int, sender: Sender) -> bool:
         """Send one batch after another; return whether all was well."""
         if self._lanes is None:
-            self._lanes = Lanes(self.timeout)
+            self._lanes = Lanes(self.timeout, READ if "get" in self._answers else READ_LONG)
         lanes = self._lanes
         try:
             return await lanes.run(Lane(lanes, self, connection, phase, user, sender))

@@ -40,31 +40,40 @@ class Replies:
     def __init__(self) -> None:
         self._data = b""
         self._at = 0
+        self._end = 0  # where in the data the reply that is not complete ends, at least
+        self._parts: List[bytes] = []  # the beginning of it
+        self._missing = 0
 
     @property
     def has_rest(self) -> bool:
         """Whether there is a beginning of a reply."""
-        return bool(self._data)
+        return bool(self._parts)
 
     def feed(self, data: bytes) -> List[Reply]:
         """Return the replies that are complete now; raise ``ValueError`` for what is none."""
-        self._data = self._data[self._at :] + data if self._data else data
-        self._at = 0
+        if self._parts:
+            self._parts.append(data)
+            self._missing -= len(data)
+            if self._missing > 0:
+                return []
+            data = b"".join(self._parts)
+            self._parts = []
+        self._data, self._at = data, 0
         found: List[Reply] = []
-        while self._at < len(self._data):
+        while self._at < len(data):
             start = self._at
             reply = self._next()
             if reply is _MORE:
-                self._at = start
-                return found
+                self._parts, self._missing = [data[start:]], self._end - len(data)
+                break
             found.append(reply)  # type: ignore[arg-type] # _MORE is the only other object
         self._data = b""
-        self._at = 0
         return found
 
     def _next(self) -> object:
         end = self._data.find(b"\r\n", self._at)
         if end < 0:
+            self._end = len(self._data) + 1
             return _MORE
         kind = self._data[self._at : self._at + 1]
         line = self._data[self._at + 1 : end]
@@ -87,6 +96,7 @@ class Replies:
     def _bulk(self, size: int) -> object:
         end = self._at + size
         if len(self._data) < end + 2:
+            self._end = end + 2
             return _MORE
         value = self._data[self._at : end]
         self._at = end + 2
