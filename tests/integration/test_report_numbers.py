@@ -10,8 +10,8 @@ import pytest
 from benchd.core.model import RunOutcome
 from support import recompute
 from support.inside import Inside
-from support.printed import Claim, claims
-from support.reckoned import Truth, doubts
+from support.printed import NONE, Claim, claims
+from support.reckoned import Truth, doubts, read
 
 # Two axes, so that every chart of a sweep is drawn, and repeats enough for intervals. The objective
 # is where hardly a request is: the sixth decimal of a sample must not decide.
@@ -36,6 +36,11 @@ repeat: 3
 LINES = 60  # of code that the independent script may have, without comments and docstrings
 
 
+def altered(text: str) -> str:
+    """Return another number than is written: far from it, as the ends of intervals are lenient."""
+    return "1" if text == NONE else f"{100 * read(text)[0] + 1:.3f}"
+
+
 @pytest.mark.asyncio
 async def test_every_number_of_the_report_is_in_the_samples(inside: Inside) -> None:
     """Whatever the page of a real run prints is reckoned again or declared to be no measurement."""
@@ -47,6 +52,8 @@ async def test_every_number_of_the_report_is_in_the_samples(inside: Inside) -> N
     said = claims((folder / "report.html").read_text())
     truth = Truth(folder, recompute.everything(folder))
     assert (doubts(said, truth), len(said) > 600) == ([], True)
+    wrong = [Claim(claim.key, altered(claim.text)) for claim in said]
+    assert [claim for claim in wrong if claim in truth] == []
 
 
 @pytest.mark.parametrize(

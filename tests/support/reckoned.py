@@ -99,7 +99,7 @@ class Truth:
             return False
         place = samples.index(ends[side])
         near = samples[max(place - PLACES, 0)], samples[min(place + PLACES, len(samples) - 1)]
-        number, half = _read(text)
+        number, half = read(text)
         low, high = near[0] * (1 - BUCKET) - half, near[1] * (1 + BUCKET) + half
         return low - ROUNDING <= number <= high + ROUNDING
 
@@ -156,7 +156,7 @@ def _ends(metric: dict[str, Any], statistic: str) -> list[float]:
     return list(found or ())
 
 
-def _read(text: str) -> tuple[float, float]:
+def read(text: str) -> tuple[float, float]:
     """Return a number and half its last digit; what is no number is equal to none."""
     plain = re.sub(r"(?<=\d)\s(?=\d)", "", text)
     shown = re.fullmatch(r"(-?\d+)(\.\d+)?(e-?\d+)?\s?([kMGs]?)", plain)
@@ -171,7 +171,7 @@ def is_written(text: str, value: float | None, share: float = 0.0) -> bool:
     """Tell whether a number is written so: to half its last digit, or to a share of it."""
     if value is None or text == NONE:
         return value is None and text == NONE
-    number, half = _read(text)
+    number, half = read(text)
     return abs(number - value) <= half + ROUNDING + (share + 1e-4) * abs(value)
 
 
