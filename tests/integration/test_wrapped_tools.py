@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, ClassVar
 
 import pytest
 
@@ -96,6 +99,95 @@ def test_whatever_a_tool_has_started_ends_with_it(tmp_path: Path, shell: tuple[s
     ended = {name: process.wait(timeout=30) for name, process in running.items()}
     assert ended == {name: status for name, (_, status) in STAND_INS.items()}
     assert [name for name in ended if _lives(int((tmp_path / name).read_text()))] == []
+
+
+@pytest.mark.parametrize(
+    ("there", "asked", "expected"),
+    [
+        ({"first": "exit 0", "second": "exit 0"}, "auto", (0, "first", "")),
+        ({"second": "echo second 2.1"}, "auto", (0, "second", "second 2.1")),
+        ({"first": "exit 1", "second": "echo second 2.1"}, "auto", (0, "second", "second 2.1")),
+        ({"first": "exit 1", "other": "echo 3.0"}, "other", (0, "other", "3.0")),
+        ({"first": "echo broken; exit 1"}, "auto", (126, "", "")),
+        ({}, "auto", (127, "", "")),
+        ({"first": "exit 0"}, "other", (127, "", "")),
+    ],
+)
+def test_the_first_program_that_works_is_taken(
+    tmp_path: Path, there: dict[str, str], asked: str, expected: tuple[int, str, str]
+) -> None:
+    """Stand-ins of two names for one tool: what is broken or absent is passed over, once asked."""
+    for name, text in there.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    script = f'{wrapped.RUNNING}\ndir=$1\nchoose "$2" advice first "second --more"\n'
+    script += 'echo "$chosen"'
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", tmp_path, asked],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    )
+    noted = tmp_path / "tool.txt"
+    lines = noted.read_text().splitlines() if noted.exists() else ["", "", ""]
+    assert (done.returncode, done.stdout.strip(), "".join(lines[2:])) == expected
+    assert Path(lines[0].removesuffix(" --more")).name == expected[1]
+
+
+# VectorDBBench's own default, in a package that stands in for it: 2.0.0 cannot write it down.
+BROKEN = """\
+from pydantic import BaseModel, SecretStr
+
+class ChromaIndexConfig(BaseModel):
+    host: SecretStr = "localhost"
+"""
+
+
+class Chroma(BaseHTTPRequestHandler):
+    """Answers as a new Chroma does, which has no such collection."""
+
+    dropped: ClassVar[list[str]] = []
+
+    def do_DELETE(self) -> None:
+        """Note which collection is to go."""
+        self.dropped.append(self.path.rpartition("/")[2])
+        self.send_error(404)
+
+
+def test_vectordbbench_is_mended_before_it_starts(tmp_path: Path) -> None:
+    """A default that cannot be written is replaced, and a server that does not answer is said."""
+    package = tmp_path / "vectordb_bench" / "backend" / "clients" / "chroma"
+    package.mkdir(parents=True)
+    (package / "config.py").write_text(BROKEN)
+    files = (
+        CATALOG.clients["vectordbbench"]
+        .payload(JobSpec(role=Role.CLIENT, name="v", kind="vectordbbench"))
+        .files
+    )
+    (tmp_path / "sitecustomize.py").write_text(str(files["mends/sitecustomize.py"]))
+    info = tmp_path / "vectordb_bench-2.0.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: vectordb-bench\nVersion: 2.0.0\n")
+    write = "from vectordb_bench.backend.clients.chroma.config import ChromaIndexConfig as C\n"
+    write += "print(C().model_dump_json())"
+
+    def run(url: str) -> subprocess.CompletedProcess[str]:
+        env = {"BENCHD_MENDS": url, "BENCHD_RESULT_DIR": str(tmp_path)}
+        env |= {"PYTHONPATH": str(tmp_path), "PATH": os.environ["PATH"]}
+        words = [sys.executable, "-c", write]
+        return subprocess.run(words, check=False, env=env, capture_output=True, text=True)
+
+    with HTTPServer(("127.0.0.1", 0), Chroma) as server:
+        url = f"http://127.0.0.1:{server.server_port}"
+        Thread(target=server.handle_request, daemon=True).start()
+        mended = run(url)
+    gone = run(url)
+    assert Chroma.dropped == ["VectorDBBenchCollection"]
+    assert (mended.returncode, mended.stdout) == (0, '{"host":"**********"}\n'), mended.stderr
+    assert (tmp_path / "tool.txt").read_text().startswith("vectordb-bench 2.0.0\n")
+    assert (gone.returncode, "Traceback" in gone.stderr) == (1, False)
+    assert f"benchd: {url} does not answer: " in gone.stderr
 
 
 def _lives(pid: int) -> bool:

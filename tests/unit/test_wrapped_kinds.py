@@ -42,6 +42,32 @@ def test_vllms_client_runs_in_the_image_of_its_service() -> None:
     assert told("guidellm") == (None, fits)
 
 
+@pytest.mark.parametrize(
+    ("service_kind", "kind", "same"),
+    [
+        ("redis", "redis-benchmark", True),
+        ("mysql", "mysqlslap", True),
+        ("postgresql", "pgbench", True),
+        ("redis", "memtier", False),
+        ("mysql", "sysbench", False),
+    ],
+)
+def test_a_tool_that_images_of_servers_have_runs_there(
+    service_kind: str, kind: str, same: bool
+) -> None:
+    """A client without an image of its own has the service's, if that brings such tools along."""
+    text = f"""\
+name: r
+service:
+  name: {service_kind}
+  container: {{image_path: /images/server.sif}}
+  secrets: {{MYSQL_ROOT_PASSWORD: {{generate: 24}}, POSTGRES_PASSWORD: {{generate: 24}}}}
+client: {{name: c, kind: {kind}, target_service: {{name: {service_kind}}}}}
+"""
+    (job,) = (each for each in jobs_of("r.yaml", text) if each.name == "c")
+    assert (job.spec.container is not None) is same
+
+
 REDIS = """\
 name: r
 service: {name: redis}
@@ -78,6 +104,7 @@ def test_what_a_tool_cannot_do_is_refused(kind: str, key: str, said: str) -> Non
         ("guidellm", "  duration: 60\n  parameters: {requests: 5}\n", "leave one of them out"),
         ("aiperf", "  duration: 60\n  parameters: {requests: 5}\n", "leave one of them out"),
         ("aiperf", "  parameters: {model: 'a\"b'}\n", "does not look right"),
+        ("guidellm", "  command: taskset -c 0 guidellm\n", "write its options under args"),
     ],
 )
 def test_ends_that_contradict_are_refused(kind: str, more: str, said: str) -> None:

@@ -64,6 +64,12 @@ if url:
             ChromaIndexConfig.model_rebuild(force=True)
     except (ImportError, AttributeError, KeyError) as error:
         sys.stderr.write("benchd: this VectorDBBench is another one: %s\n" % error)
+
+    def stop(why):
+        sys.stderr.write("benchd: %s\n" % why)
+        sys.stderr.flush()
+        os._exit(1)  # what is raised here would be told with its traceback
+
     where = "/api/v2/tenants/default_tenant/databases/default_database/collections/"
     gone = urllib.request.Request(url + where + "VectorDBBenchCollection", method="DELETE")
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -71,9 +77,9 @@ if url:
         opener.open(gone, timeout=60).close()
     except urllib.error.HTTPError as error:
         if error.code != 404:
-            sys.exit("benchd: what the last run has left cannot be dropped: %s" % error)
+            stop("what the last run has left cannot be dropped: %s" % error)
     except OSError as error:
-        sys.exit("benchd: %s does not answer: %s" % (url, error))
+        stop("%s does not answer: %s" % (url, error))
 """
 _WRAPPER = (
     r"""#!/bin/sh
