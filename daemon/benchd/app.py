@@ -20,10 +20,8 @@ from benchd.catalog import CATALOG, Catalog
 from benchd.clock import Level
 from benchd.closing import Closing
 from benchd.config import ClusterSettings, Settings
-from benchd.core.around import dressed
 from benchd.core.expand import Render, next_attempt, next_replica, renderer
 from benchd.core.model import Job
-from benchd.core.spec import Role
 from benchd.edge import notify, pack
 from benchd.edge.archive import Archive
 from benchd.edge.cluster import Cluster
@@ -103,6 +101,8 @@ class Daemon:
         self.access = access_of(self.settings.access, os.getuid(), uids_of())
         self.keyring = Keyring(self.state_dir / "secrets", is_out=self._is_out)
         self.ship = {name: pack.build(name).file_name for name in pack.SHIPPED}
+        self.shelf = pack.Shelf(self.state_dir / "ship")
+        self.shelf.fill()
         stack.push_async_callback(self._log_out)
         for name, settings in self.settings.clusters.items():
             self.sites[name] = await self._site(name, settings)
@@ -165,6 +165,7 @@ class Daemon:
             instance=self.store.instance,
             metrics=self.metrics,
             clock=self.clock,
+            packed=self.shelf.find,
             measure=self.measure,
             pressed=pacing.pressed,
             epochs=self.store,
@@ -210,7 +211,6 @@ class Daemon:
             closing=closing,
             next_attempt=self.next_attempt,
             next_replica=self.next_replica,
-            ship_of=self.ship_of,
             secrets_of=self.keyring.of,
             patience={name: c.patience for name, c in self.settings.clusters.items()},
             metrics=self.metrics,
@@ -290,14 +290,6 @@ class Daemon:
             raise UserError(f"cluster {job.cluster!r} is not in the configuration any more")
         runtime = self.settings.clusters[job.cluster].runtime
         return renderer(catalog=self.catalog, runtime=runtime, ship=self.ship)
-
-    def ship_of(self, job: Job) -> tuple[str, ...]:
-        """Return the zipapps that the job's script refers to."""
-        if job.role is Role.IMAGE:
-            return ()
-        book = self.catalog.service if job.role is Role.SERVICE else self.catalog.client
-        kind = book(job.kind)
-        return dressed(kind.payload(job.spec), job.spec).ship if kind is not None else ()
 
     # --- running ----------------------------------------------------------------------------------
 

@@ -48,6 +48,7 @@ from benchd.core.placement import placed
 from benchd.core.readiness import observe, told
 from benchd.core.records import job_record, run_record
 from benchd.core.restart import pause_before_next
+from benchd.core.script import referred
 from benchd.core.spec import Role
 from benchd.edge import parcels
 from benchd.edge.submission import SubmitOrder
@@ -81,7 +82,6 @@ class Performing:
         closing: Closing,
         next_attempt: Callable[[Job, float], Job],
         next_replica: Callable[[Job, int, float], Job],
-        ship_of: Callable[[Job], tuple[str, ...]],
         secrets_of: Callable[[Job], Awaitable[Mapping[str, str]]],
         patience: Mapping[str, float],
         metrics: Metrics,
@@ -94,7 +94,6 @@ class Performing:
         self.closing = closing
         self.next_attempt = next_attempt
         self.next_replica = next_replica
-        self.ship_of = ship_of
         self.secrets_of = secrets_of
         self.patience = patience
         self.metrics = metrics
@@ -173,7 +172,7 @@ class Performing:
             targets=job.bindings,
             placed=placed(job),
             make_run_dir=run.dir_made_at is None,
-            ship=self.ship_of(job),
+            ship=referred(job.script),
             secrets=await self.secrets_of(job),
             job_record=job_record(job),
             run_record=run_record(run) if run.dir_made_at is None else "",

@@ -417,9 +417,11 @@ async def test_a_shipped_file_is_sent_once_and_whole(
     file.parent.mkdir()
     file.write_bytes(package.data[:100])  # what a cut link without our care would leave
     async with opened() as at:
-        await at.cluster.submit(order(client(script=FENCED), now(), ship=("llm",)))
+        await at.cluster.submit(order(client(script=FENCED), now(), ship=(package.file_name,)))
         whole = file.read_bytes()
-        await at.cluster.submit(order(client(script=FENCED, repeat=1), now(), ship=("llm",)))
+        await at.cluster.submit(
+            order(client(script=FENCED, repeat=1), now(), ship=(package.file_name,))
+        )
         sent = sample(
             at.metrics, "benchd_ssh_commands_total", cluster="alpha", op="ship", outcome="ok"
         )

@@ -11,6 +11,7 @@ from benchd.config import Budget, ClusterSettings, SSHSettings
 from benchd.core.model import Accepted, JobState
 from benchd.core.monitoring import TARGETS
 from benchd.edge.cluster import Cluster
+from benchd.edge.pack import build
 from benchd.errors import BenchdError
 from benchd.metrics import Metrics
 from simulation import heaps
@@ -181,11 +182,13 @@ async def test_zipapps_are_sent_as_in_bash(sides: TwoSided) -> None:
     """A zipapp that is missing, broken or cut on its way ends up as it does in bash."""
     sides.answer("sbatch", Answer(0, b"7\n"))
     sides.cut = 1000
-    await outcome(cluster_on(sides).submit(order(ship=("load",))))
+    await outcome(cluster_on(sides).submit(order(ship=(build("load").file_name,))))
     assert [] == list((sides.root / "work" / "ship").iterdir())
     sides.cut = None
-    answers = [await cluster_on(sides, epoch="5 5").submit(order(ship=("load",)))]
+    answers = [await cluster_on(sides, epoch="5 5").submit(order(ship=(build("load").file_name,)))]
     package = next((sides.root / "work" / "ship").iterdir())
     sides.write(package, b"broken")
-    answers.append(await cluster_on(sides, epoch="6 6").submit(order(ship=("load",))))
+    answers.append(
+        await cluster_on(sides, epoch="6 6").submit(order(ship=(build("load").file_name,)))
+    )
     assert all(isinstance(answer, Accepted) for answer in answers)

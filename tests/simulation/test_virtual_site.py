@@ -17,6 +17,7 @@ from benchd.core.model import Accepted, Job, JobState
 from benchd.core.spec import RestartPolicy
 from benchd.edge import submission
 from benchd.edge.cluster import Cluster
+from benchd.edge.pack import build
 from benchd.edge.submission import Place
 from benchd.errors import BenchdError
 from benchd.metrics import Metrics
@@ -182,7 +183,8 @@ async def restless(site: Site, jobs: list[Job]) -> None:
         token = f"{job.token}-{turn}"
         sent = replace(job, token=token, script=job.script.replace(job.token, token))
         with suppress(BenchdError):
-            await cluster.submit(order(sent, site.now(), ship=("load",) if turn == 1 else ()))
+            ship = (build("load").file_name,) if turn == 1 else ()
+            await cluster.submit(order(sent, site.now(), ship=ship))
         with suppress(BenchdError):
             await cluster.poll([seen(sent, "1")])
         with suppress(BenchdError):

@@ -77,7 +77,6 @@ async def polled(site: Site) -> dict[str, tuple[JobState, str | None]]:
         closing=cast("Any", None),
         next_attempt=cast("Any", None),
         next_replica=cast("Any", None),
-        ship_of=cast("Any", None),
         secrets_of=cast("Any", None),
         patience={"alpha": PATIENCE},
         metrics=Metrics(),

@@ -32,6 +32,10 @@ from benchd.fields import Resources
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _FILE = re.compile(r"(?!.*(?:^|/)\.\.?(?:/|$))[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)*")
 _SHIPPED = re.compile(r"[A-Za-z0-9_.-]+")
+_REFERRED = re.compile(
+    rf'^export BENCHD_SHIP_[A-Z0-9_]+="\$\{{JOB%/\*/\*/\*/\*\}}"/ship/({_SHIPPED.pattern})$',
+    re.MULTILINE,
+)
 # Names in the job directory that carry the protocol: a kind's file may not replace them.
 _OURS = re.compile(r"claim|up|exit\.json|endpoint\.json|(try|twin|unseen)-.*|.*\.(out|err)")
 
@@ -144,6 +148,11 @@ def _ship_lines(names: Iterable[str], ship: Mapping[str, str]) -> list[str]:
             'W/ship cleaned? benchd sends it again at the next submission"'
         )
     return lines
+
+
+def referred(script: str) -> tuple[str, ...]:
+    """Return the files in W/ship that a script refers to: those of the release that wrote it."""
+    return tuple(dict.fromkeys(_REFERRED.findall(script)))
 
 
 def _may_have_secrets(spec: JobSpec) -> bool:

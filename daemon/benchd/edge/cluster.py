@@ -70,7 +70,7 @@ class Cluster:
         epochs: home.Words,
         clock: Callable[[], float] = time.time,
         sleep: Sleep = asyncio.sleep,
-        packed: parcels.Pack = pack.build,
+        packed: parcels.Pack = pack.find,
         quiet_slack: float = submission.QUIET_SLACK,
         measure: Callable[[], float] | None = None,
         pressed: Callable[[], None] = lambda: None,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
+from pathlib import Path
 
 from benchd.errors import BenchdError
 
@@ -56,6 +58,42 @@ def build(name: str) -> Package:
             _add(archive, f"{package}/{module}", modules[module])
     data = buffer.getvalue()
     return Package(name=name, data=data, sha256=hashlib.sha256(data).hexdigest())
+
+
+class Shelf:
+    """Keeps what scripts refer to: a run accepted by one release may be submitted by the next."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def fill(self) -> None:
+        """Keep what this release ships; a disk that is full is no reason not to start."""
+        with suppress(OSError):
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            for package in map(build, SHIPPED):
+                kept = self._folder / package.file_name
+                if not kept.exists():
+                    part = kept.with_suffix(".part")
+                    part.write_bytes(package.data)
+                    part.rename(kept)
+
+    def find(self, file_name: str) -> Package | None:
+        """Return what a script calls so, or None when no release that ran here shipped it."""
+        return find(file_name) or self._kept(file_name)
+
+    def _kept(self, file_name: str) -> Package | None:
+        try:
+            data = (self._folder / file_name).read_bytes()
+        except OSError:
+            return None
+        name = file_name.rpartition("-")[0]
+        package = Package(name=name, data=data, sha256=hashlib.sha256(data).hexdigest())
+        return package if package.file_name == file_name else None
+
+
+def find(file_name: str) -> Package | None:
+    """Return what this release ships under a name, or None."""
+    return next((each for each in map(build, SHIPPED) if each.file_name == file_name), None)
 
 
 def _entries(source: Traversable) -> list[Traversable]:

@@ -44,8 +44,8 @@ _CLOSED, _GONE, _FAILED = 93, 94, 95
 # Seconds for a transfer: 64 MiB at 0.5 MiB/s.
 _TRANSFER_TIMEOUT = 130.0
 
-# A zipapp's name -> what is sent.
-Pack = Callable[[str], Package]
+# A zipapp's file name -> what is sent; None when it is not to be had any more.
+Pack = Callable[[str], Package | None]
 
 
 class Parcels:
@@ -58,7 +58,7 @@ class Parcels:
         self._lock = asyncio.Lock()
 
     async def send(self, place: Place, names: tuple[str, ...]) -> None:
-        """Make sure that these zipapps lie in the workdir, whole."""
+        """Make sure that these files lie in the workdir's ``ship``, whole."""
         async with self._lock:
             for name in names:
                 if (self._remote.shell.generation, name) not in self._sent:
@@ -67,6 +67,8 @@ class Parcels:
 
     async def _send(self, place: Place, name: str) -> None:
         package = self._pack(name)
+        if package is None:  # it may lie there yet; if not, the script says so on its node
+            return
         target = quote(f"{place.workdir}/ship/{package.file_name}")
         check = f'[ "$(sha256sum <"$1" | cut -c1-64)" = {package.sha256} ]'
         there = await self._remote.run(f"set -- {target}; {check} 2>/dev/null", op="ship")

@@ -74,7 +74,7 @@ class SubmitOrder:
     targets: tuple[Binding, ...] = ()
     placed: Placed = ANYWHERE
     make_run_dir: bool = False
-    ship: tuple[str, ...] = ()
+    ship: tuple[str, ...] = ()  # files of W/ship that the script refers to
     job_record: str = ""  # see core.records; written beside the script
     run_record: str = ""  # the same for the run, in its directory
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
