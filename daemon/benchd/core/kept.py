@@ -1,4 +1,4 @@
-"""Results as they are kept: written so that they fit their schema, and read again whatever is there.
+"""Results as they are kept: written to fit their schema, and read again whatever is there.
 
 A document in the books may be of another version of benchd, or broken. It is told as an invalid
 result with the reason, so that neither a report nor the end of a run is lost with it.
