@@ -40,7 +40,7 @@ def result(value: float, p50: float = 5.0, **said: Any) -> dict[str, Any]:
                 "parameters": said.get("parameters", {}),
             },
         },
-        "workload": {"kind": "redis"},
+        "workload": {"kind": "redis", "prompt": {"sha256": said.get("dataset")}},
         "metrics": {
             "ops_s": {
                 "formula": said.get("formula", "ops_s/v1"),
@@ -166,6 +166,7 @@ def test_invalid_results_do_not_count() -> None:
         ({"image": "redis:8"}, ("service.image",), []),
         ({"parameters": {"clients": 9}}, ("service.image",), ["client.parameters.clients"]),
         ({"environment": {"IO": "4"}}, ("service.image",), ["service.environment.IO"]),
+        ({"dataset": "ab12"}, (), ["workload.prompt.sha256"]),
         ({"formula": "ops_s/v2"}, ("formula.ops_s",), ["formula.ops_s"]),
         ({"unit": "1/ms"}, ("unit.ops_s",), ["unit.ops_s"]),
     ],

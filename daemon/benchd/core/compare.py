@@ -200,9 +200,12 @@ def _of_one(result: Document) -> Iterator[tuple[str, str]]:
         yield from _of_part(part, origin.get(part) or {}, cell)
     yield from _of_place(origin)
     workload = result.get("workload") or {}
-    for key in ("kind", "api", "cache_mode"):
+    for key in ("kind", "api"):
         if workload.get(key) is not None:
             yield f"workload.{key}", str(workload[key])
+    dataset = (workload.get("prompt") or {}).get("sha256")  # a file may change below its name
+    if dataset is not None:
+        yield "workload.prompt.sha256", str(dataset)
     for name, metric in (result.get("metrics") or {}).items():
         yield f"formula.{name}", str(metric.get("formula"))
         yield f"unit.{name}", str(metric.get("unit") or "none")
