@@ -33,13 +33,13 @@ RESOURCES = 'resources: {cpus_per_task: 1, time: "00:05:00"}'
 # wants 368 samples.
 RECIPES = {
     "redis-benchmark": """
-service: {{name: redis, health_check: {{type: redis, interval: 1}}, {resources}}}
+service: {{name: redis, health_check: {{type: redis, interval: 0.5}}, {resources}}}
 client:
   {{name: redis-benchmark, target_service: {{name: redis}}, {resources},
     parameters: {{requests: 10000}}}}
 """,
     "redis-load": """
-service: {{name: redis, health_check: {{type: redis, interval: 1}}, {resources}}}
+service: {{name: redis, health_check: {{type: redis, interval: 0.5}}, {resources}}}
 client:
   {{name: redis-load, target_service: {{name: redis}}, {resources},
     parameters: {{load: poisson, rate: 200, requests: 1000, keys: 500, reads: 0.7,
@@ -49,7 +49,7 @@ client:
 service:
   name: mysql
   secrets: {{MYSQL_ROOT_PASSWORD: {{generate: 24}}}}
-  health_check: {{type: mysql, interval: 1}}
+  health_check: {{type: mysql, interval: 0.5}}
   {resources}
 client:
   {{name: sysbench, target_service: {{name: mysql}}, {resources}, duration: 2,
@@ -59,7 +59,7 @@ client:
 service:
   name: chroma
   command: "{chroma}"
-  health_check: {{type: http, endpoint: /api/v2/heartbeat, interval: 1}}
+  health_check: {{type: http, endpoint: /api/v2/heartbeat, interval: 0.5}}
   {resources}
 client:
   {{name: chroma-load, target_service: {{name: chroma}}, {resources},
@@ -73,7 +73,7 @@ service:
   command: {python}
   args: [{server}, {model}, "$BENCHD_PORT"]
   ports: [auto]
-  health_check: {{type: http, endpoint: /health, interval: 1}}
+  health_check: {{type: http, endpoint: /health, interval: 0.5}}
   {resources}
 client:
   {{name: llm-load, target_service: {{name: tiny-llm}}, {resources},
@@ -85,10 +85,10 @@ service:
   name: postgresql
   storage: local
   secrets: {{POSTGRES_PASSWORD: {{generate: 24}}}}
-  health_check: {{type: postgres, interval: 1}}
+  health_check: {{type: postgres, interval: 0.5}}
   {resources}
 client:
-  {{name: pgbench, target_service: {{name: postgresql}}, {resources}, duration: 4,
+  {{name: pgbench, target_service: {{name: postgresql}}, {resources}, duration: 2,
     parameters: {{scale: 1, clients: 2, warmup: 0, rate: 100}}}}
 """,
 }
