@@ -419,11 +419,11 @@ benchd_payload() {
     if benchd_only_here guidellm; then
         benchd_image=''
         exec {benchd_pipe}>&-
-        exec env BENCHD_TOOL_IMAGE="${benchd_image:-}" sh "$JOB/guidellm.sh" "$BENCHD_TARGET_URL" "$BENCHD_RESULT_DIR" 3600 '' qwen VLLM_API_KEY Qwen/Qwen2.5-7B-Instruct '{"backend": {"kind": "openai_http", "request_format": "/v1/completions"}, "constraints": [{"kind": "max_duration", "seconds": 120}], "data": [{"kind": "synthetic_text", "output_tokens": 128, "prompt_tokens": 512}], "profile": {"kind": "poisson", "max_concurrency": 64, "rate": [1]}}' auto
+        exec env BENCHD_TOOL_IMAGE="${benchd_image:-}" sh "$JOB/guidellm.sh" "$BENCHD_TARGET_URL" "$BENCHD_RESULT_DIR" 3600 '' qwen VLLM_API_KEY Qwen/Qwen2.5-7B-Instruct '{"backend": {"kind": "openai_http", "request_format": "/v1/completions"}, "constraints": [{"kind": "max_duration", "seconds": 400}], "data": [{"kind": "synthetic_text", "output_tokens": 128, "prompt_tokens": 512}], "profile": {"kind": "poisson", "max_concurrency": 64, "rate": [1]}}' auto
     fi
     exec {benchd_pipe}>&-
     benchd_enter
-    exec env APPTAINERENV_BENCHD_TOOL_IMAGE="${benchd_image:-}" apptainer exec --cleanenv --bind "$JOB" --pwd "$JOB" "$benchd_image" sh "$JOB/guidellm.sh" "$BENCHD_TARGET_URL" "$BENCHD_RESULT_DIR" 3600 '' qwen VLLM_API_KEY Qwen/Qwen2.5-7B-Instruct '{"backend": {"kind": "openai_http", "request_format": "/v1/completions"}, "constraints": [{"kind": "max_duration", "seconds": 120}], "data": [{"kind": "synthetic_text", "output_tokens": 128, "prompt_tokens": 512}], "profile": {"kind": "poisson", "max_concurrency": 64, "rate": [1]}}' auto
+    exec env APPTAINERENV_BENCHD_TOOL_IMAGE="${benchd_image:-}" apptainer exec --cleanenv --bind "$JOB" --pwd "$JOB" "$benchd_image" sh "$JOB/guidellm.sh" "$BENCHD_TARGET_URL" "$BENCHD_RESULT_DIR" 3600 '' qwen VLLM_API_KEY Qwen/Qwen2.5-7B-Instruct '{"backend": {"kind": "openai_http", "request_format": "/v1/completions"}, "constraints": [{"kind": "max_duration", "seconds": 400}], "data": [{"kind": "synthetic_text", "output_tokens": 128, "prompt_tokens": 512}], "profile": {"kind": "poisson", "max_concurrency": 64, "rate": [1]}}' auto
 }
 benchd_run benchd_payload
 benchd_gather

@@ -196,7 +196,7 @@ benchd_gather() {
 benchd_payload() {
     benchd_secrets ''
     exec {benchd_pipe}>&-
-    exec -- python3 "$BENCHD_SHIP_LOAD" llm --url "$BENCHD_TARGET_URLS" --out "$BENCHD_RESULT_DIR" --run-id "$(basename "$JOB")" --api=ollama-generate --model=llama3.2:1b --prompt-tokens=256 --cache-mode=unique --output-tokens=128 --concurrency=1 --requests=100 --warmup=10 --seed=0 --timeout=300.0 --num-ctx=4096
+    exec -- python3 "$BENCHD_SHIP_LOAD" llm --url "$BENCHD_TARGET_URLS" --out "$BENCHD_RESULT_DIR" --run-id "$(basename "$JOB")" --api=ollama-generate --model=llama3.2:1b --prompt-tokens=256 --cache-mode=unique --output-tokens=128 --concurrency=1 --requests=400 --warmup=10 --seed=0 --timeout=300.0 --num-ctx=4096
 }
 benchd_run benchd_payload
 benchd_gather

@@ -186,7 +186,7 @@ benchd_gather() {
 benchd_payload() {
     benchd_secrets ''
     exec {benchd_pipe}>&-
-    exec -- python3 "$BENCHD_SHIP_LOAD" rag --url "$BENCHD_TARGET_VLLM_URL" --store-url "$BENCHD_TARGET_CHROMA_URL" --out "$BENCHD_RESULT_DIR" --run-id "$(basename "$JOB")" --api=openai-completions --model=qwen --prompt-tokens=32 --cache-mode=unique --output-tokens=64 --concurrency=1 --requests=200 --seed=0 --timeout=300.0 --api-key-env=VLLM_API_KEY --documents=10000 --document-tokens=128 --dimension=384 --k=1
+    exec -- python3 "$BENCHD_SHIP_LOAD" rag --url "$BENCHD_TARGET_VLLM_URL" --store-url "$BENCHD_TARGET_CHROMA_URL" --out "$BENCHD_RESULT_DIR" --run-id "$(basename "$JOB")" --api=openai-completions --model=qwen --prompt-tokens=32 --cache-mode=unique --output-tokens=64 --concurrency=1 --requests=400 --seed=0 --timeout=300.0 --api-key-env=VLLM_API_KEY --documents=10000 --document-tokens=128 --dimension=384 --k=1
 }
 benchd_run benchd_payload
 benchd_gather

@@ -196,7 +196,7 @@ benchd_gather() {
 benchd_payload() {
     benchd_secrets ''
     exec {benchd_pipe}>&-
-    exec -- python3 "$BENCHD_SHIP_LOAD" llm --url "$BENCHD_TARGET_URLS" --out "$BENCHD_RESULT_DIR" --run-id "$(basename "$JOB")" --api=openai-completions --model=qwen --prompt-tokens=512 --cache-mode=unique --output-tokens=128 --concurrency=1 --requests=200 --seed=0 --timeout=300.0 --ignore-eos --api-key-env=VLLM_API_KEY
+    exec -- python3 "$BENCHD_SHIP_LOAD" llm --url "$BENCHD_TARGET_URLS" --out "$BENCHD_RESULT_DIR" --run-id "$(basename "$JOB")" --api=openai-completions --model=qwen --prompt-tokens=512 --cache-mode=unique --output-tokens=128 --concurrency=1 --requests=400 --seed=0 --timeout=300.0 --ignore-eos --api-key-env=VLLM_API_KEY
 }
 benchd_run benchd_payload
 benchd_gather
