@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+from dataclasses import asdict
 
 import pytest
 from hypothesis import given
@@ -205,6 +206,17 @@ def test_odd_bytes_and_escapes_do_not_reach_the_evidence() -> None:
     assert "n?[2J1" in row.evidence.raw
 
 
+@pytest.mark.parametrize("column", range(1, len(SQUEUE_FIELDS)))
+@pytest.mark.parametrize("digits", [30, 5000])
+def test_a_number_of_any_length_costs_nothing(column: int, digits: int) -> None:
+    """It is read as none, for it is none: the row counts, and fits into the books."""
+    for columns, parse in ((SQUEUE_FIELDS, parse_squeue), (SACCT_FIELDS, parse_sacct)):
+        cells = ["22", *["1"] * (len(columns) - 1), *[""] * (parse is parse_squeue)]
+        cells[2], cells[column] = "FAILED", "9" * digits  # of an end everything is read
+        read = asdict(only(parse(SEPARATOR.join(cells).encode()))).values()
+        assert [] == [each for each in read if isinstance(each, int | float) and each >= 2**63]
+
+
 @given(st.binary(max_size=300))
 def test_parsers_take_any_bytes(data: bytes) -> None:
     """Whatever a login node sends, reading it never raises."""
@@ -309,6 +321,7 @@ WAITS = f"27|{TOKEN}|PENDING|0|1795273293|N/A|N/A||JobHeldUser|0"
         (ENDED, "cpu=1,energy=18446744073709551614", Used(tres="cpu=1")),
         (ENDED, "N/A", None),
         (ENDED, "", None),
+        (ENDED, f"cpu=1,energy={'9' * 5000},billing={'9' * 400}", Used(tres="cpu=1")),
         (ENDED, "x; rm -rf /=1,=,cpu,cpu=1 2,gres/gpu:a100=4", Used(tres="gres/gpu:a100=4")),
     ],
 )
@@ -326,6 +339,8 @@ def test_the_queue_tells_what_a_job_was_given(row: str, tres: str, expected: Use
         (f"{PLAIN}|18446744073709551614|8", Used(tres=PLAIN, elapsed_s=8)),
         ("|0|0", Used(elapsed_s=0)),
         ("|lots|8 s", None),
+        (f"|{'9' * 5000}|{'9' * 5000}", None),
+        ("||4294967294", None),
     ],
 )
 def test_the_books_tell_what_a_job_used(spent: str, expected: Used | None) -> None:

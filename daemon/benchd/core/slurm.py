@@ -31,7 +31,7 @@ from benchd.core.slurm_answers import (
 )
 from benchd.core.slurm_reasons import ReasonClass, ReasonVerdict, reason_class
 from benchd.core.slurm_words import STATE_ROWS, STATES, Act, StateRow
-from benchd.core.usage import so_far, used
+from benchd.core.usage import so_far, used, whole
 
 __all__ = [
     "STATES",
@@ -169,7 +169,7 @@ def _squeue_row(cells: list[str], at: float | None) -> Observation | None:
         (slurm_id, name, word, by, nodes, reason),
         (submit, start, end),
         (code, signal),
-        int(restarts) if restarts.isascii() and restarts.isdigit() else None,
+        whole(restarts),
         Evidence(source="squeue", exit_status=0, raw=_shown(SEPARATOR.join(cells)), at=at),
         told=used(tres),
     )
@@ -253,22 +253,23 @@ def wait_status(text: str) -> tuple[int | None, int | None]:
     """Read squeue's exit code: a raw wait status, ``7:0`` in case a newer squeue says so."""
     if ":" in text:
         return _exit_code(text)
-    if not (text.isascii() and text.isdigit()):
+    status = whole(text)
+    if status is None:
         return None, None
-    status = int(text)
     signal = status & 0x7F
     return (0, signal) if signal else (status >> 8 & 0xFF, None)
 
 
 def _exit_code(text: str) -> tuple[int | None, int | None]:
-    match = re.fullmatch(r"(\d+):(\d+)", text, re.ASCII)
-    if match is None:
+    numbers = [whole(part) for part in text.split(":")]
+    if len(numbers) != 2 or None in numbers:
         return None, None
-    return int(match[1]), int(match[2]) or None
+    return numbers[0], numbers[1] or None
 
 
 def _epoch(text: str) -> float | None:
-    return float(text) if text.isascii() and text.isdigit() and int(text) > 0 else None
+    seconds = whole(text)
+    return float(seconds) if seconds else None
 
 
 def _shown(line: str) -> str:

@@ -16,8 +16,13 @@ from benchd.core.model import Used
 # From here on the numbers of 64 bits that Slurm writes for "not set": of them the smallest is
 # 0xfffffffffffffffd. No job uses so many joules.
 _NOT_SET: Final = 2**63
+# Its largest number of 64 bits has 20 digits. Of 5000 Python makes no number, and of 400 none to
+# reckon with.
+_DIGITS: Final = 20
+# 68 years. From 2**32 - 2 on it is what Slurm writes in 32 bits for "not set".
+_NO_SECONDS: Final = 2**31
 _NAME = re.compile(r"[a-z][\w/:.@-]*", re.ASCII)
-_COUNT = re.compile(r"\d+(?:\.\d+)?[KMGTP]?", re.ASCII)
+_COUNT = re.compile(rf"\d{{1,{_DIGITS}}}(?:\.\d{{1,{_DIGITS}}})?[KMGTP]?", re.ASCII)
 _ENERGY: Final = "energy"
 
 
@@ -31,7 +36,9 @@ def used(tres: str, *, energy: str = "", elapsed: str = "") -> Used | None:
     joules = _joules(counts.pop(_ENERGY, "")) or _joules(energy)
     # The queue and the books have them in different orders.
     given = ",".join(f"{name}={counts[name]}" for name in sorted(counts))
-    seconds = int(elapsed) if elapsed.isascii() and elapsed.isdigit() else None
+    seconds = whole(elapsed)
+    if seconds is not None and seconds >= _NO_SECONDS:
+        seconds = None
     if not given and joules is None and seconds is None:
         return None
     return Used(tres=given, energy_j=joules, elapsed_s=seconds)
@@ -39,8 +46,15 @@ def used(tres: str, *, energy: str = "", elapsed: str = "") -> Used | None:
 
 def _joules(text: str) -> int | None:
     """Return a number of joules; 0 is what Slurm says where nobody measured."""
-    number = int(text) if text.isascii() and text.isdigit() else 0
-    return number if 0 < number < _NOT_SET else None
+    return whole(text) or None
+
+
+def whole(text: str) -> int | None:
+    """Return a whole number that Slurm wrote; None where it is none, or one for "not set"."""
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
+        return None
+    number = int(text)
+    return number if number < _NOT_SET else None
 
 
 def so_far(told: Used | None) -> Used | None:
