@@ -236,13 +236,11 @@ class _Template:
         )
         return Payload(
             argv=(*command, *self._options(values), *arguments(spec)),
-            environment={
-                **told_duration(spec),
-                **{name: self._filled(text, values) for name, text in own.environment.items()},
-            },
+            environment={n: self._filled(text, values) for n, text in own.environment.items()},
             files={name: self._filled(text, values) for name, text in own.files.items()},
             before=self._steps(own.before, values),
             once_up=self._steps(own.once_up, values),
+            preamble=told_duration(spec),
         )
 
     def _steps(self, commands: Sequence[str], values: Mapping[str, Scalar]) -> tuple[Step, ...]:

@@ -59,9 +59,9 @@ def objectives(part: Part, workload: str) -> Iterator[Complaint]:
             yield ("parameters", "slo"), what
 
 
-def told_duration(spec: JobSpec) -> Mapping[str, str]:
-    """Return the variable by which a program of the user's learns how long it is to measure."""
-    return {"BENCHD_DURATION": str(spec.duration)} if spec.duration is not None else {}
+def told_duration(spec: JobSpec) -> tuple[str, ...]:
+    """Return the line by which a program of the user's, and its arguments, learn how long to go."""
+    return (f"export BENCHD_DURATION={spec.duration}",) if spec.duration is not None else ()
 
 
 def target_environment(spec: JobSpec, endpoint: str = "url") -> Mapping[str, Sh]:

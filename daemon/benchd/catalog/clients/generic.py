@@ -14,7 +14,9 @@ from benchd.core.spec import JobSpec
 
 def _payload(spec: JobSpec) -> Payload:
     return replace(
-        command_payload(spec), environment={**target_environment(spec), **told_duration(spec)}
+        command_payload(spec),
+        environment=target_environment(spec),
+        preamble=told_duration(spec),
     )
 
 

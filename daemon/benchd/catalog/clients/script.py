@@ -155,7 +155,6 @@ def _payload(spec: JobSpec) -> Payload:
     file = own if own is not None and not _is_passing(own) else ""
     environment: dict[str, str | Sh] = {"PYTHONUNBUFFERED": "1", **wrapped.ENVIRONMENT}
     environment |= target_environment(spec, script.endpoint or "url")
-    environment |= told_duration(spec)
     if own is not None:
         environment["BENCHD_OUTPUT_FILE"] = _placed(own, own)
     return Payload(
@@ -166,7 +165,7 @@ def _payload(spec: JobSpec) -> Payload:
         ),
         environment=environment,
         files=files,
-        preamble=tuple(_copy(script)),
+        preamble=(*told_duration(spec), *_copy(script)),
     )
 
 
