@@ -190,6 +190,20 @@ def test_vectordbbench_is_mended_before_it_starts(tmp_path: Path) -> None:
     assert f"benchd: {url} does not answer: " in gone.stderr
 
 
+def test_data_sets_of_vectordbbench_lie_in_its_job_unless_said(tmp_path: Path) -> None:
+    """A client has no directory of data as services have."""
+    tool = tmp_path / "tool"
+    tool.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] || '
+        'printf "%s" "${DATASET_LOCAL_DIR#"$BENCHD_JOB"}" >"$RESULTS_LOCAL_DIR/result_1.json"\n'
+    )
+    tool.chmod(0o755)
+    done = client(tmp_path, "vectordbbench", None, command=str(tool))
+    assert (0, b"/datasets") == (done.status, done.files.get("result/vectordbbench.json")), (
+        done.said
+    )
+
+
 def _lives(pid: int) -> bool:
     try:
         os.kill(pid, 0)

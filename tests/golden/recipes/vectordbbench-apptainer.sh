@@ -248,7 +248,7 @@ choose "$1" '"'"'use an image that has it: install vectordb-bench[chromadb] into
   vectordbbench '"'"'python3 -m vectordb_bench.cli.vectordbbench'"'"'
 shift
 export RESULTS_LOCAL_DIR="$BENCHD_JOB/vectordbbench"
-export DATASET_LOCAL_DIR="${datasets:-$BENCHD_DATA/datasets}"
+export DATASET_LOCAL_DIR="${datasets:-$BENCHD_JOB/datasets}"
 mkdir -p "$RESULTS_LOCAL_DIR" "$DATASET_LOCAL_DIR" || exit 1
 date +%s.%N >"$dir/started.txt"
 export BENCHD_MENDS="$url" PYTHONPATH="$BENCHD_JOB/mends${PYTHONPATH:+:$PYTHONPATH}"

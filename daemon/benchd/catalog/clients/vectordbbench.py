@@ -31,7 +31,7 @@ VECTORDBBENCH = (
         default=None,
         pattern=PLACE,
         doc="directory with its data sets; what is not there is fetched from the internet; "
-        "default: the job's own data directory",
+        "default: the job's own directory",
     ),
     _index("concurrency", 1, "processes that search at once"),
     _index("k", 100, "nearest neighbours that a search asks for"),
@@ -93,7 +93,7 @@ shift 4
   vectordbbench 'python3 -m vectordb_bench.cli.vectordbbench'
 shift
 export RESULTS_LOCAL_DIR="$BENCHD_JOB/vectordbbench"
-export DATASET_LOCAL_DIR="${datasets:-$BENCHD_DATA/datasets}"
+export DATASET_LOCAL_DIR="${datasets:-$BENCHD_JOB/datasets}"
 mkdir -p "$RESULTS_LOCAL_DIR" "$DATASET_LOCAL_DIR" || exit 1
 date +%s.%N >"$dir/started.txt"
 export BENCHD_MENDS="$url" PYTHONPATH="$BENCHD_JOB/mends${PYTHONPATH:+:$PYTHONPATH}"
