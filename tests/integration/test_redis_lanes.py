@@ -16,14 +16,14 @@ from benchd.ship.load.punctual import Selector
 from benchd.ship.load.redis import Sample
 from support.near import until
 from support.truth import PATIENCE, SHIP, load
-from support.truth_resp import VALUE, Pieces, keys
+from support.truth_resp import HEAD, TAIL, VALUE, Pieces, keys
 
 READS = ("--reads", "1", "--keys", "1", "--warmup", "0", "--value-size", "20")
 # What the server sends for a read, and how that must be counted. The first request on a fresh
 # connection, and so the one after each that ends a connection, is not yet one of a lane.
 ANSWERS: dict[int, tuple[Pieces | None, str]] = {
     0: (None, "ok"),
-    1: (((0.0, b"$20\r\n01234567"), (0.06, b"890123456789\r\n")), "ok"),
+    1: (((0.0, HEAD), (0.06, TAIL)), "ok"),
     2: (((0.0, b"-LOADING of data\r\n"),), "error_reply"),
     3: (((0.0, b"$3\r\nabc\r\n"),), "unexpected"),
     4: (((0.0, b"$-1\r\n"),), "ok"),  # no such key: read, and no hit
@@ -40,6 +40,7 @@ ANSWERS: dict[int, tuple[Pieces | None, str]] = {
     15: (((0.0, VALUE + b"$20\r\n"),), "ok"),
     16: (((5.0, VALUE),), "bad_frame"),
     17: (None, "ok"),
+    18: (((0.0, b"$20\r\n01234567890123456789\r\n"),), "unexpected"),  # not what was written
 }
 
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 # What is sent for a read: pieces, each after a pause of so many seconds; None closes.
 Pieces = tuple[tuple[float, bytes | None], ...]
-# Stands for the value in a piece.
-VALUE = b"<value>"
+# Stand for the value in a piece, for the beginning of it and for the rest.
+VALUE, HEAD, TAIL = b"<value>", b"<head>", b"<tail>"
+_CUT = 10
 
 
 @dataclass
@@ -56,7 +57,13 @@ class Keys:
             if piece is None:
                 raise ConnectionResetError
             times.append(time.monotonic())
-            writer.write(piece.replace(VALUE, whole))
+            for name, part in ((VALUE, whole), (HEAD, whole[:_CUT]), (TAIL, whole[_CUT:])):
+                if name in piece:  # once, and the value may be anything
+                    before, _, after = piece.partition(name)
+                    writer.write(before + part + after)
+                    break
+            else:
+                writer.write(piece)
 
 
 async def _words(reader: asyncio.StreamReader) -> list[bytes]:

@@ -54,6 +54,14 @@ def test_bad_frames(answer: bytes) -> None:
         Response().feed(answer)
 
 
+@pytest.mark.parametrize("answer", [CHUNKED, COUNTED])
+def test_nothing_follows_what_nobody_asked_for(answer: bytes) -> None:
+    """Behind more than one answer the connection is left: the next would be taken for another."""
+    response = Response()
+    assert b"".join(response.feed(answer + answer)) == b"abcde"
+    assert (response.complete, response.keep_alive) == (True, False)
+
+
 @pytest.mark.parametrize(
     ("head", "keep_alive"),
     [

@@ -148,6 +148,13 @@ def test_a_chunk_is_a_token_only_where_there_are_as_many(spare: int, *, expected
     assert ("itl" in made, made["icl"]["n"]) == (expected, 11)
 
 
+def test_more_than_was_asked_for_is_counted() -> None:
+    """Of eight tokens asked for, ten are too many; nine may be eight and the end of the text."""
+    counts = (("ok", 8), ("ok", 9), ("ok", 10), ("timeout", 10))
+    samples = [sample(status, 1.0, 1.1, 1.5, count) for status, count in counts]
+    assert workload().facts(samples)["long_outputs"] == 1
+
+
 def test_gaps_are_kept_on_demand() -> None:
     """A line has its gaps in microseconds when they are to be kept, and no such key otherwise."""
     kept, bare = (sample("ok", 0.0, 0.5, 0.9, 5) for _ in range(2))

@@ -20,6 +20,9 @@ DELIVERY = 0.98
 # Milliseconds by which requests may leave late (p99), and answers may be noticed late (p99); and
 # the share of the median latency that either may be.
 SEND_LAG, LOOP_LAG, OF_MEDIAN = 10.0, 5.0, 0.05
+# Share of the requests at the peak rate that must meet the objectives: that of each step of the
+# search for it.
+PEAK_SHARE = 0.99
 # Share of answers that may be shorter than asked.
 SHORT_OUTPUT = 0.05
 # Share by which the length of prompts may be missed; and the one by which a server that reads less
@@ -205,6 +208,20 @@ _LOAD = {
         "answered, so it bears more than was asked of it, and the knee is not in the curve",
         "raise `concurrency`",
     ),
+    "peak_not_held": Doubt(
+        WARN,
+        f"{percent(PEAK_SHARE)} of the requests good, and the queue not growing",
+        "`load: find-peak`: the measurement at the peak rate did not meet the objectives: a step "
+        "was too short to tell, or the service gets slower with time",
+        "raise `step_time`; take the rate for more than the service bears for so long",
+    ),
+    "peak_of_client": Doubt(
+        WARN,
+        f"{percent(CLIENT_CPU)} of a core in any process",
+        "`load: find-peak`: the load generator was busy itself at the lowest rate that was not "
+        "good, so the peak may be its own",
+        "more `processes`, `cpus_per_task` or cores for the client",
+    ),
     "no_good_step": Doubt(
         WARN,
         "",
@@ -231,11 +248,12 @@ _LOAD = {
         WARN, "0", "requests of the warm-up failed", "see whether the service was warm at all"
     ),
     "resent": Doubt(
-        INFO,
-        "",
+        WARN + INFO,
+        f"{percent(ERROR_RATE)} of the requests issued: above it warn, else info",
         "requests crossed the server's closing of an idle connection and were sent again; their "
         "time runs from the first sending",
-        "nothing; a longer idle time-out of the server avoids it",
+        "a longer idle time-out of the server avoids it; of many, see in its log whether it drops "
+        "requests without an answer",
     ),
     "nodes_missing": Doubt(
         ERROR,
@@ -271,6 +289,13 @@ _LLM = {
         f"{percent(SHORT_OUTPUT)} of the answers: above it warn, else info",
         "answers ended before the length asked for",
         "`ignore_eos: true` where the server can; else compare only with alike answers",
+    ),
+    "long_output": Doubt(
+        WARN,
+        "0",
+        "answers had more tokens than were asked for: the server keeps to no limit, or its count "
+        "is wrong; then so are `out_tok_s` and `tpot`",
+        "see whether the server knows `max_tokens`, and what its own counters say",
     ),
     "token_mismatch": Doubt(
         WARN + ERROR,

@@ -34,6 +34,7 @@ class _RawFacts(_Raw):
     loop_lag_p99_ms: float | None = None
     tokens_estimated: int = 0
     short_outputs: int = 0
+    long_outputs: int = 0
     resent: int = 0
     warmup_errors: int = 0
     model_listed: bool | None = None
@@ -42,6 +43,8 @@ class _RawFacts(_Raw):
     achieved_rate: float | None = None
     not_steady: bool | None = None
     ceiling_reached: bool | None = None
+    peak_held: bool | None = None
+    peak_cpu_share: float | None = None
     client_ops: int | None = None
     server_ops: int | None = None
     client_tokens: int | None = None
@@ -157,6 +160,46 @@ def _open_loop(raw: _RawLoad) -> Iterator[Flag]:
         yield flag("not_steady", Severity.WARN, detail=detail)
 
 
+def _peak(raw: _RawLoad) -> Iterator[Flag]:
+    """Yield what is to be said of the highest rate that was found."""
+    if raw.facts.peak_held is False:
+        share = raw.metrics.get("slo_attainment")
+        detail = "at the peak that the search found, the measurement did not meet the objectives"
+        yield flag(
+            "peak_not_held",
+            Severity.WARN,
+            value=share.value if share else None,
+            limit=limits.PEAK_SHARE,
+            detail=detail,
+        )
+    cpu = raw.facts.peak_cpu_share
+    if cpu is not None and cpu > limits.CLIENT_CPU:
+        detail = "the load generator was busy itself at the first rate beyond the peak: the service"
+        detail += " may bear more"
+        yield flag(
+            "peak_of_client", Severity.WARN, value=cpu, limit=limits.CLIENT_CPU, detail=detail
+        )
+
+
+def _resent(count: int, counts: Counts) -> Iterator[Flag]:
+    """Yield that requests were sent again; many of them are no coincidence."""
+    if not count:
+        return
+    detail = "requests that crossed the server's closing of a connection were sent again; their "
+    detail += "time runs from the first sending"
+    share = count / (counts.issued or count)
+    severity = Severity.WARN if share > limits.ERROR_RATE else Severity.INFO
+    yield flag("resent", severity, value=share, limit=limits.ERROR_RATE, detail=detail)
+
+
+def _long(count: int, ok: int) -> Iterator[Flag]:
+    if count:
+        detail = f"{count} of {ok} answers had more tokens than were asked for, or so they say"
+        yield flag(
+            "long_output", Severity.WARN, value=count / (ok or count), limit=0, detail=detail
+        )
+
+
 def _several(raw: _RawLoad) -> Iterator[Flag]:
     """Yield what is to be said of several nodes that load, or several replicas that answer."""
     facts, targets = raw.facts, raw.server.get("targets")
@@ -232,6 +275,7 @@ def _load_flags(raw: _RawLoad, spec: JobSpec) -> Iterator[Flag]:
             detail="the load generator was busy itself: it may be what was measured",
         )
     yield from _open_loop(raw)
+    yield from _peak(raw)
     yield from load_steps.judged(raw.workload, ceiling_reached=facts.ceiling_reached)
     yield from _counters(raw)
     lag, limit = facts.loop_lag_p99_ms, max(limits.LOOP_LAG, _share_of_median(raw.metrics) or 0.0)
@@ -243,6 +287,7 @@ def _load_flags(raw: _RawLoad, spec: JobSpec) -> Iterator[Flag]:
         severity = Severity.WARN if short > limits.SHORT_OUTPUT else Severity.INFO
         detail = f"{facts.short_outputs} of {ok} answers ended before the length asked for"
         yield flag("short_output", severity, value=short, limit=limits.SHORT_OUTPUT, detail=detail)
+    yield from _long(facts.long_outputs, ok)
     if facts.tokens_estimated:
         detail = f"{facts.tokens_estimated} answers came without usage: tokens are counted chunks"
         yield flag(
@@ -260,12 +305,7 @@ def _load_flags(raw: _RawLoad, spec: JobSpec) -> Iterator[Flag]:
             limit=0,
             detail=detail,
         )
-    if facts.resent:
-        detail = (
-            "requests that crossed the server's closing of an idle connection were sent again; "
-            "their time runs from the first sending"
-        )
-        yield flag("resent", Severity.INFO, value=facts.resent, detail=detail)
+    yield from _resent(facts.resent, raw.counts)
     if facts.model_listed is False:
         detail = "the server answers to this model name but does not list it"
         yield flag("model_not_listed", Severity.INFO, detail=detail)

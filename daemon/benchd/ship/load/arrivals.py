@@ -52,7 +52,7 @@ class Load(NamedTuple):
     @property
     def is_even(self) -> bool:
         """Whether the mean rate stays the same, so that a trend is the service's."""
-        return self.model in ("constant", "poisson", "gamma")
+        return self.model in ("constant", "poisson", "gamma", "find-peak")  # what follows a search
 
     @property
     def is_grouped(self) -> bool:

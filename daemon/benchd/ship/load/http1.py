@@ -46,6 +46,8 @@ class Response:
                 break
             if piece:
                 pieces.append(piece)
+        if self.complete and self._buffer:
+            self.keep_alive = False  # what came beyond it would pass for the next answer
         return pieces
 
     def _whole_chunks(self, data: bytes, pieces: List[bytes]) -> bytes:

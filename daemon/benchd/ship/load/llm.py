@@ -18,6 +18,8 @@ from .work import Json
 HELP = "streaming requests to an LLM server"
 # Bytes of an error page that are kept.
 _ERROR_BYTES = 4096
+# Tokens beyond those asked for that are none too many: some servers count the end of the text.
+_MORE = 1
 # The gaps between chunks, on their way to the node that puts all together.
 _GAPS = "gaps.bin"
 
@@ -256,11 +258,14 @@ class Workload(work.Workload):
 
     async def send(self, connection: http1.Connection, sample: Any) -> None:
         """Send one request, and keep the gaps of a measured answer."""
-        row = self.rows.row(sample.phase, sample.index) if self.rows is not None else None
-        said = row.output_tokens if row is not None else None
-        gaps = await self.ask(connection, sample, said or self.options.output_tokens)
+        gaps = await self.ask(connection, sample, self._asked(sample))
         if sample.phase == "measure" and sample.ok:
             self.gaps.add(gaps)
+
+    def _asked(self, sample: Sample) -> int:
+        """Return how many tokens a request asks for."""
+        row = self.rows.row(sample.phase, sample.index) if self.rows is not None else None
+        return (row.output_tokens if row is not None else None) or self.options.output_tokens
 
     async def ask(self, connection: http1.Connection, sample: Sample, tokens: int) -> List[float]:
         """Ask for so many tokens, read the answer into the sample; return the gaps in it."""
@@ -323,6 +328,7 @@ class Workload(work.Workload):
             "cached_share": cached_share(good, self.options.prompt_tokens * self.api.ollama),
             "tokens_estimated": sum(1 for s in good if s.estimated),
             "short_outputs": sum(1 for s in samples if s.short),
+            "long_outputs": sum(1 for s in good if s.amount > self._asked(s) + _MORE),
             "model_listed": preflight.is_listed(self.options.model, self.found),
             "prompt_tokens_mean": sum(prompts) / float(len(prompts)) if prompts else None,
         }

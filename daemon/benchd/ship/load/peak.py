@@ -71,9 +71,21 @@ class Search:
         phase = await self.attempt(name, load, Stop(None, self.load.step_time))
         if phase.gone:
             raise NotReady(phase.gone)
-        step = dict(judged(phase.samples, self.workload), rate=rate)
+        step = dict(judged(phase.samples, self.workload), rate=rate, client_cpu=phase.cpu_share)
         self.steps.append(step)
         return bool(step["good"])
+
+    def facts(self, samples: Sequence[Sample]) -> Json:
+        """Return whether the peak was borne afterwards, too, and who could not do more.
+
+        ``samples``: of the measurement at the peak.
+        """
+        above = [s for s in self.steps if not s["good"] and s["rate"] > (self.peak or 0.0)]
+        lowest = min(above, key=lambda step: step["rate"]) if above else {}
+        return {
+            "peak_held": judged(samples, self.workload)["good"] if self.peak and samples else None,
+            "peak_cpu_share": lowest.get("client_cpu"),
+        }
 
     def described(self) -> Json:
         """Return every step, and what was found."""

@@ -256,8 +256,8 @@ class Workload(work.Workload):
                 sample.fail("error_reply", str(reply))
             elif sample.command == "get":
                 sample.hits += int(reply is not None)
-                if isinstance(reply, bytes) and len(reply) != len(self.value):
-                    sample.fail("unexpected", "a value of %d bytes" % len(reply))
+                if reply is not None and reply != self.value:
+                    sample.fail("unexpected", "GET answers %r" % (str(reply)[:40],))
             elif reply != b"OK":
                 sample.fail("unexpected", "SET answers %r" % (reply,))
         if sample.status == "cancelled":

@@ -65,7 +65,7 @@ class Run:
         self.out = plan.together.out if plan.together else plan.out
         self.samples = Samples(self.out)
         self.watch = Watch()
-        self.watched = [self.watch]
+        self.watched: List[Watch] = []
         self.crew = crew
         if self.workload.numbered:
             numbering = self.workload.numbering
@@ -165,6 +165,8 @@ class Run:
                 await plan.together.start(workload.begin)
             self.measure = planned
             self.measure.started = time.monotonic()
+            self.watch = Watch()
+            self.watched.append(self.watch)
             self.watch.start()
             await self._run(self.measure, plan.stop, load)
             self.watch.stop()
@@ -192,16 +194,16 @@ class Run:
         what = phase(name, load, stop, self.plan.part)
         if self.driver:
             self.driver.become(load)
-        if not is_measured(name):
-            await self._run(what, stop, load)
-            return what
-        if self.driver:
-            await self.driver.open_ahead()
         self.watch = Watch()  # a busy step must not hide behind idle ones
-        self.watched.append(self.watch)
+        if is_measured(name):
+            self.watched.append(self.watch)
+            if self.driver:
+                await self.driver.open_ahead()
         self.watch.start()
         await self._run(what, stop, load)
         self.watch.stop()
+        others = self.crew.worst("cpu_share", name) if self.crew else None
+        what.cpu_share = max(self.watch.cpu_share or 0.0, others or 0.0)
         return what
 
     async def _run(self, what: Phase, stop: Stop, load: Load) -> None:
@@ -231,6 +233,8 @@ class Run:
         facts.update(
             steps.facts() if steps else quality.facts(samples, workload, self.plan.load.is_even)
         )
+        if self.search:
+            facts.update(self.search.facts(samples))
         if merged:
             facts.update(merged.facts())
         server = workload.server()

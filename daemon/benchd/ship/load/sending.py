@@ -15,6 +15,9 @@ _GONE_AFTER = 20
 # would make the first requests late.
 _AHEAD = 2000
 _STAGGER = 0.001
+# Seconds after its sending in which a request and the end of an idle connection can cross: the way
+# to the server and back. What is lost later the server had begun, and that is an error.
+_CROSSING = 0.25
 
 
 class Stop(NamedTuple):
@@ -37,6 +40,7 @@ class Phase:
         self.issued = 0
         self.gone = ""
         self.elsewhere: Optional[int] = None  # what other processes should have sent
+        self.cpu_share: Optional[float] = None  # of the busiest process meanwhile
         self._refused = 0
 
     def next_index(self) -> Optional[int]:
@@ -141,6 +145,8 @@ class Sender:
         if not unanswered or sample.conn_new or not self.workload.repeatable:
             return
         first_sent = sample.sent
+        if first_sent is None or (sample.end or first_sent) - first_sent > _CROSSING:
+            return
         sample.status, sample.error, sample.end = "cancelled", "", None
         sample.resent = True
         await self._try(sample, user)

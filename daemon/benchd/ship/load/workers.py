@@ -244,9 +244,14 @@ class Crew:
                 self._workload.absorb(home, False)
                 os.rmdir(home)
 
-    def worst(self, name: str) -> Optional[float]:
-        """Return the highest of what the workers noticed of themselves while they measured."""
-        seen: List[Dict[str, Any]] = [f for f in self.facts if is_measured(f["phase"])]
+    def worst(self, name: str, phase: Optional[str] = None) -> Optional[float]:
+        """Return the highest of what the workers noticed of themselves while they measured.
+
+        ``phase``: the only one that counts, which need not be measured.
+        """
+        seen: List[Dict[str, Any]] = [
+            f for f in self.facts if (f["phase"] == phase if phase else is_measured(f["phase"]))
+        ]
         values = [f[name] for f in seen if f[name] is not None]
         return max(values) if values else None
 
