@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from benchd.ship.load import peak, web
+from benchd.ship.load import peak, quality, web
 from benchd.ship.load.arrivals import Load
 from benchd.ship.load.sending import Phase, Sender, Stop
 from benchd.ship.load.target import Target
@@ -77,7 +77,7 @@ def test_a_peak_is_judged_by_what_follows(
     """The measurement at a peak says whether it was one, and the next rate whose it was."""
     made = web.Workload(HERE, 1.0, "r", OPTIONS)
     made.is_open = True
-    made.slos = peak.quality.parse(["latency_sched_ms<=100"])
+    made.slos = quality.parse(["latency_sched_ms<=100"])
 
     async def attempt(name: str, load: Load, stop: Stop) -> Phase:
         phase = Phase(name, stop)
