@@ -181,12 +181,21 @@ class Closing:
     async def write_report(self, run: Run, now: float) -> None:
         """Write both forms of a run's report from what is stored."""
         jobs = await self.store.jobs(run=run.id)
-        results = [reread(text, run.id) for text in await self.store.results(run.id)]
+        documents = await self.store.results(run.id)
         histories = {job.token: await self.store.transitions(job.token) for job in jobs}
         failed = [job for job in jobs if job.state is JobState.FAILED]
         words = await asyncio.to_thread(self.archive.last_words, failed)
-        report = build(run, jobs, results, histories, now=now, last_words=words)
-        html, markdown = render_html(report), render_markdown(report)
+
+        def pages() -> tuple[str, str]:
+            results = [reread(text, run.id) for text in documents]
+            report = build(run, jobs, results, histories, now=now, last_words=words)
+            return render_html(report), render_markdown(report)
+
+        try:  # of a thousand results it takes seconds, in which services are looked at
+            html, markdown = await asyncio.to_thread(pages)
+        except Exception:  # the run is over all the same; its results are kept
+            log.exception("report.failed", run=run.id)
+            return
         lost = await asyncio.to_thread(self.archive.keep_report, run, html, markdown)
         if lost:
             log.warning("archive.incomplete", run=run.id, what=lost)

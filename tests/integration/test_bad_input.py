@@ -88,3 +88,15 @@ async def test_a_note_that_cannot_be_written_again_costs_only_its_result(inside:
     assert sentence in await told(inside, job)
     raw = inside.daemon.archive.folder(found["run"]) / "raw"
     assert [b"ud800" in path.read_bytes() for path in raw.rglob("benchd-node.json")] == [True]
+
+
+async def test_a_report_that_cannot_be_made_costs_only_itself(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run ends, and its result is kept."""
+    monkeypatch.delattr("benchd.closing.render_html")
+    inside.drop(SPOILT.replace("command: sh", "command: 'true'"))
+    run = await inside.wait_run()
+    assert RunOutcome.PASSED is run.outcome
+    folder = inside.daemon.archive.folder(run.id)
+    assert ([], 1) == (list(folder.glob("report.*")), len(await results(inside)))

@@ -38,7 +38,9 @@ _COMPARED = tuple(
     name for name in rows.JOB_COLUMNS if name not in {*rows.VOLATILE, "rev", "script"}
 )
 # Log lines that say that benchd itself was wrong.
-_OWN_FAULTS = frozenset({"effect.failed", "poll.row", "result.unreadable", "result.malformed"})
+_OWN_FAULTS = frozenset({
+    "effect.failed", "poll.row", "report.failed", "result.unreadable", "result.malformed",
+})  # fmt: skip
 # Seconds for which a request may lie in a stalled controller's socket: two message timeouts and a
 # minute. No try is given up sooner.
 _QUIET = 80.0

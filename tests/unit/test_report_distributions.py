@@ -74,6 +74,20 @@ def test_without_histograms_nothing_is_pooled() -> None:
     assert ([p.metric for p in found.pooled], len(found.tails)) == (["e2e_service"], 1)
 
 
+def test_repeats_without_a_common_percentile_have_no_row() -> None:
+    """A point of which no percentile is known of every repeat is not drawn; the others are."""
+    told = {"a": ("50", "99"), "b": ("50", "50")}
+    points = {
+        point: [
+            {"metrics": {"e2e_sched": {"unit": "ms", "percentiles": {q: 1.0}}}} for q in repeats
+        ]
+        for point, repeats in told.items()
+    }
+    (chart,) = distributions(points).percentiles
+    assert ("b", (("50", 1.0),)) == (*chart.rows[0],)
+    assert () == distributions({"a": points["a"]}).percentiles
+
+
 def test_a_tail_says_how_many_took_longer() -> None:
     """From the schedule and from the sending in one chart; shares are of all repeats together."""
     (chart,) = distributions({"p": measured(FAST, SLOW)}).tails

@@ -130,9 +130,12 @@ def _percentiles(by_point: ByPoint) -> Iterator[Percentiles]:
                 ):
                     found.setdefault(name, {}).setdefault(point, []).append(metric)
     for name in sorted(found, key=rank)[:CHARTS]:
-        rows = tuple((point, _marks(metrics)) for point, metrics in found[name].items())
+        marks = {point: _marks(metrics) for point, metrics in found[name].items()}
+        # Repeats may have no percentile in common.
+        rows = tuple((point, known) for point, known in marks.items() if known)
         unit = str(next(iter(found[name].values()))[0].get("unit") or "")
-        yield Percentiles(title=label(name), unit=unit, rows=rows)
+        if rows:
+            yield Percentiles(title=label(name), unit=unit, rows=rows)
 
 
 def _marks(metrics: Sequence[Document]) -> tuple[tuple[str, float], ...]:
