@@ -193,6 +193,25 @@ def test_what_nobody_knows_is_not_refused(kind: str, service: Service) -> None:
     assert CATALOG.extended([own]).cannot_measure(client, service) is None
 
 
+@pytest.mark.parametrize(
+    ("targets", "is_refused"),
+    [
+        ((TargetRef(name="store"),), True),
+        ((TargetRef(name="store", port=6379),), True),
+        ((TargetRef(name="store", port=8001),), False),
+        ((TargetRef(name="web"), TargetRef(name="store")), False),
+        ((TargetRef(name="store"), TargetRef(name="web")), True),
+    ],
+)
+def test_the_first_target_is_judged_by_its_first_port(
+    targets: tuple[TargetRef, ...], is_refused: bool
+) -> None:
+    """Another port may speak another protocol, and other targets are only waited for."""
+    store = Service(name="store", kind="redis", ports=(6379, 8001))
+    client = Client(name="bench", kind="http-load", target_services=targets)
+    assert (CATALOG.cannot_measure(client, store) is not None) is is_refused
+
+
 def test_every_usual_client_speaks_to_its_services() -> None:
     """No kind is the usual client of what it cannot measure."""
     for client in CATALOG.clients.values():

@@ -94,15 +94,23 @@ class Catalog:
     def cannot_measure(self, client: Client, service: Service) -> str | None:
         """Return why a client cannot measure a service; None when their kinds do not rule it out.
 
-        A service with a command of its own may speak anything.
+        A service with a command of its own may speak anything, and one of several ports another
+        protocol on each. Where only the first of a client's targets is measured, it just waits for
+        the others.
         """
         one = self.clients.get(client.kind or client.name)
         other = self.services.get(service.kind or service.name)
         if one is None or other is None or service.command is not None or not other.speaks:
             return None
-        asked, names = one.asks(client), [target.name for _, target in targets(client)]
-        if len(names) == len(one.in_turn) and service.name in names:
-            asked = one.in_turn[names.index(service.name)]
+        named = [target for _, target in targets(client)]
+        place = next((i for i, target in enumerate(named) if target.name == service.name), 0)
+        if named and named[place].port not in (None, (service.ports or other.ports)[0]):
+            return None
+        asked = one.asks(client)
+        if one.in_turn and len(named) == len(one.in_turn):
+            asked = one.in_turn[place]
+        elif place > 0:
+            return None
         spoken = set(other.speaks)
         if not asked or spoken & set(asked):
             return None
