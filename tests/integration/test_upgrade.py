@@ -48,6 +48,8 @@ def test_the_shelf_gives_back_only_what_is_whole(tmp_path: Path) -> None:
     file = tmp_path / "ship" / pack.build("llm").file_name
     older = pack.Package(name="llm", data=b"old", sha256=sha256(b"old").hexdigest())
     (file.parent / older.file_name).write_bytes(older.data)
+    file.write_bytes(b"")
+    shelf.fill()
     assert file.read_bytes() == pack.build("llm").data
     found = shelf.find(older.file_name)
     assert found is not None

@@ -72,7 +72,7 @@ class Shelf:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             for package in map(build, SHIPPED):
                 kept = self._folder / package.file_name
-                if not kept.exists():
+                if self._kept(package.file_name) is None:  # or cut short, when power was lost
                     part = kept.with_suffix(".part")
                     part.write_bytes(package.data)
                     part.rename(kept)
