@@ -143,13 +143,26 @@ def test_a_late_client_is_judged_by_the_latency(
 )
 def test_less_is_sent_than_planned(dropped: int, cancelled: int, expected: str) -> None:
     """What was dropped at max_in_flight is declared to be; what is missing otherwise is not."""
-    counts = {"scheduled": 400, "dropped": dropped, "cancelled": cancelled}
+    counts: dict[str, Any] = {"scheduled": 400, "dropped": dropped, "cancelled": cancelled}
     found = said({"offered_rate": 100.0, "achieved_rate": 90.0}, **counts)
     assert found == {"under_delivery": expected}
 
 
+@pytest.mark.parametrize(
+    ("model", "expected"), [("closed", {"closed_loop": "info"}), ("constant", {}), ("trace", {})]
+)
+def test_users_who_wait_spare_a_service(model: str, expected: dict[str, str]) -> None:
+    """That a closed loop is one is said of our own load generator as of every other tool."""
+    assert said({}, model=model) == expected
+
+
 def said(
-    facts: dict[str, Any], *, median: float = 20.0, lag: float = 0.5, **counts: int
+    facts: dict[str, Any],
+    *,
+    median: float = 20.0,
+    lag: float = 0.5,
+    model: str = "poisson",
+    **counts: int,
 ) -> dict[str, str]:
     """Return code -> severity of what is said about a load with 400 good answers."""
 
@@ -159,6 +172,7 @@ def said(
     document = {
         "schema": "benchd.load/1",
         "facts": facts,
+        "workload": {"kind": "http", "load": {"model": model}},
         "counts": {**dict.fromkeys(("scheduled", "issued", "ok"), 400), **counts},
         "metrics": {
             "send_lag": metric("send_lag", "99", lag),

@@ -47,17 +47,36 @@ def test_what_belongs_to_it(told: dict[str, Any], said: list[str]) -> None:
 
 
 def row(
-    kind: str, offered: float, *, achieved: float = 0.0, dropped: int = 0, **tails: float
+    kind: str,
+    offered: float,
+    *,
+    achieved: float = 0.0,
+    answered: float | None = None,
+    dropped: int = 0,
+    **tails: float,
 ) -> Any:
     """Return a step, with the one tail of each metric that is known."""
     metrics = {
         name: {"formula": f"{name}/v1", "unit": "ms", "percentiles": {"50": tail, "99": tail}}
         for name, tail in tails.items()
     }
+    throughput = {"formula": "req_s/v1", "unit": "1/s", "value": answered}
     sent = achieved or offered
     rates = {"rate": offered, "offered_rate": offered, "achieved_rate": sent}
     rates["delivered"] = sent == offered
-    return {"step": 1, "kind": kind, "dropped": dropped, "metrics": metrics, **rates}
+    return {
+        "step": 1,
+        "kind": kind,
+        "dropped": dropped,
+        "metrics": metrics | {"req_s": throughput},
+        **rates,
+    }
+
+
+def ceiling(answered: float) -> Any:
+    """Return the step of users who wait."""
+    made = row("ceiling", 0.0, answered=answered)
+    return {key: value for key, value in made.items() if "rate" not in key}
 
 
 @pytest.mark.parametrize(
@@ -73,6 +92,10 @@ def row(
         ([row("rate", 90)], False, {"ceiling_not_reached": "warn"}),
         ([row("rate", 90) | {"good": False}], True, {"no_good_step": "warn"}),
         ([row("rate", 90) | {"good": False}, row("rate", 50)], True, {}),
+        ([ceiling(100), row("rate", 90, answered=72.1), row("beyond", 125, answered=80)], True, {}),
+        ([ceiling(100), row("rate", 90, answered=71.9)], True, {"slower_than_ceiling": "warn"}),
+        ([ceiling(100), row("beyond", 125, answered=79)], True, {"slower_than_ceiling": "warn"}),
+        ([ceiling(100), row("beyond", 125, answered=79, dropped=9)], True, {}),
         (["nonsense"], True, {"bad_result": "error"}),
     ],
 )

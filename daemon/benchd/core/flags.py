@@ -38,6 +38,9 @@ START_SPREAD = 100.0
 # Share of a step's time that the median answer in it may take: what is still under way at the end
 # of a step counts as time in which too little was done.
 STEP_SHARE = 0.1
+# Share of a step's rate (of the ceiling's where that is less) below which what is answered tells of
+# a service that does not bear now what it bore in the ceiling.
+STEP_KEPT = 0.8
 # Seconds by which a node's clock and Slurm's may tell a job's length apart: both count in whole
 # seconds, and Slurm counts the start and the end of the script as well.
 CLOCK_STEP = 2.0
@@ -229,6 +232,14 @@ _LOAD = {
         "objectives, although users who waited got more: ceiling and rates do not fit together",
         "where steps were not sent, more `processes` or cores for the client, or a higher "
         "`max_in_flight`; else a `slo` that one user can have, or more `steps`",
+    ),
+    "slower_than_ceiling": Doubt(
+        WARN,
+        f"{percent(STEP_KEPT)} of the step's rate, or of the ceiling's where that is less",
+        "`load: saturate`: arrivals got less answered than users who wait did before them: the "
+        "service got slower with time, or breaks down below a queue; peak and knee are too low, or "
+        "the ceiling too high",
+        "measure again, and compare the steps in time; a lower `max_in_flight` keeps queues short",
     ),
     "short_steps": Doubt(
         WARN,

@@ -140,6 +140,14 @@ def _delivery(raw: _RawLoad) -> Iterator[Flag]:
     )
 
 
+def _closed_loop(raw: _RawLoad) -> Iterator[Flag]:
+    """Yield that users who wait spare a service that stalls."""
+    load = raw.workload.get("load")
+    if isinstance(load, dict) and load.get("model") == "closed":
+        detail = "users who wait do not ask: while the service stalled, almost nothing was measured"
+        yield flag("closed_loop", Severity.INFO, detail=detail)
+
+
 def _open_loop(raw: _RawLoad) -> Iterator[Flag]:
     """Yield what is to be said of arrivals that were not as planned, or not kept up with."""
     yield from _delivery(raw)
@@ -274,6 +282,7 @@ def _load_flags(raw: _RawLoad, spec: JobSpec) -> Iterator[Flag]:
             limit=limits.CLIENT_CPU,
             detail="the load generator was busy itself: it may be what was measured",
         )
+    yield from _closed_loop(raw)
     yield from _open_loop(raw)
     yield from _peak(raw)
     yield from load_steps.judged(raw.workload, ceiling_reached=facts.ceiling_reached)

@@ -50,6 +50,7 @@ def judged(workload: Mapping[str, JsonValue], *, ceiling_reached: bool | None) -
     if tried and not any(step.good for step in tried):
         detail = "at no rate up to the ceiling were requests good: see the verdicts of the steps"
         yield flag("no_good_step", Severity.WARN, detail=detail)
+    yield from _slower(steps, load.get("step_time_s"))
     if ceiling_reached is False:
         detail = "more than what the users of the ceiling got answered was kept up with: the "
         detail += "service bears more than was asked of it"
@@ -93,6 +94,30 @@ def _undelivered(steps: Sequence[_Step]) -> Iterator[Flag]:
             "under_delivery", Severity.ERROR, value=sent, limit=limits.DELIVERY, detail=detail
         )
         return
+
+
+def _slower(steps: Sequence[_Step], time: JsonValue) -> Iterator[Flag]:
+    """Yield that arrivals got much less answered than the users of the ceiling did before."""
+    ceiling = next((_answered(step) for step in steps if step.kind == "ceiling"), None)
+    if not ceiling or any(_short(steps, time)):
+        return
+    for step in steps:
+        wanted = min(ceiling, step.offered_rate or 0.0)
+        found = _answered(step)
+        if found is None or not wanted or step.dropped or found >= limits.STEP_KEPT * wanted:
+            continue
+        detail = f"step {step.step}: {found:.4g} requests a second were answered, to waiting users "
+        detail += f"{ceiling:.4g} before: the service got slower, or bears no queue"
+        value = found / wanted
+        yield flag(
+            "slower_than_ceiling", Severity.WARN, value=value, limit=limits.STEP_KEPT, detail=detail
+        )
+        return
+
+
+def _answered(step: _Step) -> float | None:
+    found = step.metrics.get("req_s")
+    return found.value if found else None
 
 
 def _short(steps: Sequence[_Step], time: JsonValue) -> Iterator[Flag]:
