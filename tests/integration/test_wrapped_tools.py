@@ -18,6 +18,7 @@ from benchd.catalog import CATALOG
 from benchd.catalog.clients import llm_tools, wrapped
 from benchd.catalog.readings.llm_counters import noted, server_metrics
 from benchd.core.spec import JobSpec, Role
+from support.node import until
 from support.payloads import Up, client, service
 
 LLM_TOOLS = ("vllm-bench", "guidellm", "aiperf")
@@ -133,6 +134,20 @@ def test_the_first_program_that_works_is_taken(
     lines = noted.read_text().splitlines() if noted.exists() else ["", "", ""]
     assert (done.returncode, done.stdout.strip(), "".join(lines[2:])) == expected
     assert Path(lines[0].removesuffix(" --more")).name == expected[1]
+
+
+def test_a_tool_that_is_slow_to_say_its_version_delays_no_end(tmp_path: Path) -> None:
+    """What is to end while a tool is asked whether it works ends with it, and says so."""
+    tool, up = tmp_path / "slow", tmp_path / "up"
+    tool.write_text(f"#!/bin/sh\n: >{up}\nsleep 60\n")
+    tool.chmod(0o755)
+    script = f'{wrapped.RUNNING}\ndir=$1\ntool advice "$2"\necho goes on'
+    words = ["sh", "-c", script, "sh", tmp_path, tool]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, start_new_session=True) as process:
+        until(up.exists)
+        process.terminate()
+        said, _ = process.communicate(timeout=30)
+    assert (143, b"", False) == (process.returncode, said, (tmp_path / "heard.txt").exists())
 
 
 # VectorDBBench's own default, in a package that stands in for it: 2.0.0 cannot write it down.

@@ -210,7 +210,12 @@ limited() { # SECONDS COMMAND ...: status 124 when its time was over
 answers() { # COMMAND ...: 127 when it is not here, 126 when it does not run
   command -v "$1" >/dev/null 2>&1 || return 127
   for ask in --version --help; do
-    heard=$(timeout 300 "$@" "$ask" 2>&1 </dev/null) || continue
+    limited 300 "$@" "$ask" >"$dir/heard.txt" 2>&1 </dev/null
+    answered=$?
+    heard=$(cat "$dir/heard.txt")
+    rm -f "$dir/heard.txt"
+    if [ -n "$stopped" ]; then exit 143; fi
+    [ "$answered" -eq 0 ] || continue
     where=$(command -v "$1")
     shift
     printf '"'"'%s\n'"'"' "$where${1:+ $*}" "${BENCHD_TOOL_IMAGE:-}" "$heard" | head -n 9 >"$dir/tool.txt"
