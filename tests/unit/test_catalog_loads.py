@@ -13,6 +13,7 @@ from benchd.catalog.readings import load as read
 from benchd.core.spec import Client, JobSpec, Role
 from benchd.ship.load import arrivals
 from benchd.ship.load import loads as shipped
+from benchd.ship.load.health import Watch
 
 
 def client(nodes: int = 1, duration: int | None = None, **parameters: Any) -> Client:
@@ -36,6 +37,10 @@ def client(nodes: int = 1, duration: int | None = None, **parameters: Any) -> Cl
         ({"load": "offline", "duration": 3}, "leave duration out"),
         ({"load": "poisson", "scenario": "server", "rate": 1}, "leave one of them out"),
         ({"scenario": "server"}, "poisson needs rate"),
+        (
+            {"load": "poisson", "rate": 40_000, "duration": 51},
+            "2,040,000 requests: at most 2,000,000 are kept: a lower rate, or less time",
+        ),
         ({"scenario": "multi-stream", "concurrency": 2}, "has a concurrency of its own"),
         ({"max_in_flight": 3}, "belongs to load: constant"),
         ({"slo": "ttft_sched_ms<=5"}, "a closed loop has no schedule"),
@@ -56,6 +61,7 @@ def test_impossible_loads(parameters: dict[str, Any], said: str) -> None:
         {"load": "gamma", "rate": 4, "burstiness": 0.5, "max_in_flight": 9},
         {"load": "ramp", "rate": 1, "end_rate": 9, "duration": 10},
         {"trace": "/data/arrivals.txt"},
+        {"load": "constant", "rate": 40_000, "duration": 50},
         {"scenario": "offline", "requests": 10},
         {"scenario": "server", "rate": 3, "slo": "latency_sched_ms<=50, latency_service_ms<9"},
     ],
@@ -103,6 +109,7 @@ def test_both_know_the_same_models() -> None:
         ({"loop_lag_p99_ms": 5.1}, 1.0, {"loop_lag_p99": "warn"}),
         ({"short_outputs": 20}, 1.0, {"short_output": "info"}),
         ({"short_outputs": 21}, 1.0, {"short_output": "warn"}),
+        ({"ended_early": True}, 1.0, {"ended_early": "warn"}),
         ({"long_outputs": 1}, 1.0, {"long_output": "warn"}),
         ({"resent": 4}, 1.0, {"resent": "info"}),
         ({"resent": 5}, 1.0, {"resent": "warn"}),
@@ -138,6 +145,33 @@ def test_a_late_client_is_judged_by_the_latency(
 
 
 @pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        ({"99": None, "95": 10.1, "90": 9.0}, {"send_lag_p99": "warn"}),
+        ({"99": None, "95": None, "90": 10.1}, {"send_lag_p99": "warn"}),
+        ({"99": 0.5, "95": 10.1, "90": 10.1}, {}),
+        ({"99": None, "95": None, "90": None, "50": 10.1}, {}),
+    ],
+)
+def test_few_requests_can_be_late_too(
+    known: dict[str, float | None], expected: dict[str, str]
+) -> None:
+    """Where there are too few requests for a p99, the farthest percentile that is known counts."""
+    assert said({}, lags=known) == expected
+
+
+@pytest.mark.parametrize(
+    ("looks", "expected"),
+    [(35, None), (36, 45.0), (72, 47.5), (368, 49.5)],
+)
+def test_a_short_measurement_can_be_late_too(looks: int, expected: float | None) -> None:
+    """The lateness of the client's event loop is told of as few looks as tell anything."""
+    watch = Watch()
+    watch.lags = [0.05 * look / (looks - 1) for look in range(looks)]
+    assert watch.lag_p99_ms == (None if expected is None else pytest.approx(expected))
+
+
+@pytest.mark.parametrize(
     ("dropped", "cancelled", "expected"),
     [(40, 0, "warn"), (32, 8, "warn"), (31, 9, "error"), (0, 40, "error")],
 )
@@ -162,12 +196,13 @@ def said(
     median: float = 20.0,
     lag: float = 0.5,
     model: str = "poisson",
+    lags: dict[str, float | None] | None = None,
     **counts: int,
 ) -> dict[str, str]:
     """Return code -> severity of what is said about a load with 400 good answers."""
 
-    def metric(name: str, q: str, value: float) -> dict[str, Any]:
-        return {"formula": f"{name}/v1", "unit": "ms", "n": 400, "percentiles": {q: value}}
+    def metric(name: str, percentiles: dict[str, Any]) -> dict[str, Any]:
+        return {"formula": f"{name}/v1", "unit": "ms", "n": 400, "percentiles": percentiles}
 
     document = {
         "schema": "benchd.load/1",
@@ -175,8 +210,8 @@ def said(
         "workload": {"kind": "http", "load": {"model": model}},
         "counts": {**dict.fromkeys(("scheduled", "issued", "ok"), 400), **counts},
         "metrics": {
-            "send_lag": metric("send_lag", "99", lag),
-            "latency_service": metric("latency_service", "50", median),
+            "send_lag": metric("send_lag", lags or {"99": lag}),
+            "latency_service": metric("latency_service", {"50": median}),
         },
     }
     spec = JobSpec(role=Role.CLIENT, name="llm", kind="llm-load", parameters={"prompt_tokens": 100})

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchd.core.flags import KEPT
 from benchd.core.numbers import bucket_counts
 from benchd.ship.load import quality, summary
 from benchd.ship.load.arrivals import Load, schedule
@@ -150,3 +151,21 @@ def test_histograms_hold_every_sample(samples: list[float]) -> None:
     bounds = [bound for bound, count in counts for _ in range(count)]
     for bound, value in zip(bounds, sorted(samples), strict=True):
         assert bound <= round(value * 1e6) <= max(bound * 1.1, bound + 1)
+
+
+@pytest.mark.parametrize(
+    ("load", "asked", "name", "kept"),
+    [
+        (Load("closed", concurrency=9), Stop(None, 300.0), "measure", KEPT),
+        (Load("closed", concurrency=9), Stop(50, 300.0), "measure", 50),
+        (Load("constant", rate=1e6), Stop(None, 2.5), "measure", KEPT),
+        (Load("closed", concurrency=9), Stop(None, 300.0), "step-1", KEPT // 10),
+        (Load("constant", rate=1e6), Stop(None, 2.5), "step-2", KEPT // 10),
+    ],
+)
+def test_no_phase_has_more_requests_than_can_be_kept(
+    load: Load, asked: Stop, name: str, kept: int
+) -> None:
+    """However long a measurement is to last, its parts have no more requests than the limit."""
+    parts = [phase(name, load, asked, Part(place, 3)) for place in range(3)]
+    assert kept == sum(len(p.plan) if p.plan is not None else p.stop.requests or 0 for p in parts)

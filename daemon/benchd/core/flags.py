@@ -23,6 +23,8 @@ SEND_LAG, LOOP_LAG, OF_MEDIAN = 10.0, 5.0, 0.05
 # Share of the requests at the peak rate that must meet the objectives: that of each step of the
 # search for it.
 PEAK_SHARE = 0.99
+# Requests of one measurement that the load generator keeps: each is half a kilobyte of its memory.
+KEPT = 2_000_000
 # Share of answers that may be shorter than asked.
 SHORT_OUTPUT = 0.05
 # Share by which the length of prompts may be missed; and the one by which a server that reads less
@@ -175,6 +177,13 @@ _LOAD = {
         f"{percent(CLIENT_CPU)} of a core in any process",
         "the load generator was busy itself: it may be what was measured",
         "more `processes`, `cpus_per_task` or `nodes`, or a lower rate",
+    ),
+    "ended_early": Doubt(
+        WARN,
+        f"{KEPT:,} requests",
+        "every request is kept, and no more of them can be: the measurement was ended before the "
+        "`duration` that was asked for",
+        "ask for a rate at which fewer fit into the time",
     ),
     "loop_lag_p99": Doubt(
         WARN,

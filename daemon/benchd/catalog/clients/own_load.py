@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from benchd.catalog.clients.common import unshared
 from benchd.catalog.kinds import Complaint, Parameter, planned, setting
+from benchd.core.flags import KEPT
 from benchd.core.restart import seconds_of
 from benchd.core.spec import Client, JobSpec, Part
 from benchd.fields import Scalar
@@ -167,7 +168,7 @@ LOAD = (
         type="int",
         default=None,
         minimum=1,
-        maximum=100_000_000,
+        maximum=KEPT,
         doc="requests to measure; default: 100 where the client has no `duration`",
     ),
     Parameter(
@@ -227,6 +228,10 @@ def loads(part: Part) -> Iterator[Complaint]:
         yield at, "offline sends all requests at once: leave duration out"
     if chosen in _STEPPED and isinstance(part, Client):
         yield from _stepped(part, chosen, at)
+    wanted_samples = samples(part) if isinstance(part, Client) else None
+    if wanted_samples is not None and wanted_samples > KEPT:
+        what = f"{wanted_samples:,} requests: at most {KEPT:,} are kept: a lower rate, or less time"
+        yield at, what
     slo = str(given.get("slo", ""))
     if chosen == "closed" and "_sched_ms" in slo:
         yield ("parameters", "slo"), "a closed loop has no schedule: use *_service_ms"

@@ -37,6 +37,7 @@ class _RawFacts(_Raw):
     long_outputs: int = 0
     resent: int = 0
     warmup_errors: int = 0
+    ended_early: bool = False
     model_listed: bool | None = None
     prompt_tokens_mean: float | None = None
     offered_rate: float | None = None
@@ -140,6 +141,14 @@ def _delivery(raw: _RawLoad) -> Iterator[Flag]:
     )
 
 
+def _tail(metric: Metric | None) -> tuple[str, float | None]:
+    """Return the percentile that is farthest out, up to p99, of those that are known."""
+    known = (metric.percentiles or {}) if metric else {}
+    return next(
+        ((q, late) for q in ("99", "95", "90") if (late := known.get(q)) is not None), ("", None)
+    )
+
+
 def _closed_loop(raw: _RawLoad) -> Iterator[Flag]:
     """Yield that users who wait spare a service that stalls."""
     load = raw.workload.get("load")
@@ -152,13 +161,14 @@ def _open_loop(raw: _RawLoad) -> Iterator[Flag]:
     """Yield what is to be said of arrivals that were not as planned, or not kept up with."""
     yield from _delivery(raw)
     lag, share = raw.metrics.get("send_lag"), _share_of_median(raw.metrics)
-    late = (lag.percentiles or {}).get("99") if lag else None
+    q, late = _tail(lag)
     allowed = sorted((limits.SEND_LAG, limits.SEND_LAG if share is None else share))
     if late is not None and late > allowed[0]:
         severity, limit = Severity.INFO, allowed[0]
         if late > allowed[1]:
             severity, limit = Severity.WARN, allowed[1]
-        detail = "requests left later than planned (p99, ms); *_sched has it in it, *_service not"
+        detail = f"requests left later than planned (p{q}, ms); *_sched has it in it, "
+        detail += "*_service not"
         yield flag("send_lag_p99", severity, value=late, limit=limit, detail=detail)
     if raw.facts.not_steady:
         detail = (
@@ -291,6 +301,10 @@ def _load_flags(raw: _RawLoad, spec: JobSpec) -> Iterator[Flag]:
     if lag is not None and lag > limit:
         detail = "the load generator noticed some answers late (p99, ms): a busy node?"
         yield flag("loop_lag_p99", Severity.WARN, value=lag, limit=limit, detail=detail)
+    if facts.ended_early:
+        detail = "as many requests were measured as are kept: what was asked for goes on for longer"
+        count = raw.counts.scheduled
+        yield flag("ended_early", Severity.WARN, value=count, limit=limits.KEPT, detail=detail)
     short = facts.short_outputs / ok if ok else 0.0
     if short > 0:
         severity = Severity.WARN if short > limits.SHORT_OUTPUT else Severity.INFO

@@ -4,7 +4,7 @@ import math
 import os
 from typing import Callable, NamedTuple, Optional
 
-from .arrivals import Load, schedule
+from .arrivals import MOST, Load, schedule
 from .closed import Users
 from .nodes import share
 from .opened import Arrivals
@@ -31,12 +31,12 @@ class Part(NamedTuple):
 
 def phase(name: str, load: Load, stop: Stop, part: Part) -> Phase:
     """Return one part of a phase, planned."""
-    requests = stop.requests
+    most = MOST // 10 if name.startswith(STEP) else MOST  # all steps are kept
+    requests = min(stop.requests or most, most)
     if load.is_open:
         plan = schedule(load, requests, stop.duration, name)
         return Phase(name, stop, plan[part.place :: part.total])
-    own = None if requests is None else part.of(requests)
-    return Phase(name, stop._replace(requests=own))
+    return Phase(name, stop._replace(requests=part.of(requests)))
 
 
 def for_warmup(load: Load) -> Load:

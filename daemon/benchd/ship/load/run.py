@@ -11,7 +11,7 @@ import time
 from typing import List, NamedTuple, Optional
 
 from . import VERSION, quality, summary
-from .arrivals import Load
+from .arrivals import MOST, Load
 from .driving import Driver, Part, for_warmup, phase
 from .health import Watch
 from .merge import Merged
@@ -215,7 +215,7 @@ class Run:
 
     def document(self, merged: Optional[Merged] = None) -> Json:
         """Return the result as far as it got, of this process or of all that were merged."""
-        what, workload, steps = self.measure, self.workload, self.saturation
+        plan, what, workload, steps = self.plan, self.measure, self.workload, self.saturation
         samples = what.samples if what else []
         warm = self.warmup.samples if self.warmup else []
         scheduled = what.scheduled if what else self.plan.part.of(self.plan.stop.requests or 0)
@@ -228,6 +228,7 @@ class Run:
             "loop_lag_p99_ms": self._worst("loop_lag_p99_ms", [w.lag_p99_ms for w in self.watched]),
             "resent": sum(1 for s in samples if s.resent),
             "warmup_errors": sum(1 for s in warm if s.is_bad),
+            "ended_early": steps is None and plan.stop.requests is None and scheduled >= MOST,
         }
         facts.update(workload.facts(samples))
         facts.update(
