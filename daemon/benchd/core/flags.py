@@ -18,7 +18,7 @@ CLIENT_CPU = 0.8
 # Share of the offered rate that must have been sent for an open loop to be what it says it is.
 DELIVERY = 0.98
 # Milliseconds by which requests may leave late (p99), and answers may be noticed late (p99); and
-# the share of the median latency that either may be.
+# the share of the median latency that either may be. Of too few for a p99 it is p95, or p90.
 SEND_LAG, LOOP_LAG, OF_MEDIAN = 10.0, 5.0, 0.05
 # Share of the requests at the peak rate that must meet the objectives: that of each step of the
 # search for it.
