@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from benchd.api.views import job_id
@@ -11,6 +9,7 @@ from benchd.api.why import explain
 from benchd.core.model import CancelWhy, Evidence, Job, JobState, Transition
 from benchd.core.spec import RestartPolicy
 from support.builders import CREATED_AT, client, service
+from support.documents import result
 
 NOW = CREATED_AT + 60.0
 
@@ -168,11 +167,18 @@ def test_a_failed_job_is_quoted() -> None:
 def test_a_result_that_is_not_valid_says_why() -> None:
     """A measurement may end well and be worth nothing: each flag that made it so is told."""
     job = client(state=JobState.COMPLETED, collected_at=CREATED_AT)
-    flags = [
+    flags = (
         {"code": "error_rate", "severity": "error", "detail": "2 of 100 failed"},
         {"code": "dropped", "severity": "warn", "detail": "3"},
-    ]
-    document = json.dumps({"validity": {"valid": False, "flags": flags}})
-    told = explain(job, [], NOW, "", document=document)
-    assert told[-1] == "Its result is not valid: error_rate: 2 of 100 failed."
-    assert "not valid" not in explain(job, [], NOW, "", document='{"validity": {}}')[-1]
+    )
+    told, broken, good = (
+        explain(job, [], NOW, "", document=document)[-1]
+        for document in (
+            result(job, flags=flags).document(),
+            '{"validity": {"flags": [{}]}}',
+            result(job).document(),
+        )
+    )
+    assert told == "Its result is not valid: error_rate: 2 of 100 failed."
+    assert broken.startswith("Its result is not valid: malformed: the kept document does not fit ")
+    assert "not valid" not in good

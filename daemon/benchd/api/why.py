@@ -5,13 +5,12 @@ Every sentence rests on something stored: a transition with its evidence, or a f
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from benchd.api.views import job_id
 from benchd.core.attention import judged
+from benchd.core.kept import reread
 from benchd.core.model import CancelWhy, Job, JobState, Readiness, Transition
 from benchd.core.numbers import Severity
 from benchd.core.restart import is_retried
@@ -89,9 +88,8 @@ _ADVICE = {
 
 def faults(document: str | None) -> list[str]:
     """Return what makes a result invalid, in words: its flags of severity error."""
-    said: dict[str, Any] = json.loads(document) if document is not None else {}
-    flags = (said.get("validity") or {}).get("flags") or ()
-    return [f"{f['code']}: {f['detail']}" for f in flags if f["severity"] == Severity.ERROR]
+    flags = reread(document, run="").validity.flags if document is not None else ()
+    return [f"{f.code}: {f.detail}" for f in flags if f.severity is Severity.ERROR]
 
 
 def explain(
