@@ -223,6 +223,16 @@ def test_a_requeue_starts_a_new_generation_without_readiness() -> None:
     assert expected == (queued.generation, queued.readiness, queued.started_at, queued.ready_at)
 
 
+@pytest.mark.parametrize("between", [(Trigger.SEEN_PENDING,), ()])
+def test_a_service_is_not_missed_while_it_waits_in_the_queue(between: tuple[Trigger, ...]) -> None:
+    """The first look after a requeue comes after no gap; spans of before stay known."""
+    spans = ((T0 - 90, T0 - 60),)
+    job = live(service(), readiness=Readiness.READY, looked_at=T0, unseen=spans)
+    for trigger in (*between, Trigger.SEEN_RUNNING):
+        job = advance(job, on(trigger, generation=1), NOW, RULES)
+    assert (None, spans) == (job.looked_at, job.unseen)
+
+
 def test_a_requeued_job_waits_in_the_queue_from_now_on() -> None:
     """What it had waited and run before is no part of its time in the queue."""
     was = live(client(), submitted_at=T0)

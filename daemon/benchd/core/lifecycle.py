@@ -300,6 +300,7 @@ def _running(job: Job, event: Event, now: float) -> Job:
             readiness_since=now,
             probe_streak=0,
             probe_failures=0,
+            looked_at=None,  # nobody missed it while it waited in the queue
             next_probe_at=now,
         )
     if job.substate is SubState.SUSPENDED and event.substate is not SubState.SUSPENDED:
