@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from benchd.core.model import Fetched, Job, JobState
+from benchd.edge import parcels
 from benchd.errors import NotYet, Unreachable
 from benchd.sim import EmbeddedCluster
 from support.builders import client
@@ -61,6 +62,20 @@ async def test_a_failing_tar_is_no_empty_result(
         set(fetched.files),
         fetched.truncated,
     )
+
+
+async def test_samples_that_fill_the_limit_do_not_keep_the_result_from_coming_home(
+    slurm: EmbeddedCluster, now: Now, opened: Opened
+) -> None:
+    """Of more than can be brought home the documents come first, and that it was cut is said."""
+    job = ended(now)
+    home = leave(slurm, job)
+    (home / "result" / "result.json").unlink()  # so that the directory has it behind the samples
+    (home / "result" / "a.jsonl.gz").write_bytes(b"x" * 100_000)
+    (home / "result" / "result.json").write_text('{"a": 1}')
+    async with opened() as at:
+        fetched = await parcels.fetch(at.cluster.remote, await at.cluster.open(), job, limit=50_000)
+    assert (b'{"a": 1}', True) == (fetched.files["result/result.json"], fetched.truncated)
 
 
 async def test_a_log_that_cannot_be_read_is_read_again(

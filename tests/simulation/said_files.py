@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from contextlib import suppress
+from fnmatch import fnmatchcase
 
 from simulation.bash import BOOK, WORD, Bash, Found, complaint, unquote
 from simulation.disk import Dir, File
@@ -291,7 +292,7 @@ def enter_workdir(sh: Bash, m: Found) -> None:
     rf'J=(?P<J>{WORD}); m=\$\(ls -d -- "\$J" 2>&1\) \|\| \{{ case "\$m" in '
     r'\*"No such file or directory"\*\) exit (?P<gone>\d+);; esac; '
     r"printf \"%s\\n\" \"\$m\" >&2; exit (?P<failed>\d+); \}; "
-    r'cd "\$J" \|\| exit (?P=failed); set --; for f in (?P<names>[\w. ]+); do '
+    r'cd "\$J" \|\| exit (?P=failed); set --; for f in (?P<names>[\w./* ]+); do '
     r'if m=\$\(ls -d -- "\$f" 2>&1\); then set -- "\$@" "\$f"; else '
     r'case "\$m" in \*"No such file or directory"\*\) ;; '
     r"\*\) printf \"%s\\n\" \"\$m\" >&2; exit (?P=failed);; esac; fi; done; "
@@ -309,12 +310,19 @@ def pack(sh: Bash, m: Found) -> None:
         raise Exit(int(m["failed"]))
     members: list[tuple[str, File | Dir]] = []
     for name in m["names"].split():
-        for path, entry in sh.disk.walk(f"{job}/{name}", cached=True):
-            if isinstance(entry, File | Dir):
-                members.append((path.removeprefix(f"{job}/"), entry))
+        top = f"{job}/{name.partition('/')[0]}"
+        for path, entry in sh.disk.walk(top, cached=True):
+            rest = path.removeprefix(f"{job}/")
+            if isinstance(entry, File | Dir) and ("*" not in name or _globbed(rest, name)):
+                members.append((rest, entry))
     if members:
         sh.write(tarball(members)[: int(m["limit"])])
     raise Exit(0)
+
+
+def _globbed(path: str, pattern: str) -> bool:
+    """Tell whether the shell finds a path by a pattern: no star crosses a directory."""
+    return path.count("/") == pattern.count("/") and fnmatchcase(path, pattern)
 
 
 @BOOK.pattern(
