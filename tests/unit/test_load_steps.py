@@ -73,9 +73,9 @@ def row(
     }
 
 
-def ceiling(answered: float) -> Any:
+def ceiling(answered: float, **tails: Any) -> Any:
     """Return the step of users who wait."""
-    made = row("ceiling", 0.0, answered=answered)
+    made = row("ceiling", 0.0, answered=answered, **tails)
     return {key: value for key, value in made.items() if "rate" not in key}
 
 
@@ -92,10 +92,18 @@ def ceiling(answered: float) -> Any:
         ([row("rate", 90)], False, {"ceiling_not_reached": "warn"}),
         ([row("rate", 90) | {"good": False}], True, {"no_good_step": "warn"}),
         ([row("rate", 90) | {"good": False}, row("rate", 50)], True, {}),
+        ([row("rate", 50) | {"good": False}, row("rate", 90)], True, {"peak_not_held": "warn"}),
+        ([row("rate", 90), row("beyond", 125)], True, {}),
         ([ceiling(100), row("rate", 90, answered=72.1), row("beyond", 125, answered=80)], True, {}),
         ([ceiling(100), row("rate", 90, answered=71.9)], True, {"slower_than_ceiling": "warn"}),
         ([ceiling(100), row("beyond", 125, answered=79)], True, {"slower_than_ceiling": "warn"}),
         ([ceiling(100), row("beyond", 125, answered=79, dropped=9)], True, {}),
+        (
+            [ceiling(100), row("rate", 90, answered=50, latency_service=2000)],
+            True,
+            {"short_steps": "warn", "slower_than_ceiling": "warn"},
+        ),
+        ([ceiling(100, latency_service=2000), row("rate", 90, answered=50)], True, {}),
         (["nonsense"], True, {"bad_result": "error"}),
     ],
 )

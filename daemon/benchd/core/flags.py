@@ -224,7 +224,8 @@ _LOAD = {
         WARN,
         f"{percent(PEAK_SHARE)} of the requests good, and the queue not growing",
         "`load: find-peak`: the measurement at the peak rate did not meet the objectives: a step "
-        "was too short to tell, or the service gets slower with time",
+        "was too short to tell, or the service gets slower with time; `load: saturate`: a rate "
+        "below the peak was not good",
         "raise `step_time`; take the rate for more than the service bears for so long",
     ),
     "peak_of_client": Doubt(

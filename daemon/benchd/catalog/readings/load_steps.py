@@ -50,6 +50,7 @@ def judged(workload: Mapping[str, JsonValue], *, ceiling_reached: bool | None) -
     if tried and not any(step.good for step in tried):
         detail = "at no rate up to the ceiling were requests good: see the verdicts of the steps"
         yield flag("no_good_step", Severity.WARN, detail=detail)
+    yield from _uneven(tried)
     yield from _slower(steps, load.get("step_time_s"))
     if ceiling_reached is False:
         detail = "more than what the users of the ceiling got answered was kept up with: the "
@@ -96,10 +97,21 @@ def _undelivered(steps: Sequence[_Step]) -> Iterator[Flag]:
         return
 
 
+def _uneven(steps: Sequence[_Step]) -> Iterator[Flag]:
+    """Yield that a rate below the highest good one was not good."""
+    peak = max((step.offered_rate or 0.0 for step in steps if step.good), default=0.0)
+    below = [step for step in steps if not step.good and (step.offered_rate or peak) < peak]
+    if below:
+        detail = f"step {below[0].step}: {below[0].offered_rate:.4g} requests a second were not "
+        detail += f"good, though {peak:.4g} were"
+        yield flag("peak_not_held", Severity.WARN, detail=detail)
+
+
 def _slower(steps: Sequence[_Step], time: JsonValue) -> Iterator[Flag]:
     """Yield that arrivals got much less answered than the users of the ceiling did before."""
     ceiling = next((_answered(step) for step in steps if step.kind == "ceiling"), None)
-    if not ceiling or any(_short(steps, time)):
+    # Of rates beyond what is borne, it is the queue that takes so long.
+    if not ceiling or any(_short([s for s in steps if s.kind in ("floor", "ceiling")], time)):
         return
     for step in steps:
         wanted = min(ceiling, step.offered_rate or 0.0)
