@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,9 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from benchd.core import report
 from benchd.core.model import Evidence, JobState, Transition
+from benchd.core.reported import Report
 from benchd.errors import NeedsHuman, StoreFull
 from support.builders import CREATED_AT, RUN_ID, client, run, service
 from support.documents import result
@@ -312,8 +315,17 @@ async def test_health_follows_the_disk(house: House) -> None:
     ("form", "kind", "begin"),
     [("html", "text/html", "<!doctype html>"), ("markdown", "text/markdown", "# web")],
 )
-async def test_a_report_is_made_on_demand(house: House, form: str, kind: str, begin: str) -> None:
-    """A run has a report in both forms while it is still going on."""
+async def test_a_report_is_made_on_demand(
+    house: House, form: str, kind: str, begin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run has a report in both forms while it is still going on, made beside the event loop."""
+    made_by: list[threading.Thread] = []
+
+    def build(*args: Any, **more: Any) -> Report:
+        made_by.append(threading.current_thread())
+        return report.build(*args, **more)
+
+    monkeypatch.setattr("benchd.api.routes.build", build)
     connector = aiohttp.UnixConnector(str(house.path))
     async with (
         aiohttp.ClientSession("http://benchd", connector=connector) as session,
@@ -321,3 +333,5 @@ async def test_a_report_is_made_on_demand(house: House, form: str, kind: str, be
     ):
         text = await response.text()
         assert (response.content_type, text.startswith(begin)) == (kind, True)
+    assert threading.current_thread() not in made_by
+    assert len(made_by) == 1

@@ -38,7 +38,6 @@ from benchd.core.kept import reread
 from benchd.core.markdown import render_markdown
 from benchd.core.model import Job, JobState, Run
 from benchd.core.report import build
-from benchd.core.reported import Report
 from benchd.edge.archive import Archive
 from benchd.metrics import CONTENT_TYPE
 
@@ -198,17 +197,19 @@ class Routes:
         form = request.query.get("format", "html")
         if form not in {"html", "markdown"}:
             raise Problem(400, f"unknown format {form!r}", "html and markdown are known")
-        report = await self._report(await self._find().run(request.match_info["id"]))
-        if form == "markdown":
-            return web.Response(text=render_markdown(report), content_type="text/markdown")
-        return web.Response(text=render_html(report), content_type="text/html")
-
-    async def _report(self, run: Run) -> Report:
+        run = await self._find().run(request.match_info["id"])
         jobs = await self.reads.jobs(run=run.id)
-        results = [reread(text, run.id) for text in await self.reads.results(run.id)]
+        documents = await self.reads.results(run.id)
         history = {job.token: await self.reads.transitions(job.token) for job in jobs}
         words = await self._last_words(jobs)
-        return build(run, jobs, results, history, now=self.clock(), last_words=words)
+
+        def page() -> str:
+            results = [reread(text, run.id) for text in documents]
+            report = build(run, jobs, results, history, now=self.clock(), last_words=words)
+            return render_markdown(report) if form == "markdown" else render_html(report)
+
+        # Of a thousand results it takes seconds, in which services are looked at.
+        return web.Response(text=await asyncio.to_thread(page), content_type=f"text/{form}")
 
     async def _last_words(self, jobs: Sequence[Job]) -> dict[str, str]:
         archive = Archive(Path(self.control.status()["state_dir"]) / "runs")
