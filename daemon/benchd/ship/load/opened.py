@@ -3,14 +3,25 @@
 A stalled server does not stop the arrivals, so the wait that it causes is in every ``*_sched``
 metric. Nothing here ever holds an arrival back: what does not fit under ``max_in_flight`` is
 dropped, and counted as that.
+
+Where more is due than this process can send, it sends as fast as it can: a few, then the answers
+that have come, then a few more. What is due and not begun is a number in the schedule, nothing
+else, so it takes no memory; and what is too late to tell anything is dropped.
 """
 
 import asyncio
 import time
 from typing import Callable, List, Optional, Set
 
+from .quality import TOO_LATE
 from .sending import Phase, Sender
 from .work import Sample, Workload
+
+# Arrivals that are begun one after another, at most, before answers are read again.
+_AT_ONCE = 8
+# Seconds after which an arrival is too late: a pause of the machine is made up for, but who is that
+# far behind cannot keep the rate, and would send long after the measurement's time.
+_TOO_LATE = 5.0
 
 
 class Arrivals(Sender):
@@ -54,25 +65,36 @@ class Arrivals(Sender):
 
     async def _send_all(self, phase: Phase) -> None:
         """Sleep to absolute moments: a late wake-up delays one request, never those after it."""
-        for index, offset in enumerate(phase.plan or ()):
+        plan = phase.plan or ()
+        # Of those that are all due at once (offline), none is late.
+        patience = _TOO_LATE if plan and plan[-1] > plan[0] else float("inf")
+        for index, offset in enumerate(plan):
             due = phase.started + offset
             pause = due - time.monotonic()
             if pause > 0:
                 await asyncio.sleep(pause)
+            elif index % _AT_ONCE == 0:
+                await asyncio.sleep(0)
             if phase.gone or self._bug is not None:
                 return
+            if -pause > patience:
+                self._drop(phase, index, due, TOO_LATE)
+                continue
             self._arrive(phase, index, due)
 
+    def _drop(self, phase: Phase, index: int, due: float, why: str) -> None:
+        phase.issued += 1
+        sample = self.workload.sample(phase.name, self.workload.numbering.of(index), 0, due)
+        sample.status, sample.error = "dropped", why
+        phase.samples.append(sample)
+        self.on_sample(sample)
+
     def _arrive(self, phase: Phase, index: int, due: float) -> None:
+        if self.most is not None and len(self._tasks) >= self.most:
+            self._drop(phase, index, due, "%d requests were in flight" % len(self._tasks))
+            return
         number = self.workload.numbering.of(index)
         phase.issued += 1
-        if self.most is not None and len(self._tasks) >= self.most:
-            sample = self.workload.sample(phase.name, number, 0, due)
-            sample.status = "dropped"
-            sample.error = "%d requests were in flight" % len(self._tasks)
-            phase.samples.append(sample)
-            self.on_sample(sample)
-            return
         if not self._free:
             self._free.append(len(self.connections))
             self.connections.append({})

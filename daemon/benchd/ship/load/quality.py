@@ -19,6 +19,8 @@ _SURE = 5.0
 # How many times what they were at the first arrival the fitted latency, and the requests in flight,
 # must be at the last one: a queue without end grows from nothing.
 _GROWN = 2.0
+# What is said of an arrival that was not sent because the process was too far behind its schedule.
+TOO_LATE = "too late: the load generator was more than 5 s behind its schedule"
 # Samples below which no trend is looked for.
 _TREND = 20
 
@@ -117,6 +119,7 @@ def facts(samples: "Sequence[Sample]", workload: "Workload", is_even: bool) -> J
     found: Json = {"not_steady": is_growing(samples) if is_even else None}
     if workload.is_open:
         found.update(delivery(samples))
+        found["too_late"] = sum(1 for s in samples if s.error == TOO_LATE)
     return found
 
 
