@@ -306,6 +306,7 @@ def test_a_stranger_with_our_id_is_not_ours() -> None:
 
 PLAIN = "billing=4,cpu=4,gres/gpu=2,mem=2G,node=2"
 ENDED = f"24|{TOKEN}|COMPLETED|0|1795273293|1795273294|1795273295|n1|None|0"
+NEVER = f"25|{TOKEN}|CANCELLED|0|1795273293|1795273294|1795273294||None|0"
 WAITS = f"27|{TOKEN}|PENDING|0|1795273293|N/A|N/A||JobHeldUser|0"
 
 
@@ -314,6 +315,7 @@ WAITS = f"27|{TOKEN}|PENDING|0|1795273293|N/A|N/A||JobHeldUser|0"
     [
         (GOOD, "cpu=4,mem=2G,node=2,billing=4,gres/gpu=2", Used(tres=PLAIN)),
         (ENDED, "cpu=4,mem=2G,node=2,billing=4,gres/gpu=2", Used(tres=PLAIN)),
+        (NEVER, "cpu=4,mem=2G,node=2,billing=4,gres/gpu=2", None),
         (WAITS, "cpu=4,mem=2G,node=2,billing=4,gres/gpu=2", None),  # that is what it asks for
         (GOOD, "cpu=1,energy=77,node=1", Used(tres="cpu=1,node=1")),  # of the steps so far
         (ENDED, "cpu=1,energy=101630,node=1", Used(tres="cpu=1,node=1", energy_j=101630)),

@@ -171,7 +171,8 @@ def _squeue_row(cells: list[str], at: float | None) -> Observation | None:
         (code, signal),
         whole(restarts),
         Evidence(source="squeue", exit_status=0, raw=_shown(SEPARATOR.join(cells)), at=at),
-        told=used(tres),
+        # Of one that ended before it had a node the queue tells what it asked for.
+        told=None if nodes in _UNSET else used(tres),
     )
 
 
