@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -24,13 +25,19 @@ from benchd.core.results import (
 from benchd.core.spec import Container
 from support.builders import client, run, service
 
+# Scripts as benchd writes them, for the same recipe on a cluster with images and on one without.
+SCRIPTS = Path(__file__).parents[1] / "golden"
+IN_IMAGE = (SCRIPTS / "redis-benchmark-apptainer.sh").read_text()
+ON_HOST = (SCRIPTS / "redis-benchmark-host.sh").read_text()
 
-def made() -> Result:
-    """Return a result with something in every part."""
+
+def made(script: str = IN_IMAGE) -> Result:
+    """Return a result with something in every part; ``script``: that of the service."""
     bound = service(
         ready_at=1_700_000_050.0,
         slurm_id="41",
         container=Container(docker_source="docker://redis:7-alpine"),
+        script=script,
     )
     binding = Binding(name="redis", token=bound.token, generation=2, host="n1", ports=(7001,))
     return assemble(
@@ -113,6 +120,13 @@ def test_document_provenance() -> None:
     measured = {"id": None, "nodes": None, "elapsed_s": 28.5}
     jobs = {"service_job": {"id": "41", "nodes": None}, "client_job": measured}
     assert facts.cluster == {"name": "alpha", "slurm_version": "22.05.8", **jobs}
+
+
+def test_an_image_that_was_not_used_is_not_claimed() -> None:
+    """Where the script ran on the host no image is told, only that the recipe names one in vain."""
+    facts = made(script=ON_HOST).provenance.service
+    found = (facts["image"], facts["image_digest"], facts["image_not_used"])
+    assert found == (None, None, "docker://redis:7-alpine")
 
 
 def test_document_lists_what_came_home() -> None:

@@ -6,7 +6,7 @@ import pytest
 from pydantic import JsonValue
 
 from benchd.catalog import CATALOG
-from benchd.core.origins import sourced
+from benchd.core.origins import client_facts
 from benchd.core.recipe import parse
 from benchd.core.spec import Container
 from benchd.errors import RecipeError
@@ -114,18 +114,20 @@ def test_ends_that_contradict_are_refused(kind: str, more: str, said: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("found", "image", "expected"),
+    ("found", "image", "expected", "used"),
     [
-        ("host", "docker://a:1", "host"),
-        ("image", "docker://a:1", "service image"),
-        ("image", "docker://b:1", "own image"),
-        (None, "docker://a:1", None),
+        ("host", "docker://a:1", "host", None),
+        ("image", "docker://a:1", "service image", "docker://a:1"),
+        ("image", "docker://b:1", "own image", "docker://b:1"),
+        (None, "docker://a:1", None, "docker://a:1"),
     ],
 )
 def test_a_result_says_whose_image_the_tool_came_of(
-    found: JsonValue, image: str, expected: JsonValue
+    found: JsonValue, image: str, expected: JsonValue, used: JsonValue
 ) -> None:
-    """The tool was in the image of the service, in one of its own, or on the host."""
-    mine = client(container=Container(docker_source=image))
+    """The tool was in the image of the service, in one of its own, or on the host, in none."""
+    script = "#!/bin/bash\nbenchd_image=/images/a.sif\n"
+    mine = client(container=Container(docker_source=image), script=script)
     theirs = service(container=Container(docker_source="docker://a:1"))
-    assert sourced({"source": found}, mine, [theirs]) == {"source": expected}
+    facts = client_facts(mine, [theirs], {}, {"source": found})
+    assert (facts["source"], facts["image"]) == (expected, used)

@@ -19,6 +19,9 @@ IMAGE_NOTE = "result/benchd-image.json"
 _NODE, _GPUS, _VERSION = "benchd-node.json", "benchd-gpus.csv", "benchd-version.txt"
 _SERVICES = "result/benchd-services/"
 _NOTES = (IMAGE_NOTE, f"result/{_NODE}", f"result/{_GPUS}", _SERVICES)
+# What the script of a job has that runs its commands in an image. Whatever its recipe names, where
+# the cluster has `runtime: none` no script has it.
+_IN_IMAGE = re.compile(r"^benchd_image=", re.MULTILINE)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LONGEST = 200  # characters of a version; the first line of some is a licence
 
@@ -136,8 +139,7 @@ def service_facts(
         "nodes": job.nodes,
         "generation": bound.generation if bound else job.generation,
         "endpoint": f"{bound.host}:{bound.ports[0]}" if bound and bound.ports else None,
-        "image": _image(job),
-        "image_digest": job.endpoint.image if job.endpoint else None,
+        **_image_facts(job, job.endpoint.image if job.endpoint else None),
         "parameters": dict(job.spec.parameters),
         **_environment(job),
         **({"tres": job.used.tres} if job.used and job.used.tres else {}),
@@ -145,21 +147,38 @@ def service_facts(
     }
 
 
-def client_facts(job: Job, files: Mapping[str, bytes]) -> dict[str, JsonValue]:
-    """Return what is known of the client that measured."""
+def client_facts(
+    job: Job,
+    services: Sequence[Job],
+    files: Mapping[str, bytes],
+    said: dict[str, JsonValue],
+) -> dict[str, JsonValue]:
+    """Return what is known of the client that measured; ``said``: what it says of its tool.
+
+    A tool may be only on the host, where the job has an image that lacks it.
+    """
+    on_host = said.get("source") == "host"
     return {
         "name": job.name,
         "kind": job.kind,
         "slurm_id": job.slurm_id,
         "nodes": job.nodes,
         "exit_status": job.exit_code,
-        "image": _image(job),
-        "image_digest": _noted(files.get(IMAGE_NOTE, b"")),
+        **_image_facts(job, _noted(files.get(IMAGE_NOTE, b"")), on_host=on_host),
         "parameters": dict(job.spec.parameters),
+        **_sourced(said, job, services),
     }
 
 
-def sourced(said: dict[str, JsonValue], job: Job, services: Sequence[Job]) -> dict[str, JsonValue]:
+def _image_facts(job: Job, digest: str | None, *, on_host: bool = False) -> dict[str, JsonValue]:
+    """Return the image that was used; apart from it, the one that the recipe names in vain."""
+    named = _image(job)
+    if named is None or (_IN_IMAGE.search(job.script) and not on_host):
+        return {"image": named, "image_digest": digest}
+    return {"image": None, "image_digest": None, "image_not_used": named}
+
+
+def _sourced(said: dict[str, JsonValue], job: Job, services: Sequence[Job]) -> dict[str, JsonValue]:
     """Return what a client says of its tool, with whose image it is that it was found in."""
     if said.get("source") != "image":
         return said

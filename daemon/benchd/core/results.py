@@ -40,7 +40,6 @@ from benchd.core.origins import (
     place_facts,
     resolved_sha256,
     service_facts,
-    sourced,
 )
 
 __all__ = [
@@ -308,7 +307,7 @@ def _provenance(
             "resolved_sha256": resolved_sha256(job, services),
         },
         benchd=dict(versions),
-        client=client_facts(job, files) | sourced(plain_object(measured.client), job, services),
+        client=client_facts(job, services, files, plain_object(measured.client)),
         service=facts[0] if facts else {},
         services=tuple(facts),
         cluster={"name": job.cluster, **cluster, **place_facts(job, services, files)},
