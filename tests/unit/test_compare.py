@@ -26,7 +26,7 @@ def result(value: float, p50: float = 5.0, **said: Any) -> dict[str, Any]:
     """Return a result as its JSON has it."""
     return {
         "cell": said.get("cell", {}),
-        "validity": {"valid": said.get("valid", True)},
+        "validity": {"valid": said.get("valid", True), "flags": said.get("flags", ())},
         "provenance": {
             "service": {
                 "kind": "redis",
@@ -156,6 +156,17 @@ def test_invalid_results_do_not_count() -> None:
     assert (found.notes, [len(row.other.values) for row in found.rows]) == (
         ("other: 2 of 7 results are not valid and left out",),
         [5, 5],
+    )
+
+
+def test_what_was_doubted_before_is_said() -> None:
+    """Warnings of the results compared stand beside the verdicts; what only informs does not."""
+    flags = [{"code": "not_steady", "severity": "warn"}, {"code": "resent", "severity": "info"}]
+    bad = result(80.0, valid=False, flags=[{"code": "dropped", "severity": "warn"}])
+    other = [bad, result(80.0), *(result(80.0 + i, flags=flags) for i in range(4))]
+    assert compare(BASE, other).notes == (
+        "other: 1 of 6 results are not valid and left out",
+        "other: warnings in the 5 results compared: not_steady (4)",
     )
 
 
