@@ -166,7 +166,7 @@ def test_one_cause_is_told_once() -> None:
         client(repeat=i, state=JobState.FAILED, why="FAILED", exit_code=127, slurm_id=str(i))
         for i in range(3)
     ]
-    follows = ("job_failed", "no_work", "error_rate")
+    follows = ("job_failed", "no_work")
     flags = tuple({"code": c, "severity": "error", "detail": "it failed"} for c in follows)
     report = build(
         run(outcome=RunOutcome.FAILED, why="client redis-bench FAILED exit 127", finished_at=NOW),
@@ -184,6 +184,51 @@ def test_one_cause_is_told_once() -> None:
         notice.severity,
         [word in notice.text for word in words],
     )
+
+
+def test_what_spoilt_a_failed_job_is_told() -> None:
+    """Requests that failed are why a client did, and the report says so beside its exit status."""
+    job = client(state=JobState.FAILED, why="FAILED", exit_code=1)
+    flags = [{"code": c, "severity": "error", "detail": c} for c in ("job_failed", "no_work")]
+    cause = {"code": "error_rate", "severity": "error", "detail": "80 of 80 failed: 80 timeout"}
+    report = made([job], [result(job, flags=(*flags, {**cause, "value": 1.0, "limit": 0.01}))])
+    assert [(n.code, n.text, n.reach) for n in report.notices if n.code != "client failed"] == [
+        ("error_rate", cause["detail"], "100\u00a0% of the requests; limit 1\u00a0%")
+    ]
+
+
+def test_a_flag_stands_in_one_box_with_its_numbers_and_what_to_do() -> None:
+    """A warning here and a note there are one notice: how many of each, from what to what."""
+    jobs = [client(repeat=i) for i in range(3)]
+    late = [(0.4, 0.003, "info"), (12.5, 10.0, "warn"), (0.5, 0.003, "info")]
+    results = [
+        result(
+            job,
+            flags=(
+                {
+                    "code": "send_lag_p99",
+                    "severity": severity,
+                    "value": value_,
+                    "limit": limit,
+                    "detail": "requests left late",
+                },
+            ),
+        )
+        for job, (value_, limit, severity) in zip(jobs, late, strict=True)
+    ]
+    report = made(jobs, results)
+    found = [n for n in report.notices if n.code == "send_lag_p99"]
+    assert [(n.severity, n.count, n.text, n.reach) for n in found] == [
+        (
+            "warn",
+            3,
+            "requests left late; 1 as a warning and 2 as a note",
+            "0.400 to 12.50\u00a0ms; limit 0.003 to 10\u00a0ms",
+        )
+    ]
+    pages = [render_html(report), render_markdown(report)]
+    words = ("0.400 to 12.50", "a node of its own, or more")
+    assert [[word in page for word in words] for page in pages] == [[True, True], [True, True]]
 
 
 def test_a_run_that_measured_nothing_says_so() -> None:

@@ -165,20 +165,47 @@ def test_a_failed_job_is_quoted() -> None:
 
 
 def test_a_result_that_is_not_valid_says_why() -> None:
-    """A measurement may end well and be worth nothing: each flag that made it so is told."""
+    """Each flag that spoils a result is told with number, limit and what to do; then doubts."""
     job = client(state=JobState.COMPLETED, collected_at=CREATED_AT)
     flags = (
-        {"code": "error_rate", "severity": "error", "detail": "2 of 100 failed"},
-        {"code": "dropped", "severity": "warn", "detail": "3"},
+        {"code": "dropped", "severity": "warn", "detail": "never sent", "value": 3, "limit": 0},
+        {
+            "code": "error_rate",
+            "severity": "error",
+            "detail": "2 of 100 failed",
+            "value": 0.02,
+            "limit": 0.01,
+        },
+        {"code": "closed_loop", "severity": "info", "detail": "x"},
     )
     told, broken, good = (
-        explain(job, [], NOW, "", document=document)[-1]
+        explain(job, [], NOW, "", document=document)
         for document in (
             result(job, flags=flags).document(),
             '{"validity": {"flags": [{}]}}',
             result(job).document(),
         )
     )
-    assert told == "Its result is not valid: error_rate: 2 of 100 failed."
-    assert broken.startswith("Its result is not valid: malformed: the kept document does not fit ")
-    assert "not valid" not in good
+    assert told[-4] == (
+        "Its result is not valid: error_rate: 2 of 100 failed; 2\u00a0% of the requests; "
+        "limit 1\u00a0%."
+    )
+    assert told[-3].startswith("What to do: look at `counts.by_class`")
+    assert told[-2] == (
+        "Its result is to be read with care: dropped: never sent; 3\u00a0arrivals; limit 0."
+    )
+    assert told[-1].startswith("What to do: raise `max_in_flight`")
+    assert broken[-2].startswith("Its result is not valid: malformed: the kept document does not ")
+    assert "not valid" not in good[-1]
+
+
+def test_a_failed_client_says_what_spoilt_its_result() -> None:
+    """That its job failed is told once; what its result has against itself stands beside it."""
+    job = client(state=JobState.FAILED, why="FAILED", exit_code=1, collected_at=CREATED_AT)
+    flags = (
+        {"code": "job_failed", "severity": "error", "detail": "ended FAILED", "value": 1},
+        {"code": "error_rate", "severity": "error", "detail": "80 of 80 failed: 80 timeout"},
+    )
+    told = explain(job, [], NOW, "", document=result(job, flags=flags).document())
+    wrong = [line for line in told if "not valid" in line]
+    assert wrong == ["Its result is not valid: error_rate: 80 of 80 failed: 80 timeout."]

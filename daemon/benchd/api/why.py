@@ -5,17 +5,19 @@ Every sentence rests on something stored: a transition with its evidence, or a f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from benchd.api.views import job_id
 from benchd.core.attention import judged
+from benchd.core.flagged import advice, reach
 from benchd.core.kept import reread
 from benchd.core.model import CancelWhy, Job, JobState, Readiness, Transition
 from benchd.core.numbers import Severity
 from benchd.core.restart import is_retried
 from benchd.core.spec import Role
 from benchd.core.tally import how_it_ended
+from benchd.core.view import ended_well
 
 EVIDENCE_LIMIT = 160  # characters of raw evidence in a sentence; --json carries all of it
 
@@ -55,6 +57,11 @@ _ASKED = {
     CancelWhy.LIMIT: "it reached a limit of the recipe",
 }
 
+_VERDICTS = {
+    Severity.ERROR: "Its result is not valid",
+    Severity.WARN: "Its result is to be read with care",
+}
+
 _ADVICE = {
     "TIMEOUT": "its time limit was reached: raise resources.time, do less in one job, or set "
     "restart.more_time",
@@ -86,10 +93,18 @@ _ADVICE = {
 }
 
 
-def faults(document: str | None) -> list[str]:
-    """Return what makes a result invalid, in words: its flags of severity error."""
+def _doubts(job: Job, document: str | None) -> Iterator[str]:
+    """Yield what makes a result invalid or doubtful, each with what to do about it."""
     flags = reread(document, run="").validity.flags if document is not None else ()
-    return [f"{f.code}: {f.detail}" for f in flags if f.severity is Severity.ERROR]
+    for severity, head in _VERDICTS.items():
+        for each in flags:
+            if each.severity is not severity or (each.code == "job_failed" and not ended_well(job)):
+                continue  # that it failed has been told
+            parts = (each.detail, reach(each.code, [each.value], [each.limit]))
+            said = "; ".join(part for part in parts if part)
+            yield f"{head}: {_sentence(f'{each.code}: {said}' if said else each.code)}"
+            if words := advice(each.code):
+                yield f"What to do: {_sentence(words)}"
 
 
 def explain(
@@ -113,8 +128,7 @@ def explain(
         lines.append(f"Slurm has not known it for {missing}; that alone moves nothing yet.")
     if job.is_terminal:
         follows = [f"Next: {_sentence(waiting)}"] if waiting else []
-        wrong = [f"Its result is not valid: {_sentence(fault)}" for fault in faults(document)]
-        return [*lines, *_ending(job, last_words), *wrong, *follows]
+        return [*lines, *_ending(job, last_words), *_doubts(job, document), *follows]
     if job.cancel_why is not None:
         lines.append(f"Its end is wanted: {_ASKED[job.cancel_why]}.")
     if job.state is JobState.PENDING and job.reason:

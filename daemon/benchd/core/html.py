@@ -90,12 +90,21 @@ def _notices(notices: Sequence[Notice]) -> Markup:
                 notice.code.replace("_", " "),
                 f" \N{MULTIPLICATION SIGN}{notice.count}" if notice.count > 1 else "",
             ),
-            tag("span", *coded(notice.text)),
+            tag("div", *_told(notice)),
             class_=notice.severity,
         )
         for notice in notices
     ]
     return tag("ul", *items, class_="notices", aria_label="What to know before reading the numbers")
+
+
+def _told(notice: Notice) -> Iterable[Child]:
+    """Yield what a notice says: the finding, how far beyond which limit, what to do."""
+    yield from coded(notice.text)
+    if notice.reach:
+        yield tag("span", notice.reach, class_="reach")
+    if notice.advice:
+        yield tag("span", "What to do: ", *coded(notice.advice), class_="advice")
 
 
 # --- numbers ------------------------------------------------------------------------------------

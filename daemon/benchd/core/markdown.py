@@ -37,7 +37,9 @@ def _lines(report: Report) -> Iterable[str]:
     yield ""
     for notice in report.notices:
         times = f" (\N{MULTIPLICATION SIGN}{notice.count})" if notice.count > 1 else ""
-        yield f"- {_SIGNS[notice.severity]} {inline(notice.code)}{times}: {inline(notice.text)}"
+        told = [notice.text, notice.reach, f"what to do: {notice.advice}" if notice.advice else ""]
+        words = "; ".join(inline(part) for part in told if part)
+        yield f"- {_SIGNS[notice.severity]} {inline(notice.code)}{times}: {words}"
     if report.notices:
         yield ""
     if report.points:

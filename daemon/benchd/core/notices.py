@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchd.core.flagged import advice, reach
 from benchd.core.headline import cell_text
 from benchd.core.model import Job, JobState, Run, RunOutcome, Transition
 from benchd.core.significance import FEWEST
@@ -13,8 +15,10 @@ from benchd.core.spec import Role
 from benchd.core.view import slot_of
 
 _SEVERITIES = ("error", "warn", "info")  # in the order of reading
+_WORDS = {"error": "an error", "warn": "a warning", "info": "a note"}
 # What is wrong with the result of a job because the job failed: the failure has its own notice.
-_FOLLOWS = frozenset({"job_failed", "no_work", "error_rate"})
+# Requests that failed are no such thing: more often they are why the job did.
+_FOLLOWS = frozenset({"job_failed", "no_work"})
 NAMES_SHOWN = 3  # jobs of one notice that are named
 
 Document = Mapping[str, Any]
@@ -28,6 +32,8 @@ class Notice:
     code: str
     text: str
     count: int = 1  # how many results or jobs it concerns
+    reach: str = ""  # what was measured and what its limit is, with their unit
+    advice: str = ""  # what to do; words between backticks are what one writes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,17 +159,30 @@ def _stand_ins(jobs: Sequence[JobRow]) -> Iterable[Notice]:
 
 
 def _flags(documents: Sequence[Document], failed: set[str]) -> Iterable[Notice]:
-    grouped: dict[tuple[str, str], list[str]] = {}
+    """Yield one notice for all flags of one kind, as grave as the gravest of them."""
+    grouped: dict[str, list[Mapping[str, Any]]] = {}
     for document in documents:
         follows = str(document.get("job")) in failed
         for flag in (document.get("validity") or {}).get("flags") or ():
             if follows and (flag["code"] in _FOLLOWS or flag["severity"] == "info"):
                 continue
-            key = (str(flag["severity"]), str(flag["code"]))
-            grouped.setdefault(key, []).append(str(flag.get("detail") or ""))
-    for (severity, code), details in grouped.items():
-        different = [text for text in dict.fromkeys(details) if text]
+            grouped.setdefault(str(flag["code"]), []).append(flag)
+    for code, flags in grouped.items():
+        # Found in this order, the words are those of a grave one.
+        flags.sort(key=lambda flag: _SEVERITIES.index(str(flag["severity"])))
+        details = dict.fromkeys(str(flag.get("detail") or "") for flag in flags)
+        different = [text for text in details if text]
         text = different[0] if different else code.replace("_", " ")
         if len(different) > 1:
             text += f" (and {len(different) - 1} more like it)"
-        yield Notice(severity=severity, code=code, text=text, count=len(details))
+        weights = Counter(_WORDS[str(flag["severity"])] for flag in flags)
+        if len(weights) > 1:
+            text += f"; {' and '.join(f'{n} as {word}' for word, n in weights.items())}"
+        yield Notice(
+            severity=str(flags[0]["severity"]),
+            code=code,
+            text=text,
+            count=len(flags),
+            reach=reach(code, [f.get("value") for f in flags], [f.get("limit") for f in flags]),
+            advice=advice(code),
+        )
