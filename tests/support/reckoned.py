@@ -141,12 +141,12 @@ def stated(folder: Path) -> Found:
                 key, ends = f"{name} {statistic}", _ends(metric, statistic)
                 numbers[key] = value
                 found[point, key, "pooled"] = [] if value is None else [value]
-                found[point, f"{key} within", "1"] = ends
-                found.setdefault((point, name, "1"), []).extend(ends)
+                found[point, f"{key} within", "0"] = ends
+                found.setdefault((point, name, "0"), []).extend(ends)
         for name, value in numbers.items():
             if value is not None:
                 found |= {(point, name): [value], (point, name, "0."): [value]}
-                found.setdefault((point, name, "1"), [value])
+                found.setdefault((point, name, "0"), [value])
     return found
 
 

@@ -70,7 +70,7 @@ def everything(folder):
         point, path = said["job"].rpartition("r")[0], folder / "raw" / said["job"] / "result"
         lines = gzip.decompress((path / "samples.jsonl.gz").read_bytes()).splitlines()
         for name, values in one_repeat(map(json.loads, lines), said["workload"]["slo"]).items():
-            found[point, name, f"{said['repeat'] + 1}"] = values
+            found[point, name, f"{said['repeat']}"] = values
             if said["validity"]["valid"] and values:
                 repeats[point, name] = [*repeats.get((point, name), ()), *values]
     for (point, name), values in repeats.items():

@@ -270,7 +270,7 @@ def test_a_job_is_named_by_what_tells_it_apart() -> None:
         job_name(service(replica=1, attempt=2)),
         job_name(client(cell={"client.parameters.pipeline": 4}, repeat=1)),
     ]
-    assert names == ["redis", "redis replica 2 attempt 2", "redis-bench pipeline=4 #2"]
+    assert names == ["redis", "redis replica 1 attempt 2", "redis-bench pipeline=4 repeat 1"]
 
 
 def test_a_measurement_window_reaches_its_lane_end() -> None:

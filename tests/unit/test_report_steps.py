@@ -74,7 +74,7 @@ def test_rates_make_the_curves() -> None:
 def test_repeats_are_curves_of_their_own() -> None:
     """Repeats tried other rates, so nothing of theirs is averaged."""
     (ladder,) = ladders({"a": [document(STEPS), document(STEPS, repeat=1)]})
-    assert [curve.name for curve in ladder.curves[0].curves] == ["repeat 1", "repeat 2"]
+    assert [curve.name for curve in ladder.curves[0].curves] == ["repeat 0", "repeat 1"]
     assert (ladder.curves[0].knee, len(ladder.rows), len(ladder.words)) == (None, 14, 2)
 
 

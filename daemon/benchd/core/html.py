@@ -205,7 +205,7 @@ def _repeat_row(row: Row) -> Markup:
     attempt = f" (attempt {row.attempt})" if row.attempt > 1 else ""
     cells: list[Child] = [
         tag("td", row.point),
-        tag("td", f"{row.repeat + 1}{attempt}", class_="n"),
+        tag("td", f"{row.repeat}{attempt}", class_="n"),
         tag("td", badge(word, "good" if row.valid else "bad"), f" {codes}" if codes else ""),
         tag("td", _count(row.ok), class_="n"),
         tag("td", _count(row.errors), class_="n"),

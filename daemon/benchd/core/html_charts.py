@@ -177,7 +177,7 @@ def _over_time(points: Sequence[Courses]) -> Markup | None:
         parts.append(tag("div", key("trouble", "errors"), class_="key"))
     for n, point in enumerate(points):
         drawn = [
-            _figure(f"Repeat {one.repeat + 1}", _errors(one.errors), course(one, point))
+            _figure(f"Repeat {one.repeat}", _errors(one.errors), course(one, point))
             for one in point.courses
         ]
         name = tag("summary", point.point, tag("span", point.unit))

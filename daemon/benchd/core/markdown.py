@@ -119,7 +119,7 @@ def _repeats(report: Report) -> Iterable[str]:
     rows = [
         [
             row.point,
-            f"{row.repeat + 1}{f' (attempt {row.attempt})' if row.attempt > 1 else ''}",
+            f"{row.repeat}{f' (attempt {row.attempt})' if row.attempt > 1 else ''}",
             " ".join(["valid" if row.valid else "invalid", ", ".join(row.codes)]),
             *(NONE if n is None else figure(float(n)) for n in (row.ok, row.errors)),
             span(row.window),

@@ -49,14 +49,17 @@ class JobRow:
 
 
 def job_name(job: Job) -> str:
-    """Return a job's name for people: what it is, which point, which repeat."""
+    """Return a job's name for people: what it is, which point, which repeat.
+
+    Repeats and replicas count from 0, as they do in the names of jobs and in results.
+    """
     parts = [job.name]
     if job.spec.cell:
         parts.append(cell_text(job.spec.cell))
     if job.role is Role.CLIENT:
-        parts.append(f"#{job.repeat + 1}")
+        parts.append(f"repeat {job.repeat}")
     if job.replica:
-        parts.append(f"replica {job.replica + 1}")
+        parts.append(f"replica {job.replica}")
     if job.attempt > 1:
         parts.append(f"attempt {job.attempt}")
     return " ".join(parts)

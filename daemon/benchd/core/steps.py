@@ -69,7 +69,7 @@ def _metric(step: Document, name: str) -> Document:
 
 
 def _repeat(document: Document) -> str:
-    return str(int(document.get("repeat") or 0) + 1)
+    return str(int(document.get("repeat") or 0))
 
 
 def _words(document: Document, several: int) -> str:

@@ -52,7 +52,7 @@ def course(one: Course, all_of_them: Courses) -> Markup:
         box = {"x": across(at), "y": first + PANEL + 4, "height": MARK}
         wide = max(round(across(at + one.step) - across(at), 1), 2)
         parts.append(tag("rect", said, class_="trouble", width=wide, **box))
-    title = f"{all_of_them.point}, repeat {one.repeat + 1}: over time"
+    title = f"{all_of_them.point}, repeat {one.repeat}: over time"
     return figure_of(parts, WIDTH, bottom + 30, title, "chart small")
 
 
