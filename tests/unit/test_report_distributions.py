@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchd.core.conditions import gpus, offered_rate
+from benchd.core.conditions import gpus, limits, offered_rate
 from benchd.core.courses import courses
 from benchd.core.curves import Spot, charted, sweep
 from benchd.core.distributions import distributions
@@ -182,6 +182,7 @@ def test_a_second_without_an_answer_is_drawn() -> None:
     "odd",
     [
         {"rows": [[0, 1]]},
+        {"columns": ["t", ["ops_s"], {}], "rows": [[0, 1, 2], [1, 1, 2]]},
         {"rows": [[0, 4, 3, 0, "many", 1], [0, 4, 3, 0, None, 1]]},
         {"columns": ["started", "ok"]},
         {"columns": "t"},
@@ -210,6 +211,12 @@ def test_a_timeline_that_is_none_is_not_drawn(odd: Document) -> None:
 def test_gpus_are_those_of_the_services(origin: Document, count: int | None) -> None:
     """What was seen on their nodes counts first, then what Slurm gave; else it is not known."""
     assert gpus([{"provenance": origin}, {"provenance": origin}]) == count
+
+
+def test_objectives_are_numbers_by_name() -> None:
+    """What another release or program has written there is none."""
+    said = [{"ttft_ms": 9, "share": 0.9}, "ttft_ms<=9", [], {"tpot_ms": "x"}, None]
+    assert limits([{"workload": {"slo": each}} for each in said]) == {"ttft": 9.0}
 
 
 def test_an_offered_rate_is_one_that_all_repeats_had() -> None:

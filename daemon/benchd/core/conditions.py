@@ -37,7 +37,8 @@ def limits(documents: Sequence[Document]) -> dict[str, float]:
     """Return what latencies may be, in ms, as the workloads say it."""
     found: dict[str, float] = {}
     for document in documents:
-        for key, value in ((document.get("workload") or {}).get("slo") or {}).items():
+        said = (document.get("workload") or {}).get("slo")
+        for key, value in said.items() if isinstance(said, Mapping) else ():
             if isinstance(value, int | float) and str(key).endswith("_ms"):
                 found[str(key).removesuffix("_ms")] = float(value)
     return found

@@ -66,6 +66,8 @@ def _course(document: Document) -> Iterator[tuple[str, Course]]:
     names, rows = said.get("columns"), said.get("rows")
     if not isinstance(names, list) or not isinstance(rows, list) or "t" not in names:
         return
+    if not all(isinstance(name, str) for name in names):
+        return
     step = said.get("bucket_s")
     step = float(step) if isinstance(step, int | float) and 0 < step < 1e9 else 1.0
     work = next(((name, is_rate, unit) for name, is_rate, unit in _WORK if name in names), None)
