@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from benchd.catalog.clients.http_load import KIND
 from benchd.catalog.clients.own_load import loads, model, shared_loads
 from benchd.catalog.readings import load as read
+from benchd.core.results import Flag
 from benchd.core.spec import Client, JobSpec, Role
 from benchd.ship.load import arrivals
 from benchd.ship.load import loads as shipped
@@ -182,6 +184,60 @@ def test_less_is_sent_than_planned(dropped: int, cancelled: int, expected: str) 
     assert found == {"under_delivery": expected}
 
 
+SENT = {"offered_rate": 200_139.0, "achieved_rate": 4_921.0}
+
+
+@pytest.mark.parametrize(
+    ("facts", "lags", "expected"),
+    [
+        # Nine of ten were dropped at max_in_flight: of a punctual generator that is no error.
+        ({}, {"99": 1.0}, {"under_delivery": "warn"}),
+        ({}, {"99": 10.1}, {"under_delivery": "error", "send_lag_p99": "warn"}),
+        ({}, {"90": 10.1}, {"under_delivery": "error", "send_lag_p99": "warn"}),
+        (
+            {"loop_lag_p99_ms": 5.1},
+            {"99": 1.0},
+            {"under_delivery": "error", "loop_lag_p99": "warn"},
+        ),
+        (
+            {"too_late": 1},
+            {"99": 1.0},
+            {"under_delivery": "error", "generator_behind": "error"},
+        ),
+        # All were sent, but not in time: half of them later than they then took, or some.
+        (
+            {"achieved_rate": 200_000.0},
+            {"50": 20.1, "99": 30.0},
+            {"generator_behind": "error", "send_lag_p99": "warn"},
+        ),
+        ({"achieved_rate": 200_000.0}, {"50": 20.0, "99": 30.0}, {"send_lag_p99": "warn"}),
+    ],
+)
+def test_what_a_late_generator_sends_is_not_valid(
+    facts: dict[str, Any], lags: dict[str, float | None], expected: dict[str, str]
+) -> None:
+    """Whoever was behind its own schedule cannot say that the service dropped or was slow."""
+    assert said(SENT | facts, lags=lags, scheduled=4000, dropped=3930) == expected
+
+
+@pytest.mark.parametrize(
+    ("lag", "blamed"), [(1.0, "the service did not keep up"), (99.0, "need not be the service's")]
+)
+def test_a_late_generator_does_not_blame_the_service(lag: float, blamed: str) -> None:
+    """That latency grew is the service's doing only where requests left in time."""
+    found = judged({"not_steady": True}, lag=lag)
+    assert [blamed in flag.detail for flag in found if flag.code == "not_steady"] == [True]
+
+
+def test_rates_are_told_in_plain_numbers() -> None:
+    """A rate that was missed is told in whole numbers, in a sentence."""
+    found = {flag.code: flag.detail for flag in judged(SENT)}
+    assert found["under_delivery"] == (
+        "4,921 of 200,139 planned requests a second were sent: the load generator could not send "
+        "more"
+    )
+
+
 @pytest.mark.parametrize(
     ("model", "expected"), [("closed", {"closed_loop": "info"}), ("constant", {}), ("trace", {})]
 )
@@ -190,7 +246,12 @@ def test_users_who_wait_spare_a_service(model: str, expected: dict[str, str]) ->
     assert said({}, model=model) == expected
 
 
-def said(
+def said(facts: dict[str, Any], **more: Any) -> dict[str, str]:
+    """Return code -> severity of what is said about a load with 400 good answers."""
+    return {flag.code: str(flag.severity) for flag in judged(facts, **more)}
+
+
+def judged(
     facts: dict[str, Any],
     *,
     median: float = 20.0,
@@ -198,8 +259,8 @@ def said(
     model: str = "poisson",
     lags: dict[str, float | None] | None = None,
     **counts: int,
-) -> dict[str, str]:
-    """Return code -> severity of what is said about a load with 400 good answers."""
+) -> Sequence[Flag]:
+    """Return what is said about a load with 400 good answers."""
 
     def metric(name: str, percentiles: dict[str, Any]) -> dict[str, Any]:
         return {"formula": f"{name}/v1", "unit": "ms", "n": 400, "percentiles": percentiles}
@@ -215,5 +276,4 @@ def said(
         },
     }
     spec = JobSpec(role=Role.CLIENT, name="llm", kind="llm-load", parameters={"prompt_tokens": 100})
-    measured = read({"result/result.json": json.dumps(document).encode()}, spec)
-    return {flag.code: str(flag.severity) for flag in measured.flags}
+    return read({"result/result.json": json.dumps(document).encode()}, spec).flags

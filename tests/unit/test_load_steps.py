@@ -87,6 +87,11 @@ def ceiling(answered: float, **tails: Any) -> Any:
         ([row("rate", 90, send_lag=20.1, latency_service=400)], True, {"send_lag_p99": "warn"}),
         ([row("rate", 90, achieved=88)], True, {"under_delivery": "error"}),
         ([row("rate", 90, achieved=88, dropped=2)], True, {}),
+        (
+            [row("rate", 90, achieved=88, dropped=2, send_lag=10.1)],
+            True,
+            {"send_lag_p99": "warn", "under_delivery": "error"},
+        ),
         ([row("beyond", 90, achieved=60, send_lag=99)], True, {}),
         ([row("rate", 90, latency_service=1001)], True, {"short_steps": "warn"}),
         ([row("rate", 90)], False, {"ceiling_not_reached": "warn"}),

@@ -202,15 +202,24 @@ _LOAD = {
     "under_delivery": Doubt(
         ERROR + WARN,
         f"{percent(DELIVERY)} of the planned rate: below it error, but warn where arrivals that "
-        "`max_in_flight` dropped make up the rest",
+        "`max_in_flight` dropped make up the rest and the load generator was in time",
         "less was sent than planned, so the load was not the one that was asked for",
         "more `processes`, cores or nodes for the client; after drops read `req_s` as what the "
         "service bears, and do not compare the latencies with those at the full rate",
     ),
+    "generator_behind": Doubt(
+        ERROR,
+        f"no arrival over 5 s late; half of them at most {SEND_LAG:g} ms, or the median latency "
+        "where that is more",
+        "the load generator could not keep the schedule: what it sends then is what one process "
+        "can, and `*_sched` tells of it, not of the service",
+        "a lower rate, or more `processes`, cores or nodes for the client",
+    ),
     "not_steady": Doubt(
         WARN,
         "latency and requests in flight both grow to at least twice what they were",
-        "the service did not keep up: the numbers depend on how long the measurement lasted",
+        "the service did not keep up, or the load generator, where it was late: the numbers depend "
+        "on how long the measurement lasted",
         "lower the rate; `load: find-peak` looks for the highest one that is kept up with",
     ),
     "ceiling_not_reached": Doubt(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from benchd.catalog.readings import counters, llm_counters, load_steps
-from benchd.catalog.readings.text import last_line, text
+from benchd.catalog.readings.text import last_line, of_planned, text
 from benchd.core import flags as limits
 from benchd.core.numbers import flag
 from benchd.core.results import Counts, Flag, Measured, Metric, Severity, Window
@@ -42,6 +42,7 @@ class _RawFacts(_Raw):
     prompt_tokens_mean: float | None = None
     offered_rate: float | None = None
     achieved_rate: float | None = None
+    too_late: int = 0
     not_steady: bool | None = None
     ceiling_reached: bool | None = None
     peak_held: bool | None = None
@@ -117,28 +118,70 @@ def _cached(share: float | None) -> dict[str, JsonValue]:
 _SHORTEST = ("ttft_service", "latency_service")
 
 
+def _median(metrics: Mapping[str, Metric]) -> float | None:
+    """Return the median of the shortest latency that is known, in ms."""
+    found = next((metrics[name] for name in _SHORTEST if name in metrics), None)
+    return (found.percentiles or {}).get("50") if found else None
+
+
 def _share_of_median(metrics: Mapping[str, Metric]) -> float | None:
     """Return how late the client may be, in ms, so that the median latency hardly shows it."""
-    found = next((metrics[name] for name in _SHORTEST if name in metrics), None)
-    median = (found.percentiles or {}).get("50") if found else None
+    median = _median(metrics)
     return limits.OF_MEDIAN * median if median is not None else None
 
 
 def _delivery(raw: _RawLoad) -> Iterator[Flag]:
-    """Yield that less was sent than planned; arrivals that were dropped were declared to be."""
+    """Yield that less was sent than planned; arrivals that were dropped were declared to be.
+
+    Not by a generator that was late: what it makes up for at once does not fit under any limit.
+    """
     offered, achieved, counts = raw.facts.offered_rate, raw.facts.achieved_rate, raw.counts
     if not offered or achieved is None or achieved / offered >= limits.DELIVERY:
         return
     sent = achieved / offered
-    said = f"{achieved:.4g} requests a second left, {offered:.4g} were to"
     dropped = (counts.dropped or 0) / counts.scheduled if counts.scheduled else 0.0
+    severity, why = Severity.ERROR, "the load generator could not send more"
     if sent + dropped >= limits.DELIVERY:
-        severity, why = Severity.WARN, "the others were dropped at max_in_flight"
-    else:
-        severity, why = Severity.ERROR, "the load generator could not"
-    yield flag(
-        "under_delivery", severity, value=sent, limit=limits.DELIVERY, detail=f"{said}: {why}"
-    )
+        why = "max_in_flight dropped the others, but the load generator was late itself"
+        if _is_punctual(raw):
+            severity, why = Severity.WARN, "max_in_flight dropped the others"
+    detail = f"{of_planned(achieved, offered)}: {why}"
+    yield flag("under_delivery", severity, value=sent, limit=limits.DELIVERY, detail=detail)
+
+
+def _allowed(raw: _RawLoad) -> tuple[float, float]:
+    """Return by how many ms requests may leave late without a word, and without a warning."""
+    share = _share_of_median(raw.metrics)
+    low, high = sorted((limits.SEND_LAG, limits.SEND_LAG if share is None else share))
+    return low, high
+
+
+def _longest_lag(raw: _RawLoad) -> float:
+    """Return by how many ms answers may be noticed late."""
+    return max(limits.LOOP_LAG, _share_of_median(raw.metrics) or 0.0)
+
+
+def _is_punctual(raw: _RawLoad) -> bool:
+    """Return whether requests left when they were due, and answers were noticed at once."""
+    sent = raw.metrics.get("send_lag")
+    late = _tail(sent)[1] or (sent.max if sent else None) or 0.0
+    is_awake = (raw.facts.loop_lag_p99_ms or 0.0) <= _longest_lag(raw)
+    return is_awake and not raw.facts.too_late and late <= _allowed(raw)[1]
+
+
+def _behind(raw: _RawLoad) -> Iterator[Flag]:
+    """Yield that the generator could not keep its schedule, which is more than some pauses."""
+    count, sent = raw.facts.too_late, raw.metrics.get("send_lag")
+    if count:
+        detail = f"{count:,} arrivals were so late that they were not sent any more"
+        yield flag("generator_behind", Severity.ERROR, detail=detail)
+        return
+    middle = ((sent.percentiles or {}) if sent else {}).get("50")
+    limit = max(_allowed(raw)[1], _median(raw.metrics) or 0.0)
+    if middle is not None and middle > limit:
+        detail = "half of the requests left so much later than planned (ms) that *_sched tells of "
+        detail += "the load generator"
+        yield flag("generator_behind", Severity.ERROR, value=middle, limit=limit, detail=detail)
 
 
 def _tail(metric: Metric | None) -> tuple[str, float | None]:
@@ -160,9 +203,9 @@ def _closed_loop(raw: _RawLoad) -> Iterator[Flag]:
 def _open_loop(raw: _RawLoad) -> Iterator[Flag]:
     """Yield what is to be said of arrivals that were not as planned, or not kept up with."""
     yield from _delivery(raw)
-    lag, share = raw.metrics.get("send_lag"), _share_of_median(raw.metrics)
-    q, late = _tail(lag)
-    allowed = sorted((limits.SEND_LAG, limits.SEND_LAG if share is None else share))
+    yield from _behind(raw)
+    q, late = _tail(raw.metrics.get("send_lag"))
+    allowed = _allowed(raw)
     if late is not None and late > allowed[0]:
         severity, limit = Severity.INFO, allowed[0]
         if late > allowed[1]:
@@ -171,10 +214,11 @@ def _open_loop(raw: _RawLoad) -> Iterator[Flag]:
         detail += "*_service not"
         yield flag("send_lag_p99", severity, value=late, limit=limit, detail=detail)
     if raw.facts.not_steady:
-        detail = (
-            "latency and requests in flight grew all the time: the service did not keep up, and "
-            "the numbers depend on how long this lasted"
-        )
+        who = "the service did not keep up"
+        if not _is_punctual(raw):
+            who = "the load generator was late itself, so this need not be the service's"
+        detail = f"latency and requests in flight grew all the time: {who}; the numbers depend on "
+        detail += "how long this lasted"
         yield flag("not_steady", Severity.WARN, detail=detail)
 
 
@@ -297,7 +341,7 @@ def _load_flags(raw: _RawLoad, spec: JobSpec) -> Iterator[Flag]:
     yield from _peak(raw)
     yield from load_steps.judged(raw.workload, ceiling_reached=facts.ceiling_reached)
     yield from _counters(raw)
-    lag, limit = facts.loop_lag_p99_ms, max(limits.LOOP_LAG, _share_of_median(raw.metrics) or 0.0)
+    lag, limit = facts.loop_lag_p99_ms, _longest_lag(raw)
     if lag is not None and lag > limit:
         detail = "the load generator noticed some answers late (p99, ms): a busy node?"
         yield flag("loop_lag_p99", Severity.WARN, value=lag, limit=limit, detail=detail)

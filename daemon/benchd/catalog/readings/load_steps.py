@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from benchd.catalog.readings.text import of_planned
 from benchd.core import flags as limits
 from benchd.core.numbers import Flag, Metric, Severity, flag
 
@@ -64,12 +65,17 @@ def _rows(said: JsonValue) -> Sequence[JsonValue]:
 
 def _late(steps: Sequence[_Step]) -> Iterator[Flag]:
     for step in steps:
-        late, median = _tail(step, "send_lag", "99", "95"), _median(step)
-        limit = max(limits.SEND_LAG, limits.OF_MEDIAN * (median or 0.0))
-        if late is not None and late > limit:
+        late, limit = _lateness(step)
+        if late > limit:
             detail = f"step {step.step}: requests left later than planned (tail, ms)"
             yield flag("send_lag_p99", Severity.WARN, value=late, limit=limit, detail=detail)
             return
+
+
+def _lateness(step: _Step) -> tuple[float, float]:
+    """Return how late the requests of a step left, in ms, and how late they may."""
+    late, median = _tail(step, "send_lag", "99", "95"), _median(step)
+    return late or 0.0, max(limits.SEND_LAG, limits.OF_MEDIAN * (median or 0.0))
 
 
 def _tail(step: _Step, name: str, *percentiles: str) -> float | None:
@@ -86,11 +92,15 @@ def _median(step: _Step) -> float | None:
 
 def _undelivered(steps: Sequence[_Step]) -> Iterator[Flag]:
     for step in steps:
-        if step.delivered or step.dropped or not step.offered_rate:
+        late, limit = _lateness(step)
+        if step.delivered or not step.offered_rate or (step.dropped and late <= limit):
             continue
-        sent = (step.achieved_rate or 0.0) / step.offered_rate
-        said = f"{step.achieved_rate or 0.0:.4g} requests a second left, {step.offered_rate:.4g}"
-        detail = f"step {step.step}: {said} were to: the load generator could not"
+        achieved = step.achieved_rate or 0.0
+        sent = achieved / step.offered_rate
+        why = "the load generator could not send more"
+        if step.dropped:
+            why = "arrivals were dropped, and the load generator was late itself"
+        detail = f"step {step.step}: {of_planned(achieved, step.offered_rate)}: {why}"
         yield flag(
             "under_delivery", Severity.ERROR, value=sent, limit=limits.DELIVERY, detail=detail
         )

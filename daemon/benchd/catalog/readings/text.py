@@ -35,3 +35,13 @@ def window(files: Mapping[str, bytes]) -> Window:
     end = number(text(files, "result/ended.txt"))
     took = end - start if start is not None and end is not None else None
     return Window(measure_start=start, measure_end=end, window_s=took)
+
+
+def of_planned(achieved: float, planned: float) -> str:
+    """Return how much of a rate was sent, in words."""
+    return f"{_plain(achieved)} of {_plain(planned)} planned requests a second were sent"
+
+
+def _plain(value: float) -> str:
+    """Return four digits, or all that a larger number has before its point."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pydantic import JsonValue
 
 from benchd.catalog.readings.loose import number
-from benchd.catalog.readings.text import text
+from benchd.catalog.readings.text import of_planned, text
 from benchd.core import flags as limits
 from benchd.core.numbers import flag
 from benchd.core.results import Flag, Severity
@@ -91,8 +91,8 @@ def delivery(
     share = achieved / rate
     if share >= limits.DELIVERY - 3 / math.sqrt(sent):
         return
-    why = "the others waited for a place" if capped else f"{tool} could not"
-    detail = f"{achieved:.4g} requests a second left, {rate:.4g} were to: {why}"
+    why = "the others waited for a place" if capped else f"{tool} could not send more"
+    detail = f"{of_planned(achieved, rate)}: {why}"
     severity = Severity.WARN if capped else Severity.ERROR
     yield flag("under_delivery", severity, value=share, limit=limits.DELIVERY, detail=detail)
 
