@@ -122,7 +122,7 @@ class Closing:
                 measured=measured,
                 service_steady=unsteadiness is None,
                 service_detail=unsteadiness or "",
-                doubts=doubts(job, job.bindings, unobserved, files),
+                doubts=doubts(job, job.bindings, unobserved, files, measured),
                 cluster=dict(self.facts(job.cluster)),
                 versions={"version": __version__, "python": platform.python_version()},
                 files=files,

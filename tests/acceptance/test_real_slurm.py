@@ -43,6 +43,14 @@ def daemon(
     running.close()
 
 
+def drop_redis(daemon: RunningDaemon) -> None:
+    """Drop the shipped recipe, with less work: nothing here is about its numbers."""
+    text = REDIS.read_text()
+    assert "requests: 2000000" in text
+    inbox = daemon.state / "inbox" / REDIS.name
+    inbox.write_text(text.replace("requests: 2000000", "requests: 100000"))
+
+
 def passed(daemon: RunningDaemon, slurm: RealSlurm) -> dict[str, Any]:
     """Check that the run passed with exactly one Slurm job per token; return its result."""
     run = daemon.wait_run()
@@ -62,7 +70,7 @@ def test_a_redis_recipe_becomes_a_valid_result(
     daemon: RunningDaemon, real_slurm: RealSlurm
 ) -> None:
     """Redis and its benchmark through Slurm: a rate, a report, a service we stopped."""
-    daemon.drop(REDIS)
+    drop_redis(daemon)
     result = passed(daemon, real_slurm)
     assert result["metrics"]["req_s"]["value"] > 0
     service = daemon.job("service")
@@ -75,7 +83,7 @@ def test_a_redis_recipe_becomes_a_valid_result(
 @through("ssh", HEAVY_LOCAL, REST)
 def test_a_killed_daemon_goes_on_where_it_was(daemon: RunningDaemon, real_slurm: RealSlurm) -> None:
     """SIGKILL while the service is starting: same result, one Slurm job per token."""
-    daemon.drop(REDIS)
+    drop_redis(daemon)
     until(lambda: daemon.job("service").get("slurm_id"), 30.0, "the service is in Slurm")
     daemon.kill()
     daemon.start()
@@ -87,7 +95,7 @@ def test_a_daemon_killed_in_the_measurement_keeps_it(
     daemon: RunningDaemon, real_slurm: RealSlurm
 ) -> None:
     """SIGKILL after the client was sent: it is found again, not sent again."""
-    daemon.drop(REDIS)
+    drop_redis(daemon)
     until(lambda: daemon.job("client").get("slurm_id"), 60.0, "the client is in Slurm")
     daemon.kill()
     daemon.start()
@@ -99,7 +107,7 @@ def test_ten_seconds_without_a_login_node_lose_nothing(
     daemon: RunningDaemon, real_slurm: RealSlurm
 ) -> None:
     """The sshd is stopped and its sessions cut in the middle of the run; the run passes."""
-    daemon.drop(REDIS)
+    drop_redis(daemon)
     until(lambda: daemon.job("service").get("slurm_id"), 30.0, "the service is in Slurm")
     real_slurm.ctl("down", "sshd")
     real_slurm.ctl("drop", "sshd")
@@ -119,7 +127,7 @@ def test_a_cancelled_run_leaves_nothing_in_slurm(
     daemon: RunningDaemon, real_slurm: RealSlurm
 ) -> None:
     """The service of a run that is cancelled while it works ends in Slurm, and so does the run."""
-    daemon.drop(REDIS)
+    drop_redis(daemon)
     daemon.wait_job("service", "RUNNING")
     assert daemon.ctl("cancel", "--all").returncode == 0
     assert daemon.wait_run()["outcome"] == "CANCELLED"
@@ -133,7 +141,7 @@ def test_a_slurmrestd_that_goes_away_loses_nothing(
     daemon: RunningDaemon, real_slurm: RealSlurm
 ) -> None:
     """It is down while the service starts; when it is back the run goes on and passes."""
-    daemon.drop(REDIS)
+    drop_redis(daemon)
     until(lambda: daemon.job("service").get("slurm_id"), 30.0, "the service is in Slurm")
     real_slurm.ctl("kill", "slurmrestd")
 

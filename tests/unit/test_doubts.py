@@ -12,6 +12,7 @@ from benchd.core.model import Binding, JobState, ProbeAnswer, Verdict
 from benchd.core.numbers import Severity
 from benchd.core.origins import hardware, place_facts, resolved_sha256, service_facts, without_notes
 from benchd.core.readiness import SPANS_KEPT, observe, unseen
+from benchd.core.results import Measured, Metric, Window
 from benchd.core.spec import HealthCheck
 from benchd.fields import Resources
 from support.builders import CREATED_AT as T0
@@ -66,6 +67,28 @@ def test_a_clock_that_was_set_is_seen_beside_slurms(
     job = client(started_at=T0, ended_at=T0 + 60)
     found = doubts(job, (), {}, {"exit.json": times})
     assert ([] if step is None else [("clock_step", step)]) == [(f.code, f.value) for f in found]
+
+
+@pytest.mark.parametrize(
+    ("window", "samples", "said"),
+    [
+        (0.31, False, [("short_window", Severity.WARN, 0.31, 1.0)]),
+        (1.0, False, []),
+        (0.31, True, []),
+        (None, False, []),
+    ],
+)
+def test_a_tool_that_measured_for_next_to_no_time_is_said(
+    window: float | None, samples: bool, said: list[tuple[str, Severity, float, float]]
+) -> None:
+    """Its start is much of the rate; where every request is known one can see for oneself."""
+    measured = Measured(
+        metrics={"req_s": Metric(formula="req_s/v1", unit="1/s", value=9.0)},
+        times=Window(window_s=window),
+        client={"tool": "redis-benchmark", "capabilities": {"raw_samples": samples}},
+    )
+    found = doubts(client(), (), {}, {}, measured)
+    assert said == [(f.code, f.severity, f.value, f.limit) for f in found]
 
 
 @pytest.mark.parametrize("text", [b"", b"[1]", b'{"started_at": "a", "ended_at": 1}', b"{"])

@@ -6,9 +6,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from benchd.core.flags import CLOCK_STEP
+from benchd.core.flags_of_tools import SHORT_WINDOW
 from benchd.core.model import Binding, Job
 from benchd.core.numbers import Flag, Severity, flag
 from benchd.core.placement import nodes_of
+from benchd.core.results import Measured
+
+_NOTHING = Measured()
 
 
 def doubts(
@@ -16,9 +20,15 @@ def doubts(
     bindings: Sequence[Binding],
     unseen: Mapping[str, tuple[float, float]],
     files: Mapping[str, bytes],
+    measured: Measured = _NOTHING,
 ) -> tuple[Flag, ...]:
     """Return the flags. ``unseen``: service -> seconds without a look at it, and the limit."""
-    return (*_same_node(job, bindings), *_unseen(unseen), *_clock_step(job, files))
+    return (
+        *_same_node(job, bindings),
+        *_unseen(unseen),
+        *_clock_step(job, files),
+        *_short_window(measured),
+    )
 
 
 def _same_node(job: Job, bindings: Sequence[Binding]) -> Iterator[Flag]:
@@ -39,6 +49,17 @@ def _unseen(unseen: Mapping[str, tuple[float, float]]) -> Iterator[Flag]:
             yield flag(
                 "service_not_observed", Severity.WARN, value=seconds, limit=limit, detail=detail
             )
+
+
+def _short_window(measured: Measured) -> Iterator[Flag]:
+    """Yield that a tool which tells no single requests has measured for next to no time."""
+    can, window = measured.client.get("capabilities"), measured.times.window_s
+    if not isinstance(can, Mapping) or can.get("raw_samples") is not False:
+        return
+    if measured.metrics and window is not None and 0 <= window < SHORT_WINDOW:
+        tool = measured.client.get("tool")
+        detail = f"{tool} measured for {window:.2f} s: its start and chance are much of that"
+        yield flag("short_window", Severity.WARN, value=window, limit=SHORT_WINDOW, detail=detail)
 
 
 def _clock_step(job: Job, files: Mapping[str, bytes]) -> Iterator[Flag]:

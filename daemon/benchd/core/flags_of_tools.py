@@ -6,6 +6,11 @@ from collections.abc import Mapping
 
 from benchd.core.flags_words import ERROR, INFO, WARN, Doubt
 
+# Seconds of a measurement below which the tool's start, its connections and one hiccup of the node,
+# some ten milliseconds each, are several percent of what was measured; and a tool that tells no
+# single requests leaves nothing by which they could be left out.
+SHORT_WINDOW = 1.0
+
 _TOOLS = {
     "closed_loop": Doubt(
         INFO,
@@ -61,6 +66,13 @@ _TOOLS = {
         "equal",
         "the tool counts successes that were no answers; they were counted again",
         "use benchd's counts",
+    ),
+    "short_window": Doubt(
+        WARN,
+        f"{SHORT_WINDOW:g} s",
+        "the tool measured for so short a time that its start and chance are much of the rate, and "
+        "it tells no single requests by which they could be told apart",
+        "more `requests` or a longer `duration`: some seconds at least",
     ),
     "latency_clipped": Doubt(
         WARN,

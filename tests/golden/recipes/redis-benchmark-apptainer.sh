@@ -385,11 +385,11 @@ benchd_payload() {
     if benchd_only_here redis-benchmark valkey-benchmark; then
         benchd_image=''
         exec {benchd_pipe}>&-
-        exec env BENCHD_TOOL_IMAGE="${benchd_image:-}" sh "$JOB/redis-benchmark.sh" "$BENCHD_TARGET_HOST" "$BENCHD_TARGET_PORT" "$BENCHD_RESULT_DIR" 600 auto -h "$BENCHD_TARGET_HOST" -p "$BENCHD_TARGET_PORT" --csv -n 100000 -c 50 -d 256 -P 16 -r 1000000 -t set,get
+        exec env BENCHD_TOOL_IMAGE="${benchd_image:-}" sh "$JOB/redis-benchmark.sh" "$BENCHD_TARGET_HOST" "$BENCHD_TARGET_PORT" "$BENCHD_RESULT_DIR" 600 auto -h "$BENCHD_TARGET_HOST" -p "$BENCHD_TARGET_PORT" --csv -n 2000000 -c 50 -d 256 -P 16 -r 1000000 -t set,get
     fi
     exec {benchd_pipe}>&-
     benchd_enter
-    exec env APPTAINERENV_BENCHD_TOOL_IMAGE="${benchd_image:-}" apptainer exec --cleanenv --bind "$JOB" --pwd "$JOB" "$benchd_image" sh "$JOB/redis-benchmark.sh" "$BENCHD_TARGET_HOST" "$BENCHD_TARGET_PORT" "$BENCHD_RESULT_DIR" 600 auto -h "$BENCHD_TARGET_HOST" -p "$BENCHD_TARGET_PORT" --csv -n 100000 -c 50 -d 256 -P 16 -r 1000000 -t set,get
+    exec env APPTAINERENV_BENCHD_TOOL_IMAGE="${benchd_image:-}" apptainer exec --cleanenv --bind "$JOB" --pwd "$JOB" "$benchd_image" sh "$JOB/redis-benchmark.sh" "$BENCHD_TARGET_HOST" "$BENCHD_TARGET_PORT" "$BENCHD_RESULT_DIR" 600 auto -h "$BENCHD_TARGET_HOST" -p "$BENCHD_TARGET_PORT" --csv -n 2000000 -c 50 -d 256 -P 16 -r 1000000 -t set,get
 }
 benchd_run benchd_payload
 benchd_gather
