@@ -124,7 +124,7 @@ def stated(folder: Path) -> Found:
     found: Found = {}
     for result in [json.loads(path.read_bytes()) for path in (folder / "results").glob("*.json")]:
         point, counts = _point(result["job"]), result["counts"]
-        numbers = {"done": counts["ok"], "failed": counts["errors"]}
+        numbers = {"done": counts["ok"], "failed": counts.get("errors")}
         numbers |= {"window": result["times"]["window_s"]}
         for name, metric in result["metrics"].items():
             sides = {"mean": metric.get("mean"), "highest": metric.get("max")}

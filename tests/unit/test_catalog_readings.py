@@ -152,6 +152,7 @@ def test_redis_benchmark_flags(
     measured = redis_benchmark(redis_files(**files), spec(**parameters))
     assert codes(measured) == expected
     assert "counts_mismatch" not in {flag.code for flag in count_flags(measured.counts)}
+    assert measured.counts.errors is None  # it takes error replies for answers
 
 
 def stats(sets: int, gets: int, failed: int, pings: int) -> bytes:

@@ -51,6 +51,12 @@ def test_good_measurement_is_valid() -> None:
     assert (made.validity.valid, severities(made), made.status) == (True, {}, "ok")
 
 
+def test_errors_that_nobody_counted_are_no_mismatch() -> None:
+    """Of a tool that takes error replies for answers their number is not known, and not 0."""
+    made = result(GOOD.model_copy(update={"errors": None}))
+    assert (made.validity.valid, severities(made), made.counts.errors) == (True, {}, None)
+
+
 @pytest.mark.parametrize(
     ("over", "code"),
     [
@@ -67,6 +73,7 @@ def test_good_measurement_is_valid() -> None:
         ),
         ({"counts": GOOD.model_copy(update={"ok": 99})}, "counts_mismatch"),
         ({"counts": GOOD.model_copy(update={"dropped": None})}, "counts_mismatch"),
+        ({"counts": GOOD.model_copy(update={"ok": 98, "errors": None})}, "counts_mismatch"),
         ({"counts": GOOD.model_copy(update={"ok": 101, "errors": -1})}, "counts_mismatch"),
         ({"counts": GOOD.model_copy(update={"ok": 98, "errors": 2})}, "error_rate"),
         ({"metrics": {"x": Metric(formula="x/v1", unit="s", value=math.nan)}}, "bad_number"),

@@ -215,13 +215,17 @@ def _refuse_bad_counts(counts: Counts) -> tuple[Counts, list[Flag]]:
 
 
 def count_flags(counts: Counts) -> Iterator[Flag]:
-    """Judge the counts: do they add up, was work done, how many errors."""
+    """Judge the counts: do they add up, was work done, how many errors.
+
+    Errors may be unknown where nothing is missing without them: the tool takes them for answers.
+    """
     parts = (counts.ok, counts.errors, counts.dropped, counts.cancelled)
     known = [part for part in parts if part is not None]
     total = sum(known)
     wrong = [part for part in (*known, counts.issued or 0) if part < 0]
     counted = bool(known) or counts.scheduled is not None
-    if counted and (len(known) < len(parts) or wrong or total != counts.scheduled):
+    unknown = len(parts) - len(known) - (counts.errors is None)
+    if counted and (unknown or wrong or total != counts.scheduled):
         said = " + ".join("?" if part is None else str(part) for part in parts)
         detail = f"ok + errors + dropped + cancelled = {said}, scheduled {counts.scheduled}"
         yield flag(

@@ -84,7 +84,7 @@ def vectordbbench(files: Mapping[str, bytes], spec: JobSpec) -> Measured:
         metrics=metrics,
         # of its own rate and duration: it tells no number
         counts=Counts(
-            scheduled=searches, issued=searches, ok=searches, errors=0, dropped=0, cancelled=0
+            scheduled=searches, issued=searches, ok=searches, errors=None, dropped=0, cancelled=0
         ),
         workload={
             "kind": "vectors",
