@@ -33,15 +33,16 @@ def test_every_move_stands_with_its_evidence() -> None:
             1.5, "submit_accepted", "CREATED", "SUBMITTED", source="sbatch", exit_status=0, raw="17"
         )
     ]
-    assert explain(job, moves, NOW, "the next poll")[2] == (
+    assert explain(job, moves, NOW, "the next poll")[-1] == (
         "+1.5s  CREATED → SUBMITTED: Slurm accepted it (sbatch, exit 0, “17”)."
     )
 
 
 def test_a_pending_job_says_what_it_waits_for() -> None:
-    """A queued job ends with Slurm's reason and with what benchd waits for."""
+    """Slurm's reason and what benchd waits for stand before how the job came there."""
     job = client(state=JobState.PENDING, slurm_id="17", reason="Resources")
-    assert explain(job, [], NOW, "waiting in Slurm's queue")[-2:] == [
+    moves = [row(1.5, "intended", "CREATED", "CREATED")]
+    assert explain(job, moves, NOW, "waiting in Slurm's queue")[1:-2] == [
         "Slurm's reason for not starting it: Resources (class wait).",
         "Now: waiting in Slurm's queue.",
     ]
@@ -71,8 +72,8 @@ def test_a_pending_job_says_what_it_waits_for() -> None:
     ],
 )
 def test_a_failed_job_says_what_to_do(job: Job, expected: str) -> None:
-    """A failure ends with advice that fits its word, ready to be typed, or with a general one."""
-    assert explain(job, [], NOW, "")[-1] == expected.replace("{id}", job_id(job.token))
+    """Of a failure there is advice that fits its word, ready to be typed, or a general one."""
+    assert explain(job, [], NOW, "")[-2] == expected.replace("{id}", job_id(job.token))
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,7 @@ def test_a_failed_job_says_what_to_do(job: Job, expected: str) -> None:
 )
 def test_a_failed_job_says_its_cause(job: Job, expected: str) -> None:
     """The stored sentence is the cause; without one it is made of word, signal and status."""
-    assert explain(job, [], NOW, "")[-2] == expected
+    assert explain(job, [], NOW, "")[-3] == expected
 
 
 def test_a_failure_is_not_said_twice() -> None:
@@ -117,14 +118,14 @@ def test_a_finished_job_awaits_nothing() -> None:
         collected_at=NOW,
     )
     assert (
-        explain(job, [], NOW, "")[-1] == "It completed after 9.0s of running; nothing is awaited."
+        explain(job, [], NOW, "")[1] == "It completed after 9.0s of running; nothing is awaited."
     )
 
 
 def test_a_stopped_service_says_who_wanted_it() -> None:
     """A service that was stopped as wanted says so."""
     job = service(state=JobState.CANCELLED, cancel_why=CancelWhy.DONE)
-    assert explain(job, [], NOW, "")[-1] == (
+    assert explain(job, [], NOW, "")[1] == (
         "It was cancelled by benchd: nothing needs it any more."
     )
 
@@ -133,7 +134,7 @@ def test_evidence_cannot_take_over_the_terminal() -> None:
     """Control characters of a login node do not reach the sentence, and long rows are cut."""
     job = client(state=JobState.RUNNING)
     raw = "\x1b[31m17\x1fRUNNING\x1f" + "x" * 500
-    sentence = explain(job, [row(1, "seen_running", "PENDING", "RUNNING", raw=raw)], NOW, "")[2]
+    sentence = explain(job, [row(1, "seen_running", "PENDING", "RUNNING", raw=raw)], NOW, "")[-1]
     assert (sentence.isprintable(), "17 | RUNNING | x" in sentence, len(sentence) < 300) == (
         True,
         True,
@@ -145,7 +146,7 @@ def test_health_moves_are_told_in_words() -> None:
     """A probe's transition says that the service answers, not which words moved."""
     job = service(state=JobState.RUNNING)
     moves = [row(9, "probed", "STARTING", "READY", source="probe", raw="+PONG")]
-    assert explain(job, moves, NOW, "")[2] == (
+    assert explain(job, moves, NOW, "")[-1] == (
         "+9.0s  STARTING → READY: the service answers (probe, “+PONG”)."
     )
 
@@ -154,14 +155,14 @@ def test_a_failed_job_says_what_follows() -> None:
     """Where another attempt follows, nobody is told to do anything."""
     failed = service(state=JobState.FAILED, why="NODE_FAIL", restart=RestartPolicy(max_attempts=2))
     told = explain(failed, [], NOW, "it is followed by attempt 2 in 40s: x")
-    assert ["It failed: NODE_FAIL.", "Next: it is followed by attempt 2 in 40s: x."] == told[-2:]
+    assert ["It failed: NODE_FAIL.", "Next: it is followed by attempt 2 in 40s: x."] == told[1:-1]
 
 
 def test_a_failed_job_is_quoted() -> None:
     """What the program itself said is next to what became of it."""
     job = client(state=JobState.FAILED, why="FAILED", exit_code=2)
     said = "load: --dataset /x: No such file or directory"
-    assert explain(job, [], NOW, "", last_words=said)[-2] == f"Its last line on stderr: “{said}”"
+    assert explain(job, [], NOW, "", last_words=said)[-3] == f"Its last line on stderr: “{said}”"
 
 
 def test_a_result_that_is_not_valid_says_why() -> None:
@@ -186,17 +187,17 @@ def test_a_result_that_is_not_valid_says_why() -> None:
             result(job).document(),
         )
     )
-    assert told[-4] == (
+    assert told[-5] == (
         "Its result is not valid: error_rate: 2 of 100 failed; 2\u00a0% of the requests; "
         "limit 1\u00a0%."
     )
-    assert told[-3].startswith("What to do: look at `counts.by_class`")
-    assert told[-2] == (
+    assert told[-4].startswith("What to do: look at `counts.by_class`")
+    assert told[-3] == (
         "Its result is to be read with care: dropped: never sent; 3\u00a0arrivals; limit 0."
     )
-    assert told[-1].startswith("What to do: raise `max_in_flight`")
-    assert broken[-2].startswith("Its result is not valid: malformed: the kept document does not ")
-    assert "not valid" not in good[-1]
+    assert told[-2].startswith("What to do: raise `max_in_flight`")
+    assert broken[-3].startswith("Its result is not valid: malformed: the kept document does not ")
+    assert "not valid" not in good[-2]
 
 
 def test_a_failed_client_says_what_spoilt_its_result() -> None:

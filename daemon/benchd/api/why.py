@@ -19,7 +19,7 @@ from benchd.core.spec import Role
 from benchd.core.tally import how_it_ended
 from benchd.core.view import ended_well
 
-EVIDENCE_LIMIT = 160  # characters of raw evidence in a sentence; --json carries all of it
+EVIDENCE_LIMIT = 80  # characters of raw evidence in a sentence; --json carries all of it
 
 _HAPPENED = {
     "created": "recorded from the recipe",
@@ -116,19 +116,27 @@ def explain(
     last_words: str = "",
     document: str | None = None,
 ) -> list[str]:
-    """Return the job's story in sentences: what it is, each move with evidence, and what is next.
+    """Return the job's story in sentences: what it is, why and what helps, then how it came to it.
 
     ``waiting`` is the daemon's own word on what it waits for, or on what follows what is over;
     ``last_words`` the last line that a failed job wrote to stderr; ``document`` its result.
     """
-    lines = [_headline(job, now), f"Recorded at {_clock(job.created_at)} from run {job.run_id}."]
-    lines += [_move(row, job.created_at) for row in transitions]
-    if job.missing_since is not None and not job.is_terminal:
-        missing = _span(now - job.missing_since)
-        lines.append(f"Slurm has not known it for {missing}; that alone moves nothing yet.")
     if job.is_terminal:
         follows = [f"Next: {_sentence(waiting)}"] if waiting else []
-        return [*lines, *_ending(job, last_words), *_doubts(job, document), *follows]
+        reason = [*_ending(job, last_words), *_doubts(job, document), *follows]
+    else:
+        reason = _present(job, now, waiting)
+    recorded = f"Recorded at {_clock(job.created_at)} from run {job.run_id}."
+    moves = [_move(row, job.created_at) for row in transitions]
+    return [_headline(job, now), *reason, recorded, *moves]
+
+
+def _present(job: Job, now: float, waiting: str) -> list[str]:
+    """Return what keeps a job where it is, and what it waits for."""
+    lines = []
+    if job.missing_since is not None:
+        missing = _span(now - job.missing_since)
+        lines.append(f"Slurm has not known it for {missing}; that alone moves nothing yet.")
     if job.cancel_why is not None:
         lines.append(f"Its end is wanted: {_ASKED[job.cancel_why]}.")
     if job.state is JobState.PENDING and job.reason:

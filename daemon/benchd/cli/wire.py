@@ -94,7 +94,8 @@ class Daemon:
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise Stop(
-                f"cannot reach benchd at {place}: {reason}: start it with `benchd run`",
+                f"cannot reach benchd at {place}: {reason}: start it with `benchd run`; one that "
+                "has a `--config` of its own is named by --socket PATH or $BENCHD_SOCKET",
                 NO_DAEMON,
             ) from error
         finally:
