@@ -112,11 +112,11 @@ async def test_scripts_get_json_csv_and_benchstat(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((FAST,), "1 runs to compare: name two to 8: the first is what they are compared to"),
+        ((FAST,), "1 run to compare: name two to 8: the first is what they are compared to"),
         ((FAST, SLOW, "--threshold", "5"), "'5' is no threshold: write a share of the base"),
         (
             (FAST, SLOW, "--metric", "req_s p101"),
-            "no result has a number 'req_s p101': there are: req_s, req_s value",
+            "no result has a number 'req_s p101': there are: req_s\n",
         ),
         ((FAST, "zzz"), "there is no run 'zzz'"),
         ((FAST, BAD), f"run {BAD} has no valid results: see what is wrong with them: benchctl"),

@@ -228,7 +228,7 @@ def test_cells_are_matched_by_what_they_vary() -> None:
     found = compare(base, other)
     assert ([row.cell for row in found.rows], found.notes) == (
         [{"pipeline": 16}, {"pipeline": 16}],
-        ('only in base: 1 points ({"pipeline": 1})', 'only in other: 1 points ({"pipeline": 64})'),
+        ("only in base: 1 point (pipeline=1)", "only in other: 1 point (pipeline=64)"),
     )
 
 

@@ -10,16 +10,18 @@ from typing import Any
 
 from benchd.cli import benchstat
 from benchd.cli.commands import emit
-from benchd.cli.outcomes import form_of, written
+from benchd.cli.outcomes import form_of, one_form, written
 from benchd.cli.tables import clean, count, show
 from benchd.cli.wire import NO, OK, REFUSED, Daemon
-from benchd.core.headline import NONE, cell_text, changed, figure, with_unit
+from benchd.core.headline import NONE, cell_text, changed, figure, origin_text, with_unit
 
 Side = Mapping[str, Any]
 
 
 def compare(daemon: Daemon, args: argparse.Namespace) -> int:
     """Compare runs with the first; 1 if one is surely worse, 4 if unlike things were named."""
+    one_form(args, "output", "json", "csv", "benchstat")
+    form = form_of(args.output) if args.output else ""
     asked = {
         "run": args.runs,
         "across": args.across or [],
@@ -32,7 +34,7 @@ def compare(daemon: Daemon, args: argparse.Namespace) -> int:
     if any(other["refused"] for other in others):
         status = REFUSED
     if args.output:
-        text = daemon.text("/v1/compare", **asked, format=form_of(args.output))
+        text = daemon.text("/v1/compare", **asked, format=form)
         print(text, end="") if args.output == "-" else print(written(text, args.output))
     elif args.json:
         emit(answer)
@@ -50,29 +52,38 @@ def compare(daemon: Daemon, args: argparse.Namespace) -> int:
 
 def _one(base: Side, other: Side) -> None:
     """Print one comparison."""
-    print(clean(f"base   {base['run']}  {base['name']}"))
-    print(clean(f"other  {other['run']}  {other['name']}"))
-    for key in other["across"]:
-        print(clean(f"across {key}: they differ in it, and that is meant"))
+    for label, side in (("base ", base), ("other", other)):
+        print(clean(f"{label}  {side['run']}  {side['name']}"))
+        print(clean(f"       {origin_text(side['origin'])}"))
+    for each in other["differences"]:
+        if each["meant"]:
+            print(clean(f"across {_both(each)}"))
+    for note in other["notes"]:
+        print(clean(f"note   {note}"))
     if other["refused"]:
         _refusal(other["refused"])
         return
-    for note in other["notes"]:
-        print(clean(f"note   {note}"))
+    if other["reason"]:
+        print(clean(f"inconclusive, all that are: {other['reason']}"))
     print()
     show(
         ("point", "number", "base", "other", "change", "95 %", "p", "verdict"),
-        [_cells(row) for row in other["rows"]],
+        [_cells(row, other["reason"]) for row in other["rows"]],
         empty="no point is in both with valid results",
         numbers=(2, 3, 4),
         prose=(0, 1, 7),
         spare=(6, 5),
     )
+    if len(other["rows"]) > 1:
+        told = ", ".join(f"{number} {verdict}" for verdict, number in other["verdicts"].items())
+        print(f"\n{len(other['rows'])} numbers: {told}")
 
 
-def _cells(row: Side) -> tuple[object, ...]:
+def _cells(row: Side, said: str) -> tuple[object, ...]:
+    """``said``: a reason that stands above the table."""
     title = with_unit(row["title"], row["unit"])
-    verdict = f"{row['verdict']}: {row['why']}" if row["why"] else row["verdict"]
+    why = "" if row["why"] == said else row["why"]
+    verdict = f"{row['verdict']}: {why}" if why else row["verdict"]
     return (
         cell_text(row["cell"]),
         title,
@@ -94,16 +105,32 @@ def _percent(share: float | None) -> str:
     return NONE if share is None else changed(share, 0.0)
 
 
+def _both(difference: Side) -> str:
+    """Write a difference with its two values."""
+    return f"{difference['key']}: {difference['base']} | {difference['other']}"
+
+
 def _refusal(refused: list[Side]) -> None:
     """Say what differs, and how to compare all the same where that makes sense."""
-    what = count(len(refused), "thing")
-    print(f"\nnot compared: they differ in {what} beside their numbers", file=sys.stderr)
-    for each in refused:
-        print(clean(f"  {each['key']}: {each['base']} | {each['other']}"), file=sys.stderr)
+    never = "their numbers mean different things, so no option will compare them"
+    clients = [each for each in refused if each["key"] == "client.kind"]
+    rest = [each for each in refused if each not in clients]
+    if clients:
+        kinds = " | ".join(str(clients[0][side]) for side in ("base", "other"))
+        print(file=sys.stderr)
+        print(clean(f"not compared: different clients: {kinds}"), file=sys.stderr)
+        print(never, file=sys.stderr)
+        if rest:
+            print("they differ in this, too:", file=sys.stderr)
+    else:
+        what = count(len(rest), "thing")
+        print(f"\nnot compared: they differ in {what} beside their numbers", file=sys.stderr)
+    for each in rest:
+        print(clean(f"  {_both(each)}"), file=sys.stderr)
+    if clients:
+        return
     if any(each["fatal"] for each in refused):
-        print(
-            "their numbers mean different things, so no option will compare them", file=sys.stderr
-        )
+        print(never, file=sys.stderr)
         return
     words = " ".join(f"--across {each['key']}" for each in refused)
     print(clean(f"if that is what you compare, say so: {words}"), file=sys.stderr)

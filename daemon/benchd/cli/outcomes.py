@@ -6,20 +6,23 @@ import argparse
 import csv
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from benchd.cli import benchstat
 from benchd.cli.commands import emit
 from benchd.cli.tables import show
-from benchd.cli.wire import NO, OK, Daemon, Stop, segment
+from benchd.cli.wire import NO, OK, USAGE, Daemon, Stop, segment
 from benchd.core.headline import Column, cell_text, columns, distinct, figure, number
 
+_FORMS = {"": "html", ".html": "html", ".htm": "html", ".md": "markdown"}  # by ending
+_OPTIONS = {"json": "--json", "csv": "--csv", "benchstat": "--benchstat", "output": "-o"}
 COLUMNS_SHOWN = 6  # numbers beside each other that a terminal has room for; --csv has all
 
 
 def results(daemon: Daemon, args: argparse.Namespace) -> int:
     """Show the numbers: a table, every number as CSV, or the documents as JSON."""
+    one_form(args, "json", "csv", "benchstat")
     answer = daemon.get("/v1/results", run=args.of_run)
     documents = answer["results"]
     if args.json:
@@ -144,9 +147,10 @@ def _cell(value: object) -> object:
 
 def report(daemon: Daemon, args: argparse.Namespace) -> int:
     """Write the report of a run to a file, HTML or Markdown by its name; print its place."""
+    form = form_of(args.output or "")
     run = daemon.get(f"/v1/runs/{segment(args.of_run)}")
     output = args.output or f"benchd-{run['id']}.html"
-    text = daemon.text(f"/v1/runs/{segment(run['id'])}/report", format=form_of(output))
+    text = daemon.text(f"/v1/runs/{segment(run['id'])}/report", format=form)
     if output == "-":
         sys.stdout.write(text)
         return OK
@@ -163,8 +167,21 @@ def report(daemon: Daemon, args: argparse.Namespace) -> int:
 
 
 def form_of(output: str) -> str:
-    """Return the form of a document by the name of its file."""
-    return "markdown" if output.endswith(".md") else "html"
+    """Return the form of a document by the name of its file; without an ending it is a page."""
+    ending = PurePath(output).suffix.lower()
+    if ending not in _FORMS:
+        known = ", ".join(sorted(filter(None, _FORMS)))
+        raise Stop(
+            f"-o {output}: nothing is written as {ending}: the ending is one of {known}", USAGE
+        )
+    return _FORMS[ending]
+
+
+def one_form(args: argparse.Namespace, *names: str) -> None:
+    """Refuse to answer in two forms at once: one of them would be forgotten."""
+    asked = [_OPTIONS[name] for name in names if getattr(args, name)]
+    if len(asked) > 1:
+        raise Stop(f"{' and '.join(asked)} are asked for together: choose one", USAGE)
 
 
 def written(text: str, output: str) -> Path:

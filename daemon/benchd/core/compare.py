@@ -16,13 +16,27 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
-from benchd.core.headline import DIAGNOSTICS, Column, columns, distinct, family, number
+from benchd.core.headline import (
+    DIAGNOSTICS,
+    Column,
+    cell_text,
+    columns,
+    distinct,
+    family,
+    number,
+)
 from benchd.core.intervals import Interval, mean_interval, median, median_change_interval
 from benchd.core.significance import FEWEST, holm, mann_whitney, smallest_p
-
-Document = Mapping[str, Any]  # a result, as its JSON has it
+from benchd.core.unlike import (
+    Difference,
+    Document,
+    differences,
+    is_valid,
+    lone_metrics,
+    unused,
+)
 
 # A change of the median below this share is no news, however sure it is.
 THRESHOLD = 0.05
@@ -32,8 +46,7 @@ ALPHA = 0.05
 JUDGED = 4
 # What is judged beside them wherever there is any: trouble ranks last and matters all the same.
 _TROUBLE = "error_rate"
-# What makes two results different things, whatever one wants: their numbers mean something else.
-_NEVER = ("client.kind", "workload.kind", "workload.api")
+POINTS_NAMED = 3  # points of one side only that a note names
 
 
 class Verdict(StrEnum):
@@ -77,16 +90,6 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """Something beside the numbers in which two runs differ."""
-
-    key: str
-    base: str
-    other: str
-    fatal: bool  # never comparable, whatever is named
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """A base run and another."""
 
@@ -105,6 +108,22 @@ class Comparison:
         """Tell whether anything is surely worse."""
         return any(row.verdict is Verdict.WORSE for row in self.rows)
 
+    @property
+    def counts(self) -> dict[Verdict, int]:
+        """Return how often each verdict was given, those that were."""
+        found = Counter(row.verdict for row in self.rows)
+        return {verdict: found[verdict] for verdict in Verdict if found[verdict]}
+
+    @property
+    def reason(self) -> str:
+        """Return why nothing can be said, where it is the same for all rows without a verdict."""
+        unsure = [row.why for row in self.rows if row.verdict is Verdict.INCONCLUSIVE]
+        return unsure[0] if len(unsure) > 1 and len(set(unsure)) == 1 else ""
+
+    def why(self, row: Row) -> str:
+        """Return what stands beside the verdict of a row: nothing that is said once for all."""
+        return "" if row.why == self.reason else row.why
+
 
 def compare(
     base: Sequence[Document],
@@ -119,36 +138,34 @@ def compare(
     ``across`` names the differences that are meant; ``metrics`` which numbers are judged (by
     default the most telling ones).
     """
-    differences = tuple(_differences(base, other))
-    meant = tuple(d.key for d in differences if d.key in across and not d.fatal)
-    found = Comparison(differences=differences, across=meant)
+    unlike = differences(base, other)
+    meant = tuple(d.key for d in unlike if d.key in across and not d.fatal)
+    notes = [*unused(across, base, other)]
+    found = Comparison(differences=unlike, across=meant, notes=tuple(notes))
     if found.refused:
         return found
-    notes = [*_left_out("base", base), *_left_out("other", other)]
+    notes += [*_left_out("base", base), *_left_out("other", other), *lone_metrics(base, other)]
     notes += [*_doubted("base", base), *_doubted("other", other)]
     several = any(len(_clients(results)) > 1 for results in (base, other))
     sides = _by_cell(base, several=several), _by_cell(other, several=several)
     notes += _unmatched(*sides)
     rows: list[Row] = []
-    for key in sides[0]:
+    for key, here in sides[0].items():
         if key in sides[1]:
-            rows += _cell(json.loads(key), sides[0][key], sides[1][key], metrics, threshold)
-    return Comparison(rows=tuple(rows), differences=differences, across=meant, notes=tuple(notes))
-
-
-def _is_valid(result: Document) -> bool:
-    return bool((result.get("validity") or {}).get("valid"))
+            there = sides[1][key]
+            rows += _judged_cell(here.cell, here.results, there.results, metrics, threshold)
+    return replace(found, rows=tuple(rows), notes=tuple(notes))
 
 
 def _left_out(side: str, results: Sequence[Document]) -> Iterator[str]:
-    bad = sum(not _is_valid(result) for result in results)
+    bad = sum(not is_valid(result) for result in results)
     if bad:
         yield f"{side}: {bad} of {len(results)} results are not valid and left out"
 
 
 def _doubted(side: str, results: Sequence[Document]) -> Iterator[str]:
     """Yield what was to be read with care already, before it was compared."""
-    valid = [result for result in results if _is_valid(result)]
+    valid = [result for result in results if is_valid(result)]
     found = Counter(code for result in valid for code in _warnings(result))
     if found:
         said = ", ".join(f"{code} ({count})" for code, count in sorted(found.items()))
@@ -165,102 +182,40 @@ def _client(result: Document) -> str:
 
 
 def _clients(results: Iterable[Document]) -> frozenset[str]:
-    return frozenset(_client(result) for result in results if _is_valid(result))
+    return frozenset(_client(result) for result in results if is_valid(result))
 
 
-def _by_cell(results: Iterable[Document], *, several: bool) -> dict[str, list[Document]]:
+class _Cell(NamedTuple):
+    cell: Mapping[str, Any]  # its keys in the order of the recipe
+    results: list[Document]
+
+
+def _by_cell(results: Iterable[Document], *, several: bool) -> dict[str, _Cell]:
     """Return the valid results of each cell; where a run has ``several`` clients, of each."""
-    cells: dict[str, list[Document]] = {}
-    for result in filter(_is_valid, results):
+    cells: dict[str, _Cell] = {}
+    for result in filter(is_valid, results):
         cell = dict(result.get("cell") or {})
         if several:
             cell["client"] = _client(result)
-        cells.setdefault(json.dumps(cell, sort_keys=True), []).append(result)
+        key = json.dumps(cell, sort_keys=True)
+        cells.setdefault(key, _Cell(cell, [])).results.append(result)
     return cells
 
 
-def _unmatched(base: Mapping[str, object], other: Mapping[str, object]) -> Iterator[str]:
+def _unmatched(base: Mapping[str, _Cell], other: Mapping[str, _Cell]) -> Iterator[str]:
     for side, mine, theirs in (("base", base, other), ("other", other, base)):
-        only = [key for key in mine if key not in theirs]
+        only = [each.cell for key, each in mine.items() if key not in theirs]
         if only:
-            yield f"only in {side}: {len(only)} points ({', '.join(only[:3])})"
-
-
-# --- unlike things ------------------------------------------------------------------------------
-
-
-def _differences(base: Sequence[Document], other: Sequence[Document]) -> Iterator[Difference]:
-    """Yield what differs beside the numbers; of a thing that varies within a run, all of it."""
-    facts = [_facts(base), _facts(other)]
-    for key in dict.fromkeys([*facts[0], *facts[1]]):
-        left, right = facts[0].get(key, frozenset()), facts[1].get(key, frozenset())
-        if left != right:
-            fatal = key in _NEVER or key.startswith(("formula.", "unit."))
-            is_set = ".parameters." in key or ".environment." in key
-            lacks = "not set" if is_set else "not recorded"
-            sides = (", ".join(sorted(values)) or lacks for values in (left, right))
-            yield Difference(key=key, base=next(sides), other=next(sides), fatal=fatal)
-
-
-def _facts(results: Iterable[Document]) -> dict[str, frozenset[str]]:
-    found: dict[str, set[str]] = {}
-    for result in filter(_is_valid, results):
-        for key, value in _of_one(result):
-            found.setdefault(key, set()).add(value)
-    return {key: frozenset(values) for key, values in found.items()}
-
-
-def _of_one(result: Document) -> Iterator[tuple[str, str]]:
-    origin, cell = result.get("provenance") or {}, result.get("cell") or {}
-    for part in ("service", "client"):
-        yield from _of_part(part, origin.get(part) or {}, cell)
-    yield from _of_place(origin)
-    workload = result.get("workload") or {}
-    for key in ("kind", "api"):
-        if workload.get(key) is not None:
-            yield f"workload.{key}", str(workload[key])
-    dataset = (workload.get("prompt") or {}).get("sha256")  # a file may change below its name
-    if dataset is not None:
-        yield "workload.prompt.sha256", str(dataset)
-    for name, metric in (result.get("metrics") or {}).items():
-        yield f"formula.{name}", str(metric.get("formula"))
-        yield f"unit.{name}", str(metric.get("unit") or "none")
-
-
-def _of_part(part: str, said: Document, cell: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for key in ("kind", "image", "image_digest", "version", "source"):
-        if said.get(key) is not None:
-            yield f"{part}.{key}", str(said[key])
-    for group in ("parameters", "environment"):
-        for key, value in (said.get(group) or {}).items():
-            if not _is_swept(part, f"{group}.{key}", value, cell):
-                yield f"{part}.{group}.{key}", str(value)
-
-
-def _of_place(origin: Document) -> Iterator[tuple[str, str]]:
-    cluster = origin.get("cluster") or {}
-    yield from ((f"cluster.{k}", str(cluster[k])) for k in ("name", "partition") if cluster.get(k))
-    for node in origin.get("hardware") or ():
-        yield from (("hardware.gpu", str(gpu.get("type"))) for gpu in node.get("gpus") or ())
-        if node.get("cpu"):
-            yield "hardware.cpu", str(node["cpu"])
-
-
-def _is_swept(part: str, key: str, value: object, cell: Mapping[str, Any]) -> bool:
-    """Tell whether a parameter is what the cell varies: then it is matched, not compared.
-
-    A short name may be another part's parameter; then its value is not this one.
-    """
-    short = key.partition(".")[2]
-    return (short in cell and cell[short] == value) or any(
-        name.startswith(part) and name.endswith(key) for name in cell
-    )
+            points = "1 point" if len(only) == 1 else f"{len(only)} points"
+            named = [cell_text(cell) or "the one without a sweep" for cell in only[:POINTS_NAMED]]
+            more = ["..."] if len(only) > POINTS_NAMED else []
+            yield f"only in {side}: {points} ({'; '.join([*named, *more])})"
 
 
 # --- numbers ------------------------------------------------------------------------------------
 
 
-def _cell(
+def _judged_cell(
     cell: Mapping[str, Any],
     base: Sequence[Document],
     other: Sequence[Document],
@@ -287,7 +242,11 @@ def _cell(
             other=right,
             difference=right.median - left.median,
             change=right.median / left.median - 1 if left.median else None,
-            interval=median_change_interval(left.values, right.values),
+            interval=(
+                median_change_interval(left.values, right.values)
+                if _is_enough(left, right)
+                else None  # of so few values it would look like a certainty that there is not
+            ),
             p=corrected.get(_name(column)),
         )
         for column, left, right in sides
@@ -302,7 +261,8 @@ def _name(column: Column) -> str:
 def named(results: Sequence[Document]) -> list[str]:
     """Return what numbers are called: each metric, and each of its statistics that is known."""
     found = columns(results)
-    return [*dict.fromkeys(column.metric for column in found), *map(_name, found)]
+    names = [_name(column) for column in found if column.statistic != "value"]
+    return [*dict.fromkeys(column.metric for column in found), *names]
 
 
 def _judged(results: Sequence[Document], metrics: Collection[str]) -> list[Column]:

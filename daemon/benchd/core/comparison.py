@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from benchd import __version__
-from benchd.core.compare import Comparison, Difference, Row, Side, Verdict
-from benchd.core.headline import NONE, cell_text, changed, figure, shown
+from benchd.core.compare import Comparison, Row, Side, Verdict
+from benchd.core.headline import NONE, cell_text, changed, figure, origin_text, shown
 from benchd.core.markdown import inline, table_lines
 from benchd.core.markup import Child, Markup, tag
 from benchd.core.page import badge, key, moment, table, th, whole_page
 from benchd.core.svg_forest import forest, percent, share
+from benchd.core.unlike import Difference
 
 _KINDS = {Verdict.BETTER: "good", Verdict.WORSE: "bad", Verdict.CHANGED: "warn"}
 _KEY = (
@@ -23,6 +24,8 @@ _KEY = (
 )
 _MORE = "the repeats differ as much as the runs do, or are too few: five repeats or more help"
 _REFUSED = "These runs differ in more than their numbers, so nothing is compared."
+_CLIENTS = "These runs have different clients: their numbers mean different things."
+_WHAT = ("What", "Base", "Other", "To compare all the same")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,7 @@ class Compared:
     run: str
     name: str
     comparison: Comparison
+    origin: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +47,7 @@ class Sides:
     others: tuple[Compared, ...]
     threshold: float
     now: float
+    origin: Mapping[str, str] = field(default_factory=dict)  # of the base
 
     @property
     def verdict(self) -> Verdict | None:
@@ -69,7 +74,12 @@ def comparison_page(sides: Sides) -> str:
             "p",
             "Base: run ",
             tag("code", sides.run),
-            f". A verdict needs a significant rank test (p below 0.05 after correction) and a "
+            f", {origin_text(sides.origin)}.",
+            class_="muted small",
+        ),
+        tag(
+            "p",
+            f"A verdict needs a significant rank test (p below 0.05 after correction) and a "
             f"change of the median beyond {share(sides.threshold)}.",
             class_="muted small",
         ),
@@ -84,11 +94,18 @@ def comparison_page(sides: Sides) -> str:
 
 def _section(sides: Sides, other: Compared) -> Markup:
     found = other.comparison
-    title = tag("h2", f"{other.name} ", tag("code", other.run))
+    parts: list[Child] = [
+        tag("h2", f"{other.name} ", tag("code", other.run)),
+        tag("p", f"{origin_text(other.origin)}.", class_="muted small"),
+    ]
     if found.refused:
-        return tag("section", title, tag("p", _REFUSED), _differences(found.refused))
-    parts: list[Child] = [title, _remarks(found)]
+        parts += [tag("p", refusal(found)), _remarks(found), _differences(found)]
+        return tag("section", *parts)
+    parts.append(_remarks(found))
+    if found.differences:
+        parts += [tag("h3", "What differs beside the numbers"), _differences(found)]
     if any(row.change is not None for row in found.rows):
+        parts.append(tag("h3", "Changes of the median"))
         parts.append(
             tag("div", *(key(f"verdict {kind}", words) for kind, words in _KEY), class_="key")
         )
@@ -96,23 +113,35 @@ def _section(sides: Sides, other: Compared) -> Markup:
     heads = [th("Point"), th("Number"), *(th(w, number=True) for w in ("Base", "Other", "Change"))]
     heads += [th("95 %", number=True), th("p", number=True), th("Verdict")]
     if found.rows:
-        parts.append(table(heads, [_row(row) for row in found.rows]))
+        parts.append(table(heads, [_row(row, found.why(row)) for row in found.rows]))
+        parts.append(tag("p", counted(found), class_="muted small"))
     else:
         parts.append(tag("p", "No point is in both runs with valid results."))
     return tag("section", *parts)
 
 
+def refusal(found: Comparison) -> str:
+    """Say why nothing is compared."""
+    is_client = any(difference.key == "client.kind" for difference in found.refused)
+    return _CLIENTS if is_client else _REFUSED
+
+
+def counted(found: Comparison) -> str:
+    """Say how often each verdict was given."""
+    told = ", ".join(f"{number} {verdict}" for verdict, number in found.counts.items())
+    return f"Verdicts: {told}."
+
+
 def _remarks(found: Comparison) -> Markup | None:
     """Return what to know before the numbers."""
-    said = [("meant", f"they differ in {name}, and that is compared") for name in found.across]
-    said += [("left out", note) for note in found.notes]
+    said = [("note", note) for note in found.notes]
     if any(row.verdict is Verdict.INCONCLUSIVE for row in found.rows):
-        said.append(("inconclusive", _MORE))
+        said.append(("inconclusive", found.reason or _MORE))
     items = [tag("li", tag("b", code), tag("span", words), class_="warn") for code, words in said]
     return tag("ul", *items, class_="notices") if items else None
 
 
-def _row(row: Row) -> Markup:
+def _row(row: Row, why: str) -> Markup:
     verdict = badge(str(row.verdict), _KINDS.get(row.verdict, ""))
     return tag(
         "tr",
@@ -122,7 +151,7 @@ def _row(row: Row) -> Markup:
         tag("td", changed(row.change, row.difference), class_="n"),
         tag("td", _interval(row), class_="n"),
         tag("td", _p(row), class_="n"),
-        tag("td", verdict, tag("span", row.why, class_="spread") if row.why else None),
+        tag("td", verdict, tag("span", why, class_="spread") if why else None),
     )
 
 
@@ -140,22 +169,23 @@ def _p(row: Row) -> str:
     return NONE if row.p is None else f"{row.p:.3f}"
 
 
-def _differences(found: Sequence[Difference]) -> Markup:
+def _differences(found: Comparison) -> Markup:
     rows = [
-        tag(
-            "tr",
-            tag("td", tag("code", d.key)),
-            tag("td", d.base),
-            tag("td", d.other),
-            tag("td", _meant(d)),
-        )
-        for d in found
+        tag("tr", tag("td", tag("code", key)), *(tag("td", words) for words in rest))
+        for key, *rest in _told(found)
     ]
-    return table([th("What"), th("Base"), th("Other"), th("To compare all the same")], rows)
+    return table([th(words) for words in _WHAT], rows)
 
 
-def _meant(difference: Difference) -> str:
-    return "never: other numbers" if difference.fatal else f"--across {difference.key}"
+def _told(found: Comparison) -> list[list[str]]:
+    """Return what differs beside the numbers, with both values, and what that means."""
+    return [[d.key, d.base, d.other, _meant(d, found.across)] for d in found.differences]
+
+
+def _meant(difference: Difference, across: Sequence[str]) -> str:
+    if difference.fatal:
+        return "never: other numbers"
+    return "meant" if difference.key in across else f"--across {difference.key}"
 
 
 # --- Markdown -----------------------------------------------------------------------------------
@@ -169,31 +199,34 @@ def comparison_markdown(sides: Sides) -> str:
 def _lines(sides: Sides) -> Iterable[str]:
     yield f"# {inline(sides.name)}, compared: {sides.verdict or 'not compared'}"
     yield ""
-    yield f"Base: run `{sides.run}`; changes of the median beyond {share(sides.threshold)} count."
+    yield f"Base: run `{sides.run}`, {inline(origin_text(sides.origin))}."
+    yield f"Changes of the median beyond {share(sides.threshold)} count."
     yield ""
     for other in sides.others:
         found = other.comparison
         yield f"## {inline(other.name)} `{other.run}`"
         yield ""
+        yield f"{inline(origin_text(other.origin))}."
+        yield ""
         if found.refused:
-            yield _REFUSED
-            yield ""
-            rows = [[d.key, d.base, d.other, _meant(d)] for d in found.refused]
-            heads = ["What", "Base", "Other", "To compare all the same"]
-            yield from table_lines(heads, rows, numbers=4)
-            continue
-        yield from (
-            f"- they differ in {inline(name)}, and that is compared" for name in found.across
-        )
+            yield from (refusal(found), "")
+        if found.differences:
+            yield from table_lines(_WHAT, _told(found), numbers=4)
         yield from (f"- {inline(note)}" for note in found.notes)
-        if found.across or found.notes:
+        if found.reason:
+            yield f"- inconclusive: {inline(found.reason)}"
+        if found.notes or found.reason:
             yield ""
+        if found.refused:
+            continue
         heads = ["Point", "Number", "Verdict", "Base", "Other", "Change", "95 %", "p"]
-        yield from table_lines(heads, [_cells(row) for row in found.rows], numbers=3)
+        cells = [_cells(row, found.why(row)) for row in found.rows]
+        yield from table_lines(heads, cells, numbers=3)
+        yield from (counted(found), "")
 
 
-def _cells(row: Row) -> list[str]:
-    column, verdict = row.column, f"{row.verdict}: {row.why}" if row.why else str(row.verdict)
+def _cells(row: Row, why: str) -> list[str]:
+    column, verdict = row.column, f"{row.verdict}: {why}" if why else str(row.verdict)
     sides = [f"{figure(side.median)} (n={len(side.values)})" for side in (row.base, row.other)]
     return [
         cell_text(row.cell),

@@ -59,9 +59,14 @@ LABELS = {
     "recall_at_k": "Recall at k",
     "queries_s": "Queries",
     "buffer_pool_hits": "Buffer pool hits",
+    "hit_rate": "Hit rate",
+    "hit_ratio": "Hit ratio",
+    "elapsed_s": "Elapsed",
     "error_rate": "Errors",
 }
 NONE = "\N{EN DASH}"  # what stands for a number that was not measured
+# Findings of their own, although the knee may well be the highest good rate.
+_FOUND = ("peak_rate", "knee_rate", "ceiling_rate")
 _MIDDLE, _TAIL = ("p50",), ("p99", "p95", "p90")  # of a tail, the farthest that is known
 PERCENTILES = ("50", "90", "95", "99", "99.9")
 
@@ -164,7 +169,8 @@ def distinct(
         if len(kept) == limit:
             break
         of = (number(each.get(column.metric) or {}, column.statistic) for each in metrics)
-        kept.setdefault((column.unit, column.better, *of), column)
+        name = column.metric if column.metric in _FOUND else ""
+        kept.setdefault((name, column.unit, column.better, *of), column)
     return list(kept.values())
 
 
@@ -231,3 +237,21 @@ def span(seconds: float | None) -> str:
         return f"{minutes}\N{NO-BREAK SPACE}min {rest:02d}\N{NO-BREAK SPACE}s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours}\N{NO-BREAK SPACE}h {minutes:02d}\N{NO-BREAK SPACE}min"
+
+
+def origin_text(origin: Mapping[str, str]) -> str:
+    """Write where, when, by what and after which recipe something was measured."""
+    sha = origin.get("recipe_sha256", "")[:12]
+    return ", ".join(
+        (
+            f"cluster {origin.get('cluster') or NONE}",
+            f"measured {_second(origin.get('from'))} to {_second(origin.get('until'))} UTC",
+            f"benchd {origin.get('benchd') or NONE}",
+            f"recipe {origin.get('recipe') or NONE} {sha}".rstrip(),
+        )
+    )
+
+
+def _second(iso: str | None) -> str:
+    """Write a moment without its fraction, which tells nobody when it was."""
+    return iso.partition(".")[0].rstrip("Z").replace("T", " ") if iso else NONE

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from benchd.core.compare import Row
 from benchd.core.headline import NONE, cell_text, changed
@@ -21,7 +22,8 @@ from benchd.core.svg import (
 )
 
 VALUE = 76  # room for the change at the end of a row
-NAMES = 420  # the most room that names get
+NAMES = 420  # the most room that names get; longer ones are broken into lines
+LINE = 14  # from one line of a name to the next
 WIDEST = 4.0  # changes beyond +400 % end at the edge: they would squeeze the others into a line
 DOT = 4.5
 
@@ -42,40 +44,79 @@ def name_of(row: Row) -> str:
     return f"{row.column.title}, {cell}" if cell else row.column.title
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Axis:
+    """From changes to places; what lies beyond ``reach`` ends at the edge."""
+
+    left: float
+    right: float
+    reach: float
+
+    def __call__(self, change: float) -> float:
+        part = (min(max(change, -self.reach), self.reach) + self.reach) / (2 * self.reach)
+        return round(self.left + part * (self.right - self.left), 1)
+
+
 def forest(rows: Sequence[Row], threshold: float) -> Markup:
     """Draw every change that is known, in the order of the rows."""
     drawn = [row for row in rows if row.change is not None]
     ends = [abs(end) for row in drawn for end in (row.change or 0.0, *(row.interval or ()))]
-    reach: float = min(max([*ends, threshold * 2]), WIDEST) * 1.05
     longest = max((len(name_of(row)) for row in drawn), default=0)
     left = min(longest * CHARACTER + 22, NAMES)
-    right = LONG_WIDTH - VALUE
-    bottom = TOP + ROW * len(drawn)
-
-    def x(change: float) -> float:
-        part = (min(max(change, -reach), reach) + reach) / (2 * reach)
-        return round(left + part * (right - left), 1)
-
+    names = [_lines(name_of(row), int((left - 14) / CHARACTER)) for row in drawn]
+    reach: float = min(max([*ends, threshold * 2]), WIDEST) * 1.05
+    x = _Axis(left=left, right=LONG_WIDTH - VALUE, reach=reach)
+    heights = [ROW + LINE * (len(lines) - 1) for lines in names]
+    bottom = TOP + sum(heights)
     band = {"x": x(-threshold), "y": TOP, "height": bottom - TOP}
     width = round(x(threshold) - x(-threshold), 1)
-    parts = [tag("rect", tip("no news"), class_="band", width=width, **band)]
-    for tick in ticks(reach, 3):
+    parts = [tag("rect", tip("no news"), class_="band", width=width, **band), *_grid(x, bottom)]
+    for i, (row, lines) in enumerate(zip(drawn, names, strict=True)):
+        middle = TOP + sum(heights[:i]) + heights[i] / 2
+        first = middle - LINE * (len(lines) - 1) / 2
+        for n, line in enumerate(lines):
+            parts.append(text(line, left - 10, first + LINE * n, "name", anchor="end"))
+        parts += _marks(row, x, middle)
+        parts.append(text(percent(row.change), LONG_WIDTH - 4, middle, "value", anchor="end"))
+    return figure_of(parts, LONG_WIDTH, bottom + AXIS, "Changes of the median", "chart long")
+
+
+def _lines(name: str, room: int) -> list[str]:
+    """Break a name between its parts, so that nothing of it is left out."""
+    lines: list[str] = []
+    for part in name.split(", "):
+        if lines and len(lines[-1]) + len(part) + 2 < room:
+            lines[-1] += f", {part}"
+        else:
+            lines[-1:] = [f"{line}," for line in lines[-1:]]
+            lines.append(shortened(part, room - 1))
+    return lines
+
+
+def _grid(x: _Axis, bottom: float) -> Iterator[Markup]:
+    for tick in ticks(x.reach, 3):
         for side in dict.fromkeys((tick, -tick)):
             place = x(side)
             kind = "zero" if not side else "grid"
-            parts.append(tag("line", class_=kind, x1=place, x2=place, y1=TOP, y2=bottom))
+            yield tag("line", class_=kind, x1=place, x2=place, y1=TOP, y2=bottom)
             words = percent(side).replace(".0%", "%") if side else "0"
-            parts.append(text(words, place, bottom + 14, "tick", anchor="middle"))
-    for i, row in enumerate(drawn):
-        middle = TOP + ROW * i + ROW / 2
-        room = int((left - 14) / CHARACTER)
-        name = name_of(row)
-        parts.append(text(shortened(name, room), left - 10, middle, "name", anchor="end"))
-        if row.interval is not None:
-            line = {"x1": x(row.interval[0]), "x2": x(row.interval[1]), "y1": middle, "y2": middle}
-            parts.append(tag("line", class_=f"reach {row.verdict}", **line))
-        said = tip(f"{name}: {percent(row.change)}, {row.verdict}")
-        dot = {"cx": x(row.change or 0.0), "cy": middle, "r": DOT}
-        parts.append(tag("circle", said, class_=f"verdict {row.verdict}", **dot))
-        parts.append(text(percent(row.change), LONG_WIDTH - 4, middle, "value", anchor="end"))
-    return figure_of(parts, LONG_WIDTH, bottom + AXIS, "Changes of the median", "chart long")
+            yield text(words, place, bottom + 14, "tick", anchor="middle")
+
+
+def _marks(row: Row, x: _Axis, middle: float) -> Iterator[Markup]:
+    """Draw a change and its interval; an arrow stands where one of them goes on beyond the edge."""
+    low, high = row.interval or (row.change or 0.0, row.change or 0.0)
+    if row.interval is not None:
+        line = {"x1": x(low), "x2": x(high), "y1": middle, "y2": middle}
+        yield tag("line", class_=f"reach {row.verdict}", **line)
+    words = f"{name_of(row)}: {percent(row.change)}, {row.verdict}"
+    if row.interval is not None:
+        words += f", 95 %: {percent(low)} to {percent(high)}"
+    dot = {"cx": x(row.change or 0.0), "cy": middle, "r": DOT}
+    yield tag("circle", tip(words), class_=f"verdict {row.verdict}", **dot)
+    for end, sign in ((min(low, row.change or 0.0), -1), (max(high, row.change or 0.0), 1)):
+        if sign * end > x.reach:
+            edge = x(sign * x.reach)
+            shape = f"M{edge + 9 * sign} {middle}l{-9 * sign} -5v10z"
+            words = f"goes on to {percent(end)}"
+            yield tag("path", tip(words), class_=f"verdict beyond {row.verdict}", d=shape)
