@@ -57,6 +57,9 @@ METRICS = {
     "Errors": "error_rate",
     "Queries": "queries_s",
     "Buffer pool hits": "buffer_pool_hits",
+    "Hit rate": "hit_rate",
+    "Hit ratio": "hit_ratio",
+    "Elapsed": "elapsed_s",
     "Within objectives": "slo_attainment",
 }
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from xml.etree import ElementTree as ET
 
 from benchd.core.curves import Spot, sweep
 from benchd.core.headline import Column, cell_text
+from benchd.core.svg import CHARACTER
 from benchd.core.svg_plots import curves, heat, tradeoff
 
 SPEED = Column((0, "ops_s", 0), "ops_s", "value", "1/s", "higher")
@@ -98,3 +100,51 @@ def test_the_drawings_are_well_formed() -> None:
     drawn.append(ET.fromstring(heat(found.heat)))
     marks = [len([e for e in d.iter() if e.find("title") is not None]) for d in drawn]
     assert (all(d.get("aria-label") for d in drawn), marks) == (True, [6, 6, 6, 6])
+
+
+def test_points_of_two_keys_are_told_apart_in_the_sentence() -> None:
+    """Names that hold a comma are not joined by commas; a title in a sentence begins small."""
+    slow = TAIL._replace(metric="ttft_sched")
+    found = sweep([SPEED, TAIL], spots(({"a": 1, "b": 1}, 1, 1), ({"a": 1, "b": 2}, 2, 2), GAP))
+    other = sweep([SPEED, slow], spots(({"a": 1}, 1, 1), ({"a": 2}, 2, 2), ({"a": 3}, 0.5, 3)))
+    assert [each.tradeoff and each.tradeoff.words for each in (found, other)] == [
+        "No other point beats a=1, b=1; a=1, b=2 in both operations and latency, service p99.",
+        "No other point beats a=1, a=2 in both operations and TTFT, scheduled p99.",
+    ]
+
+
+GAP: tuple[dict[str, object], float, float] = ({"a": 2, "b": 2}, 0.5, 3)
+
+
+def test_names_lie_over_nothing_that_is_drawn() -> None:
+    """Names on the front keep clear of its line, of every point and of each other."""
+    found = sweep(
+        [SPEED, TAIL],
+        spots(*(({"value_size": n, "concurrency": n % 3}, n * 10, n * n) for n in range(1, 9))),
+    ).tradeoff
+    assert found is not None
+    drawn = ET.fromstring(tradeoff(found))
+    line = next(node for node in drawn.iter("polyline")).get("points") or ""
+    places = [tuple(map(float, place.split(","))) for place in line.split()]
+    names = {name for name, *_ in found.points}
+    boxes = []
+    for node in drawn.iter("text"):
+        if node.text in names:
+            x, wide = float(node.get("x") or 0), len(node.text) * CHARACTER
+            left = x - wide if node.get("text-anchor") == "end" else x
+            boxes.append((left, left + wide, float(node.get("y") or 0)))
+    over = [
+        (box, n)
+        for box in boxes
+        for (x, y), (to_x, to_y) in pairwise(places)
+        for n in range(101)
+        if box[0] < x + (to_x - x) * n / 100 < box[1] and abs(y + (to_y - y) * n / 100 - box[2]) < 6
+    ]
+    assert (len(boxes) >= 2, over) == (True, [])
+
+
+def test_a_share_that_is_always_one_is_not_drawn() -> None:
+    """A hit rate of 1 everywhere stands in the table; a curve of it would say nothing."""
+    share = Column((1, "hit_rate", 0), "hit_rate", "value", "1", "higher")
+    points = spots(({"n": 1}, 10, 1), ({"n": 2}, 20, 1), ({"n": 4}, 40, 1))
+    assert [c.title for c in sweep([SPEED, share], points).curves] == ["Operations"]

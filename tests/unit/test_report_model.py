@@ -126,6 +126,34 @@ def test_too_few_repeats_for_a_comparison_are_said(count: int, codes: list[str])
     assert [n.code for n in made(*repeats(*(100.0 + i for i in range(count)))).notices] == codes
 
 
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        ((14_686.0, 42_115.0), ["coefficient of variation 68.29 %; limit 10 %"]),
+        ((100.0, 101.0, 109.0), []),
+        ((0.0, 0.0), []),
+        ((100.0,), []),
+    ],
+)
+def test_repeats_that_differ_widely_are_said(numbers: tuple[float, ...], said: list[str]) -> None:
+    """Beyond a coefficient of variation of a tenth the median of a point says little."""
+    report = made(*repeats(*numbers))
+    found = [n for n in report.notices if n.code == "repeats differ"]
+    assert [n.reach for n in found] == said
+    for notice in found:
+        ends = "Requests of pipeline=16, 14\u202f686 to 42\u202f115 1/s"
+        assert (notice.severity, ends in notice.text) == ("warn", True)
+        assert "68.29 %" in render_html(report)
+        assert "68.29 %" in render_markdown(report)
+
+
+def test_what_is_always_the_same_has_no_range() -> None:
+    """Repeats without an error have no interval of 0 to 0 below them."""
+    report = made(*repeats(7.0, 7.0, 7.0))
+    assert report.points[0].spreads[0].around is None
+    assert "7 to 7" not in render_html(report) + render_markdown(report)
+
+
 def test_one_repeat_is_said() -> None:
     """A run without repeats says that the spread is not known."""
     assert [n.code for n in made([client()], [result(client())]).notices] == ["one repeat"]

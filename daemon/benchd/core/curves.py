@@ -69,9 +69,12 @@ class Tradeoff:
     def words(self) -> str:
         """What the front is and, with a limit, which point is the fastest within it."""
         front = [name for name, _, _, is_front in self.points if is_front]
-        said = f"No other point beats {', '.join(front[:FRONT_NAMED])}"
+        apart = (
+            "; " if any(", " in name for name in front) else ", "
+        )  # a point of two keys has commas
+        said = f"No other point beats {apart.join(front[:FRONT_NAMED])}"
         said += f" and {len(front) - FRONT_NAMED} more" if len(front) > FRONT_NAMED else ""
-        said += f" in both {self.speed.title.lower()} and {self.latency.title}."
+        said += f" in both {_in_a_sentence(self.speed)} and {_in_a_sentence(self.latency)}."
         if self.limit is None:
             return said
         within = [(speed, name) for name, speed, late, _ in self.points if late <= self.limit]
@@ -80,6 +83,12 @@ class Tradeoff:
             return f"{said} None keeps {limit}."
         speed, name = max(within)
         return f"{said} The fastest within {limit}: {name}, {figure(speed)} {self.speed.unit}."
+
+
+def _in_a_sentence(column: Column) -> str:
+    """Return a title that does not begin a sentence; TTFT stays as it is."""
+    title = column.title
+    return title if title[:2].isupper() else title[:1].lower() + title[1:]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +152,11 @@ def sweep(
     )
 
 
+def is_flat(column: Column, values: Sequence[float]) -> bool:
+    """Tell whether a share is the same everywhere: that all were found needs no drawing."""
+    return column.unit == "1" and len(set(values)) == 1
+
+
 def _numeric_keys(cells: Sequence[Cell]) -> list[str]:
     """Return the varied keys whose values are numbers, the one with most values first."""
     values = {key: {cell.get(key) for cell in cells} for key in (cells[0] if cells else ())}
@@ -166,7 +180,8 @@ def _curves(
             place = (float(spot.cell[key]), spot.value, spot.low, spot.high)
             groups.setdefault(_series(spot, rest), []).append(place)
         drawn = [Curve(name=n, points=tuple(sorted(p))) for n, p in groups.items() if len(p) > 1]
-        if not any(high for curve in drawn for *_, high in curve.points):
+        values = [value for curve in drawn for _, *ends in curve.points for value in ends]
+        if not any(values) or is_flat(column, values):
             continue  # nothing, or nothing but zeros: no errors are no curve
         alone = drawn[0].points if len(drawn) == 1 and family(column.metric) in _SPEEDS else ()
         yield Curves(

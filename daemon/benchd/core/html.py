@@ -18,11 +18,9 @@ _OUTCOMES = {"PASSED": "good", "FAILED": "bad", "INVALID": "bad", "CANCELLED": "
 def render_html(report: Report) -> str:
     """Return the whole page."""
     title = f"{report.run.name}: {report.outcome} \N{EM DASH} benchd"
-    footer = tag(
-        "footer",
-        f"Made by benchd {report.version} on {moment(report.generated_at)} from stored "
-        "results; the files beside this report hold every number.",
-    )
+    made = f"Made by benchd {report.version} on {moment(report.generated_at)} from stored results; "
+    made += f"`benchctl results {report.run.id} --json` has every number."
+    footer = tag("footer", *coded(made))
     main = tag("main", *_sections(report))
     return whole_page(
         title, report.version, _header(report), _notices(report.notices), main, footer
@@ -168,8 +166,8 @@ def _point_row(point: Point, *, is_offered: bool) -> Markup:
 
 def _spread_cell(spread: Spread) -> Markup:
     parts = []
-    if len(spread.samples) > 1 or spread.interval:
-        parts.append(_around(spread.interval or (spread.low, spread.high)))
+    if spread.around is not None:
+        parts.append(_around(spread.around))
     if spread.share:
         parts.append(tag("span", spread.share, class_="spread partly"))
     return tag("td", figure(spread.median), *parts, class_="n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from benchd.core.courses import Courses
-from benchd.core.curves import Sweep
+from benchd.core.curves import Sweep, is_flat
 from benchd.core.distributions import Diagnostic, Distributions, Percentiles, Pooled, explained
 from benchd.core.headline import NONE, PERCENTILES, Column, figure, label, rough, shown, with_unit
 from benchd.core.markup import Child, Markup, tag
@@ -68,7 +68,8 @@ def _point_by_point(report: Report) -> Markup | None:
     figures: list[Markup] = []
     for i, column in enumerate(report.columns):
         rows = [(point.name, point.spreads[i]) for point in report.points[:POINTS_SHOWN]]
-        if column.statistic == "value" and any(spread.median for _, spread in rows):
+        values = [value for _, spread in rows for value in spread.samples]
+        if column.statistic == "value" and any(values) and not is_flat(column, values):
             note = ", ".join(part for part in (shown(column.unit), _direction(column)) if part)
             chart = bars(rows, title=column.title, unit=shown(column.unit))
             figures.append(_figure(column.title, note, chart))

@@ -138,9 +138,8 @@ def _measured(value: float | None, within: Interval | None) -> str:
 
 def _spread(spread: Spread) -> str:
     parts = [spread.share] if spread.share else []
-    if len(spread.samples) > 1 or spread.interval:
-        low, high = spread.interval or (spread.low, spread.high)
-        parts.insert(0, f"{figure(low)} to {figure(high)}")
+    if spread.around is not None:
+        parts.insert(0, " to ".join(map(figure, spread.around)))
     return f"{figure(spread.median)} ({'; '.join(parts)})" if parts else figure(spread.median)
 
 

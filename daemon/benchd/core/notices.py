@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchd.core.flagged import advice, reach
-from benchd.core.headline import cell_text
+from benchd.core.headline import cell_text, figure, shown
 from benchd.core.model import Job, JobState, Run, RunOutcome, Transition
 from benchd.core.significance import FEWEST
 from benchd.core.spec import Role
+from benchd.core.variation import LIMIT, Wide
 from benchd.core.view import slot_of
 
 _SEVERITIES = ("error", "warn", "info")  # in the order of reading
@@ -70,16 +71,38 @@ def notices(
     jobs: Sequence[JobRow],
     documents: Sequence[Document],
     points: Sequence[tuple[str, int, int]] = (),
+    wide: Sequence[Wide] = (),
 ) -> list[Notice]:
     """Return what a reader must know, the gravest first.
 
-    ``points``: the name of each, how many of its repeats are valid, and how many there are.
+    ``points``: the name of each, how many of its repeats are valid, and how many there are;
+    ``wide``: those of them whose repeats differ widely.
     """
     failures = list(_failures(jobs))
     failed = {row.job.token for row in jobs if row.job.state is JobState.FAILED}
     found = [*_outcome(run, failures), *failures, *_flags(documents, failed), *_stand_ins(jobs)]
-    found += _repeats(points)
+    found += [*_variation(wide), *_repeats(points)]
     return sorted(found, key=lambda notice: _SEVERITIES.index(notice.severity))
+
+
+def _variation(wide: Sequence[Wide]) -> Iterable[Notice]:
+    """Yield that repeats of one point differ: no result is wrong, but their middle says little."""
+    if not wide:
+        return
+    most = max(wide, key=lambda each: each.variation)
+    unit = shown(most.column.unit)
+    ends = f"{figure(most.low)} to {figure(most.high)}{f' {unit}' if unit else ''}"
+    text = "repeats of one point differ widely, and their median says little; widest: "
+    text += f"{most.column.title} of {most.point}, {ends}"
+    yield Notice(
+        severity="warn",
+        code="repeats differ",
+        text=text,
+        count=len(wide),
+        reach=f"coefficient of variation {figure(100 * most.variation)} %; limit {100 * LIMIT:g} %",
+        advice="see over time and in the timeline what one of them met; measure longer, on nodes "
+        "of your own (`resources.exclusive: true`), and raise `repeat`",
+    )
 
 
 def _repeats(points: Sequence[tuple[str, int, int]]) -> Iterable[Notice]:

@@ -26,6 +26,7 @@ from benchd.core.spans import lane
 from benchd.core.spec import Role
 from benchd.core.steps import ladders
 from benchd.core.tally import cause, latest_attempts, progress
+from benchd.core.variation import widest
 from benchd.core.view import ended_well
 
 COLUMNS_SHOWN = 8  # numbers beside each other in the summary; every number is in the result files
@@ -71,7 +72,13 @@ def build(
         version=__version__,
         duration=max(end - run.created_at, 0.0),
         notices=tuple(
-            notices(run, job_rows, documents, [(p.name, p.valid, p.total) for p in points])
+            notices(
+                run,
+                job_rows,
+                documents,
+                [(p.name, p.valid, p.total) for p in points],
+                list(widest(chosen, ((p.name, [s.samples for s in p.spreads]) for p in points))),
+            )
         ),
         done=done,
         wanted=wanted,

@@ -54,6 +54,14 @@ class Spread:
     interval: Interval | None = None  # of the mean, 95 %; of a single repeat, within it
 
     @property
+    def around(self) -> Interval | None:
+        """What the number lies within; None where nothing is known, or all are the same."""
+        ends = self.interval
+        if ends is None and len(self.samples) > 1:
+            ends = (self.samples[0], self.samples[-1])
+        return None if ends is None or ends[0] == ends[1] else ends
+
+    @property
     def share(self) -> str:
         """Of how many repeats the number is, where some of them do not have it."""
         if not 0 < len(self.samples) < self.of:
@@ -140,8 +148,8 @@ class Report:
         if self.repeats < 2:
             within = f" {WITHIN}" if self.is_sure_within else ""
             return f"One measurement of each point.{within}"
-        around = "the lowest and the highest"
+        around = "the lowest and the highest of them"
         spreads = [spread for point in self.points for spread in point.spreads]
         if any(spread.interval and len(spread.samples) > 1 for spread in spreads):
             around = "the 95 % interval of the mean (of two repeats, both)"
-        return f"Median of the valid repeats, with {around} beside it."
+        return f"Median of the valid repeats; with it, {around}."

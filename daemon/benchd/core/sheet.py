@@ -66,7 +66,7 @@ ul.notices li {
 ul.notices li.error { border-color: var(--bad); background: var(--bad-wash); }
 ul.notices li.warn { border-color: var(--warn); background: var(--warn-wash); }
 ul.notices b { font-weight: 600; }
-ul.notices .reach { font-weight: 600; white-space: nowrap; margin-left: 0.7em; }
+ul.notices .reach { font-weight: 600; margin-left: 0.7em; }
 ul.notices .advice { display: block; color: var(--soft); font-size: 0.87rem; }
 li.error b { color: var(--bad); } li.warn b { color: var(--warn); }
 li.info b { color: var(--calm); }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise, product
 
 from benchd.core.curves import Curves, HeatMap, Tradeoff
 from benchd.core.headline import figure, rough
@@ -16,6 +17,7 @@ KEY_ROW = 18  # one name in the list of curves
 CROWDED = 8.0
 BOX = 26  # height of a row of the heat map
 SHADES = 8  # steps of its colour
+BESIDE = 7  # from a point to its name
 DEEP = 6  # from which step dark words are read better than light ones, on either ground
 
 
@@ -60,33 +62,52 @@ def tradeoff(chart: Tradeoff) -> Markup:
         words = f"limit {figure(chart.limit)} {chart.latency.unit}"
         parts.append(text(words, LEFT + 4, y - 8, "tick"))  # slow and early: no point is there
     front = sorted((x, y) for _, x, y, is_front in chart.points if is_front)
-    path = " ".join(f"{across(x)},{up(y)}" for x, y in front)
+    line = [(across(x), up(y)) for x, y in front]
+    path = " ".join(f"{x},{y}" for x, y in line)
     parts.append(tag("polyline", class_="curve front", points=path))
     for name, x, y, is_front in chart.points:
         words = f"{name}: {figure(x)} {chart.speed.unit}, {figure(y)} {chart.latency.unit}"
         kind = "spot s0" if is_front else "spot behind"
         parts.append(tag("circle", tip(words), class_=kind, cx=across(x), cy=up(y), r=4))
-    parts += _labels(
-        [(across(x), up(y), name) for name, x, y, is_front in chart.points if is_front]
-    )
+    spots = [(across(x), up(y)) for _, x, y, _ in chart.points]
+    named = [(across(x), up(y), name) for name, x, y, is_front in chart.points if is_front]
+    if chart.limit is not None:
+        words = len(f"limit {figure(chart.limit)} {chart.latency.unit}") * CHARACTER
+        spots += [(LEFT + 4 + at, up(chart.limit) - 8) for at in range(0, round(words), 8)]
+    parts += _labels(named, [*spots, *_along(line)])
     return figure_of(parts, WIDTH, TOP + HEIGHT + AXIS + 18, "Speed against latency")
 
 
-def _labels(places: Sequence[tuple[float, float, str]]) -> list[Markup]:
-    """Name points where there is room: left of them at the right edge, never over each other."""
+def _along(line: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float]]:
+    """Yield places on a line, near enough to each other that no name slips between them."""
+    for (x, y), (to_x, to_y) in pairwise(line):
+        steps = max(round(max(abs(to_x - x), abs(to_y - y)) / 4), 1)
+        yield from (
+            (x + (to_x - x) * n / steps, y + (to_y - y) * n / steps) for n in range(steps + 1)
+        )
+
+
+def _labels(
+    places: Sequence[tuple[float, float, str]], drawn: Sequence[tuple[float, float]]
+) -> list[Markup]:
+    """Name points where there is room: never over each other, nor over what is ``drawn``."""
     parts: list[Markup] = []
     taken: list[tuple[float, float, float]] = []
     for x, y, name in sorted(places):
         wide = len(name) * CHARACTER
-        is_left = x + 7 + wide > WIDTH
-        start, level = x - 7 - wide if is_left else x + 7, max(y - 9, TOP + 6)
-        if any(
-            start < end and begin < start + wide and abs(level - h) < 14 for begin, end, h in taken
-        ):
-            continue
-        taken.append((start, start + wide, level))
-        anchor = {"anchor": "end"} if is_left else {}
-        parts.append(text(name, x + (-7 if is_left else 7), level, "tick", **anchor))
+        for level, is_left in product((y - 11, y + 11, y, y + 22, y - 22), (False, True)):
+            start = x - BESIDE - wide if is_left else x + BESIDE
+            end = start + wide
+            if start < LEFT or end > WIDTH or not TOP + 6 <= level <= TOP + HEIGHT - 6:
+                continue
+            if any(start < to and at < end and abs(level - h) < 14 for at, to, h in taken):
+                continue
+            if any(start - 4 < at < end + 4 and abs(level - h) < 9 for at, h in drawn):
+                continue
+            taken.append((start, end, level))
+            anchor = {"anchor": "end"} if is_left else {}
+            parts.append(text(name, x - BESIDE if is_left else x + BESIDE, level, "tick", **anchor))
+            break  # where there is no room at all, the tip of the point still names it
     return parts
 
 
