@@ -72,8 +72,8 @@ def tradeoff(chart: Tradeoff) -> Markup:
     spots = [(across(x), up(y)) for _, x, y, _ in chart.points]
     named = [(across(x), up(y), name) for name, x, y, is_front in chart.points if is_front]
     if chart.limit is not None:
-        words = len(f"limit {figure(chart.limit)} {chart.latency.unit}") * CHARACTER
-        spots += [(LEFT + 4 + at, up(chart.limit) - 8) for at in range(0, round(words), 8)]
+        wide = len(f"limit {figure(chart.limit)} {chart.latency.unit}") * CHARACTER
+        spots += [(LEFT + 4 + at, up(chart.limit) - 8) for at in range(0, round(wide), 8)]
     parts += _labels(named, [*spots, *_along(line)])
     return figure_of(parts, WIDTH, TOP + HEIGHT + AXIS + 18, "Speed against latency")
 
