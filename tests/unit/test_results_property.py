@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchd.core.model import JobState
-from benchd.core.numbers import Flag, Metric, Severity
-from benchd.core.results import Counts, Measured, Result, Window, assemble, iso
+from benchd.core.numbers import Flag, Metric, Severity, iso
+from benchd.core.results import Counts, Measured, Result, Window, assemble
 from support.builders import client, run
 
 # Also what JSON allows and no clock, counter or terminal has.

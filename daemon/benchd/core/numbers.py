@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timezone
 from enum import StrEnum
 from itertools import pairwise
 from typing import Annotated, Literal
@@ -339,6 +340,17 @@ def refuse_bad_numbers(metrics: Mapping[str, Metric]) -> tuple[dict[str, Metric]
         return clean, []
     detail = f"NaN, infinite or negative, written as null: {', '.join(bad)}"
     return clean, [flag("bad_number", Severity.ERROR, value=len(bad), limit=0, detail=detail)]
+
+
+def iso(at: float | None) -> str | None:
+    """Return a time as ISO 8601 in UTC with milliseconds; None when no calendar has it."""
+    if at is None:
+        return None
+    try:
+        moment = datetime.fromtimestamp(at, timezone.utc)
+    except (ValueError, OverflowError, OSError):  # NaN, the year 10000, milliseconds for seconds
+        return None
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def flag(

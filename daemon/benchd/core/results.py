@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, model_validator
@@ -28,6 +27,7 @@ from benchd.core.numbers import (
     bad_numbers,
     flag,
     is_finite,
+    iso,
     percentile,
     plain_object,
     refuse_bad_numbers,
@@ -58,7 +58,6 @@ __all__ = [
     "Window",
     "assemble",
     "count_flags",
-    "iso",
     "json_schema",
     "percentile",
     "result_id",
@@ -92,7 +91,10 @@ class Validity(Record):
 
 
 class Times(Record):
-    """When things happened: UTC, ISO 8601; durations in seconds."""
+    """When things happened: UTC, ISO 8601; durations in seconds.
+
+    What only Slurm knows has no fraction: it lies within that second.
+    """
 
     queued: str | None = None
     started: str | None = None
@@ -268,15 +270,9 @@ def _around_flags(measured: Measured, service_steady: bool, detail: str) -> Iter
         yield flag("partial", Severity.ERROR, detail=detail)
 
 
-def iso(at: float | None) -> str | None:
-    """Return a time as ISO 8601 in UTC with milliseconds; None when no calendar has it."""
-    if at is None:
-        return None
-    try:
-        moment = datetime.fromtimestamp(at, timezone.utc)
-    except (ValueError, OverflowError, OSError):  # NaN, the year 10000, milliseconds for seconds
-        return None
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _slurms(at: float | None) -> str | None:
+    """Return a time of Slurm's, which counts whole seconds: no thousandths that nobody knows."""
+    return (iso(at) or "").replace(".000Z", "Z") or None
 
 
 def _seconds(span: float | None) -> float | None:
@@ -328,12 +324,12 @@ def _status(job: Job) -> Literal["ok", "failed", "cancelled"]:
 def _times(job: Job, services: Sequence[Job], window: Window, now: float) -> Times:
     ready = [s.ready_at for s in services if s.ready_at is not None]
     return Times(
-        queued=iso(job.submitted_at),
-        started=iso(job.started_at),
+        queued=_slurms(job.submitted_at),
+        started=_slurms(job.started_at),
         ready=iso(max(ready, default=None)),
         measure_start=iso(window.measure_start),
         measure_end=iso(window.measure_end),
-        finished=iso(job.ended_at if job.ended_at is not None else now),
+        finished=_slurms(job.ended_at if job.ended_at is not None else now),
         warmup_s=_seconds(window.warmup_s),
         window_s=_seconds(window.window_s),
     )
