@@ -202,7 +202,7 @@ class _Reader:
         """Take a scalar, or the start of a mapping or list."""
         self.nodes += 1
         if self.nodes > MAX_NODES:
-            raise self.fatal(event, f"more than {MAX_NODES} keys and values; split the file")
+            raise self.fatal(event, f"more than {MAX_NODES} keys and values; {self.remedy()}")
         if event.anchor:
             self.note(event, f"anchors are not allowed (&{event.anchor:.40}); write the value out")
         if event.tag:
@@ -215,6 +215,12 @@ class _Reader:
         path = self.place(event)
         content: Any = {} if isinstance(event, yaml.MappingStartEvent) else []
         self.frames.append(_Frame(path, content))
+
+    def remedy(self) -> str:
+        """Return what to do about too many keys and values."""
+        if self.frames and self.frames[0].key == "sweep":
+            return "each combination in a sweep is a job: write fewer"
+        return "split the file"
 
     def scalar(self, event: Any) -> None:
         """Take a key or a simple value."""

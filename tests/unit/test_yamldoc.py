@@ -122,6 +122,10 @@ def test_every_mistake_before_a_syntax_error_is_reported() -> None:
         (b"- " * 100_000, "nested deeper than 16 levels"),
         (b"a: " + b"1" * 200_000, "a text longer than 65536 characters"),
         (b"[" + b"1," * 1_501 + b"]", "more than 1500 keys and values; split the file"),
+        (
+            b"sweep: {a: [" + b"1," * 1_501 + b"]}",
+            "more than 1500 keys and values; each combination in a sweep is a job: write fewer",
+        ),
     ],
 )
 def test_limits_end_the_reading(data: bytes, expected: str) -> None:
