@@ -219,7 +219,7 @@ class _Reader:
     def remedy(self) -> str:
         """Return what to do about too many keys and values."""
         if self.frames and self.frames[0].key == "sweep":
-            return "each combination in a sweep is a job: write fewer"
+            return "write fewer, as each combination in a sweep is a job"
         return "split the file"
 
     def scalar(self, event: Any) -> None:

@@ -124,7 +124,7 @@ def test_every_mistake_before_a_syntax_error_is_reported() -> None:
         (b"[" + b"1," * 1_501 + b"]", "more than 1500 keys and values; split the file"),
         (
             b"sweep: {a: [" + b"1," * 1_501 + b"]}",
-            "more than 1500 keys and values; each combination in a sweep is a job: write fewer",
+            "more than 1500 keys and values; write fewer, as each combination in a sweep is a job",
         ),
     ],
 )
