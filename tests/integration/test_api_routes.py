@@ -126,8 +126,9 @@ async def test_silence_comes_with_its_reason(house: House) -> None:
     house.reads.job_rows[1] = replace(
         CLIENT, state=JobState.FAILED, slurm_id="18", collected_at=CREATED_AT
     )
-    _, piece = await ask(house, "GET", f"/v1/jobs/{CLIENT.token}/logs")
-    assert piece["note"].endswith(f"the files of its run are in /var/lib/benchd/runs/{RUN_ID}")
+    _, piece = await ask(house, "GET", f"/v1/jobs/{CLIENT.token}/logs?stream=err")
+    assert piece["note"].endswith(f"is in /var/lib/benchd/runs/{RUN_ID}/raw/{CLIENT.token}")
+    assert "nothing to stderr" in piece["note"]
 
 
 async def test_results_come_by_point_then_repeat(house: House) -> None:

@@ -277,7 +277,7 @@ class Routes:
         job = await self._find().job(request.match_info["id"])
         data = await self.control.log(job.token, cast("Stream", stream), offset, limit)
         text = whole_characters(data or b"")
-        note = "" if text or offset else await self._silence(job, is_missing=data is None)
+        note = "" if text or offset else await self._silence(job, stream, is_missing=data is None)
         return answer(
             "log",
             {
@@ -292,10 +292,11 @@ class Routes:
             },
         )
 
-    async def _silence(self, job: Job, *, is_missing: bool) -> str:
+    async def _silence(self, job: Job, stream: str, *, is_missing: bool) -> str:
         waiting = "" if job.is_terminal else await self.control.waiting(job.token)
         runs = Path(self.control.status()["state_dir"]) / "runs"
-        return silence(job, waiting, str(runs / job.run_id), is_missing=is_missing)
+        folder = str(runs / job.run_id)
+        return silence(job, waiting, folder, stream=stream, is_missing=is_missing)
 
     async def cancel(self, request: web.Request) -> web.Response:
         """Ask for the end of a run or a job."""

@@ -217,7 +217,9 @@ def result_order(jobs: Sequence[Job]) -> dict[str, int]:
     return {job.token: i for i, job in enumerate(clients)}
 
 
-def silence(job: Job, waiting: str, folder: str, *, is_missing: bool = False) -> str:
+def silence(
+    job: Job, waiting: str, folder: str, *, stream: str = "out", is_missing: bool = False
+) -> str:
     """Say in one sentence why there is no output of a job; ``folder`` is where its run's files go.
 
     ``is_missing``: there is no file that could be empty, neither on the cluster nor at home.
@@ -233,9 +235,12 @@ def silence(job: Job, waiting: str, folder: str, *, is_missing: bool = False) ->
         return f"{name} has not started yet: Slurm job {job.slurm_id} is {job.state}{reason}"
     if job.is_terminal and is_missing:
         return f"there is no output of {name}: no file on {job.cluster}, and no copy in {folder}"
+    said = f"{name} wrote nothing to std{stream}" + ("" if job.is_terminal else " so far")
     if job.collected_at is not None:
-        return f"the output of {name} is empty; the files of its run are in {folder}"
-    return f"the output of {name} is empty" + ("" if job.is_terminal else " so far")
+        said += f"; what it left, such as a tool's output, is in {folder}/raw/{job.token}"
+    if job.state is JobState.FAILED and stream == "out":
+        said += f"; see also `benchctl logs {name} --stderr`"
+    return said
 
 
 _UNSENT = {
