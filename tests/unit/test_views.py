@@ -135,7 +135,7 @@ def test_a_link_that_nothing_has_needed_is_idle(over: dict[str, Any], link: str)
         ),
         (
             client(state=JobState.FAILED, slurm_id="7", collected_at=CREATED_AT),
-            f"such as a tool's output, is in /state/runs/r/raw/{client().token}; see also `benchctl",
+            f"is in /state/runs/r/raw/{client().token}; see also `benchctl logs ",
         ),
     ],
 )
