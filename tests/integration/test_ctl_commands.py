@@ -438,6 +438,16 @@ def test_watch_gives_up_on_a_daemon_that_stays_away(
     assert (3, 1, True) == (status, err.count(follow.AWAY), 60 <= clock[0] < 65), err
 
 
+def test_without_a_daemon_both_ways_to_one_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where nothing answers, one is told how to start it and how to name one that runs elsewhere."""
+    status = ctl.main(["--socket", str(tmp_path / "none.sock"), "status"])
+    said = capsys.readouterr().err
+    named = [word in said for word in ("`benchd run`", "--socket PATH", "$BENCHD_SOCKET")]
+    assert (status, named) == (NO_DAEMON, [True] * 3), said
+
+
 def test_ids_are_as_short_as_they_can_be() -> None:
     """An id is cut where no other one begins the same, but for its own older attempts."""
     ids = ["k5-s-db-p0r0-0-a1", "k5-c-load-p0r0-0-a1", "k5-c-load-p0r1-0-a1", "k5-c-load-p0r1-0-a2"]
