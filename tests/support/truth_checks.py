@@ -8,7 +8,7 @@ import statistics
 from pathlib import Path
 
 from benchd.ship.load.arrivals import Load, schedule
-from support.truth import Answer, Seen, delta, end, event, load, stream, truth
+from support.truth import Answer, Ran, Seen, Truth, delta, end, event, load, stream, truth
 from support.truth_steps import peak, saturation
 
 LLM = ("--output-tokens", "2", "--prompt-tokens", "8")
@@ -37,17 +37,30 @@ async def stall(home: Path, out: Path) -> None:
     assert (counts["ok"], counts["scheduled"]) == (480, 480)
     assert metrics["e2e_sched"]["percentiles"]["99"] >= 900
     assert metrics["ttft_sched"]["percentiles"]["99"] >= 900
-    truth_ms = [
-        1000 * (server.measured[s["i"]].sent[0] - (s["sched"] + zero(ran))) for s in ran.samples
-    ]
-    found = metrics["ttft_sched"]["percentiles"]
-    assert abs(found["50"] - percentile(truth_ms, 50)) <= SLACK
-    assert abs(found["95"] - percentile(truth_ms, 95)) <= SLACK
+    by_the_log(ran, server, "ttft_sched", "first", 160.0)
 
 
-def zero(ran: object) -> float:
+def zero(ran: Ran) -> float:
     """Return the moment from which the times of samples count."""
-    return float(ran.result["times"]["zero_monotonic"])  # type: ignore[attr-defined] # a Ran
+    return float(ran.result["times"]["zero_monotonic"])
+
+
+def by_the_log(ran: Ran, server: Truth, metric: str, moment: str, rate: float) -> None:
+    """Check latencies from the schedule against the times at which the server sent answers.
+
+    That an answer is read late on a busy machine is no mistake. So what is compared is the schedule
+    (which is exact), each time (none is earlier than the server's, and not all of them are later),
+    and the percentiles with those of the samples.
+    """
+    begin = ran.samples[0]["sched"]
+    assert max(abs(s["sched"] - begin - s["i"] / rate) for s in ran.samples) <= 1e-5
+    late = [s[moment] + zero(ran) - server.measured[s["i"]].sent[0] for s in ran.samples]
+    assert min(late) >= -0.0005
+    assert percentile(late, 10) <= SLACK / 1000
+    own = [1000 * (s[moment] - s["sched"]) for s in ran.samples]
+    found = ran.result["metrics"][metric]["percentiles"]
+    for q in ("50", "90", "95"):
+        assert abs(found[q] - percentile(own, float(q))) <= 0.01
 
 
 async def cap(home: Path, out: Path) -> None:
@@ -61,12 +74,8 @@ async def cap(home: Path, out: Path) -> None:
     assert len(starts) == 150
     # Nothing waited for an answer: the last one was sent when it was due.
     assert starts[-1] - starts[0] <= 1.6
-    latencies = [
-        1000 * (server.measured[s["i"]].sent[0] - (s["sched"] + zero(ran))) for s in ran.samples
-    ]
-    found = ran.result["metrics"]["e2e_sched"]["percentiles"]
-    assert found["95"] >= 1000
-    assert abs(found["95"] - percentile(latencies, 95)) <= SLACK
+    assert ran.result["metrics"]["e2e_sched"]["percentiles"]["95"] >= 1000
+    by_the_log(ran, server, "e2e_sched", "last", 100.0)
     assert ran.result["facts"]["not_steady"] is True
 
 
