@@ -20,6 +20,7 @@ from benchd.core.markdown import render_markdown
 from benchd.core.model import Fetched, Job, JobState, Run, RunOutcome, Transition
 from benchd.core.origins import without_notes
 from benchd.core.readiness import unseen
+from benchd.core.reasons import reason
 from benchd.core.report import build
 from benchd.core.results import Flag, Measured, Result, Severity, assemble
 from benchd.core.steadiness import restarted, span, unsteady
@@ -172,19 +173,41 @@ class Closing:
     async def finish(self, run: Run, effect: Finish) -> None:
         """Write the report of a run, then close it."""
         now = self.clock()
-        closed = replace(run, finished_at=now, outcome=effect.outcome, why=effect.why)
+        why = await self._reason(run, effect)
+        closed = replace(run, finished_at=now, outcome=effect.outcome, why=why)
         await self.write_report(closed, now)
-        if await self.store.finish_run(run.id, effect.outcome, effect.why, now):
-            said = {"outcome": str(effect.outcome), "why": effect.why}
+        if await self.store.finish_run(run.id, effect.outcome, why, now):
+            said = {"outcome": str(effect.outcome), "why": why}
             log.info("run.finished", run=run.id, name=run.name, **said)
+
+    async def _reason(self, run: Run, effect: Finish) -> str | None:
+        """Return why a run ended as it did, with what came home about it."""
+        if effect.outcome not in {RunOutcome.FAILED, RunOutcome.INVALID}:
+            return effect.why
+        jobs = await self.store.jobs(run=run.id)
+        documents = await self.store.results(run.id)
+        words = await self._last_words(jobs)
+
+        def said() -> str | None:
+            results = [reread(text, run.id) for text in documents]
+            return reason(effect.outcome, effect.why, jobs, results, words)
+
+        try:
+            return await asyncio.to_thread(said)
+        except Exception:  # the run is over all the same
+            log.exception("reason.failed", run=run.id)
+            return effect.why
+
+    async def _last_words(self, jobs: Sequence[Job]) -> Mapping[str, str]:
+        failed = [job for job in jobs if job.state is JobState.FAILED]
+        return await asyncio.to_thread(self.archive.last_words, failed)
 
     async def write_report(self, run: Run, now: float) -> None:
         """Write both forms of a run's report from what is stored."""
         jobs = await self.store.jobs(run=run.id)
         documents = await self.store.results(run.id)
         histories = {job.token: await self.store.transitions(job.token) for job in jobs}
-        failed = [job for job in jobs if job.state is JobState.FAILED]
-        words = await asyncio.to_thread(self.archive.last_words, failed)
+        words = await self._last_words(jobs)
 
         def pages() -> tuple[str, str]:
             results = [reread(text, run.id) for text in documents]

@@ -62,9 +62,10 @@ async def results(inside: Inside) -> dict[str, dict[str, Any]]:
 
 
 async def test_what_is_absent_ends_its_job_with_one_sentence(inside: Inside) -> None:
-    """A data set or a tool that is not there is named by `benchctl why`, and in the result."""
+    """What is not there is named by `benchctl why`, in the result, and in the run's own reason."""
     inside.drop(ABSENT)
-    assert RunOutcome.FAILED is (await inside.wait_run()).outcome
+    run = await inside.wait_run()
+    assert (RunOutcome.FAILED, True) == (run.outcome, "No such file" in (run.why or "")), run.why
     clients = {j.name: j for j in (await inside.jobs()).values() if j.role is Role.CLIENT}
     assert {JobState.FAILED} == {job.state for job in clients.values()}
     for name, sentence in (
@@ -81,7 +82,8 @@ async def test_what_is_absent_ends_its_job_with_one_sentence(inside: Inside) -> 
 async def test_a_note_that_cannot_be_written_again_costs_only_its_result(inside: Inside) -> None:
     """It is invalid, with what is wrong; what came home is kept as it came, and the run ends."""
     inside.drop(SPOILT)
-    assert RunOutcome.INVALID is (await inside.wait_run()).outcome
+    run = await inside.wait_run()
+    assert (RunOutcome.INVALID, "1 of 1 results are not valid: malformed") == (run.outcome, run.why)
     (found,) = (await results(inside)).values()
     (job,) = (await inside.jobs()).values()
     sentence = "Its result is not valid: malformed: it does not fit its own schema: "

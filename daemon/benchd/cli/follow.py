@@ -194,7 +194,7 @@ def ending(run: Mapping[str, Any]) -> list[str]:
     if failed:
         words = run["last_words"].get(failed[0]["token"])
         short = short_ids([str(job["id"]) for job in run["job_list"]])
-        because += f", “{words}”" if words else ""
+        because += f", “{words}”" if words and words not in because else ""
         because += f"; see benchctl why {short[str(failed[0]['id'])]}"
     lines.append(because)
     return [clean(line) for line in lines]
