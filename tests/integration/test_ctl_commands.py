@@ -149,6 +149,9 @@ async def test_every_command_speaks_json(benchctl: Ctl, words: list[str], schema
         (["cancel"], 2, "benchctl: say what to cancel: a run, a job, or --all\n"),
         (["show", ""], 2, "benchctl: argument RUN|JOB: an empty name: see benchctl show --help\n"),
         (["frobnicate"], 2, "benchctl: argument COMMAND: invalid choice: 'frobnicate'"),
+        (["runz"], 2, "benchctl: argument COMMAND: invalid choice: 'runz'; did you mean 'runs'?"),
+        (["results", "--csv", "--json"], 2, "benchctl: --json and --csv are asked for together"),
+        (["report", RUN_ID, "-o", "x.pdf"], 2, "benchctl: -o x.pdf: nothing is written as .pdf"),
         (["submit", "/nonexistent.yaml"], 2, "benchctl: cannot read /nonexistent.yaml: No such"),
         *(
             (words, 2, f"benchctl: argument {words[1]}: {words[2]!r} {what}: see benchctl ")
@@ -335,6 +338,52 @@ async def test_csv_has_every_number(benchctl: Ctl) -> None:
 
 
 @pytest.mark.asyncio
+async def test_csv_has_the_steps_of_a_load(house: House, benchctl: Ctl) -> None:
+    """Numbers of a step stand in lines that name it, beside those of the whole."""
+    step = {"step": 3, "kind": "rate", "offered_rate": 40.0, "good": True}
+    steps = [{**step, "metrics": {"req_s": value(39.5)}}]
+    made = result(CLIENT, workload={"saturation": {"steps": steps}})
+    house.reads.documents[RUN_ID] = [made.document()]
+    rows = list(csv.DictReader(io.StringIO((await benchctl("results", "--csv")).out)))
+    told = [(r["metric"], r["statistic"], r["value"], r["step_kind"]) for r in rows if r["step"]]
+    assert (told, {r["value"] for r in rows if r["metric"] == "req_s"}) == (
+        [
+            ("step", "offered_rate", "40.0", "rate"),
+            ("step", "good", "1", "rate"),
+            ("req_s", "value", "39.5", "rate"),
+        ],
+        {"39.5", "1000.0"},
+    )
+
+
+@pytest.mark.asyncio
+async def test_the_knee_is_shown_beside_an_equal_rate(house: House, benchctl: Ctl) -> None:
+    """That the knee is the highest good rate, too, is a finding and no repetition."""
+    rates = {name: value(80.0) for name in ("peak_rate", "knee_rate")}
+    house.reads.documents[RUN_ID] = [result(CLIENT, metrics=rates).document()]
+    assert "KNEE [1/S]" in (await benchctl("results")).out
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [
+        (RunOutcome.FAILED, "is FAILED without any result: no node has this much: see benchctl"),
+        (None, "no results yet: run "),
+    ],
+)
+async def test_a_run_without_results_says_why(
+    house: House, benchctl: Ctl, outcome: RunOutcome | None, said: str
+) -> None:
+    """Of a run that is over nothing is awaited."""
+    house.reads.documents[RUN_ID] = []
+    why = "no node has this much" if outcome else None
+    house.reads.run_rows = [replace(r, outcome=outcome, why=why) for r in house.reads.run_rows]
+    answer = await benchctl("results", RUN_ID)
+    assert (answer.status, said in answer.out) == (1, True), answer.out
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize(("name", "begin"), [("r.html", "<!doctype html>"), ("r.md", "# web")])
 async def test_report_writes_a_file(benchctl: Ctl, tmp_path: Path, name: str, begin: str) -> None:
     """The form follows from the file's name, and its path is printed."""
@@ -441,7 +490,7 @@ def test_watch_gives_up_on_a_daemon_that_stays_away(
 def test_without_a_daemon_both_ways_to_one_are_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where nothing answers, one is told how to start it and how to name one that runs elsewhere."""
+    """Where nothing answers, it says how to start one and how to name one that runs."""
     status = ctl.main(["--socket", str(tmp_path / "none.sock"), "status"])
     said = capsys.readouterr().err
     named = [word in said for word in ("`benchd run`", "--socket PATH", "$BENCHD_SOCKET")]
