@@ -24,7 +24,7 @@ from benchd.cli.wire import NO_DAEMON, Daemon, Stop
 from benchd.core.model import Endpoint, JobState, Readiness, RunOutcome
 from benchd.errors import UserError
 from support.builders import CREATED_AT, RUN_ID, client, run, service
-from support.documents import result
+from support.documents import result, value
 from support.house import REFUSAL, House
 
 SERVICE = service(
@@ -150,7 +150,7 @@ async def test_every_command_speaks_json(benchctl: Ctl, words: list[str], schema
         (["show", ""], 2, "benchctl: argument RUN|JOB: an empty name: see benchctl show --help\n"),
         (["frobnicate"], 2, "benchctl: argument COMMAND: invalid choice: 'frobnicate'"),
         (["runz"], 2, "benchctl: argument COMMAND: invalid choice: 'runz'; did you mean 'runs'?"),
-        (["results", "--csv", "--json"], 2, "benchctl: --json and --csv are asked for together"),
+        (["results", "--csv", "--benchstat"], 2, "benchctl: --csv and --benchstat are asked for "),
         (["report", RUN_ID, "-o", "x.pdf"], 2, "benchctl: -o x.pdf: nothing is written as .pdf"),
         (["submit", "/nonexistent.yaml"], 2, "benchctl: cannot read /nonexistent.yaml: No such"),
         *(

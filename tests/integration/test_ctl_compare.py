@@ -118,6 +118,12 @@ async def test_scripts_get_json_csv_and_benchstat(
             (FAST, SLOW, "--metric", "req_s p101"),
             "no result has a number 'req_s p101': there are: req_s\n",
         ),
+        (
+            (FAST, SLOW, "--across", "service.imagery"),
+            "--across service.imagery: no result records such a thing: the refusal names",
+        ),
+        ((FAST, SLOW, "-o", "c.pdf"), "-o c.pdf: nothing is written as .pdf: the ending is one of"),
+        ((FAST, SLOW, "--csv", "--json"), "--json and --csv are asked for together: choose one"),
         ((FAST, "zzz"), "there is no run 'zzz'"),
         ((FAST, BAD), f"run {BAD} has no valid results: see what is wrong with them: benchctl"),
     ],
@@ -128,6 +134,60 @@ async def test_a_slip_is_told(
     """What cannot be compared is told in a line, with what to do."""
     status, _, err = await benchctl(house, capsys, "compare", *words)
     assert (status != 0, err.startswith(f"benchctl: {said}")) == (True, True), err
+
+
+@pytest.mark.asyncio
+async def test_a_difference_that_is_meant_is_shown_everywhere(
+    house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Terminal, JSON, page and Markdown have both values, and where each of the runs is from."""
+    for run_id, image in ((FAST, "redis:7"), (SLOW, "redis:8")):
+        told = [json.loads(text) for text in house.reads.documents[run_id]]
+        for each in told:
+            each["provenance"] = {"service": {"image": image}, "cluster": {"name": f"on-{image}"}}
+        house.reads.documents[run_id] = [json.dumps(each) for each in told]
+    words = ["compare", FAST, SLOW, "--across", "service.image", "--across", "cluster.name"]
+    _, terminal, _ = await benchctl(house, capsys, *words)
+    said = [terminal]
+    for name in ("c.html", "c.md"):
+        await benchctl(house, capsys, *words, "-o", str(tmp_path / name))
+        said.append((tmp_path / name).read_text())
+    known = [
+        [value in text for value in ("redis:7", "redis:8", "cluster on-redis:8,")] for text in said
+    ]
+    assert known == [[True] * 3] * 3
+    answer = json.loads((await benchctl(house, capsys, *words, "--json"))[1])["others"][0]
+    assert (answer["differences"][0], answer["origin"]["cluster"], answer["verdicts"]) == (
+        {
+            "key": "service.image",
+            "base": "redis:7",
+            "other": "redis:8",
+            "fatal": False,
+            "meant": True,
+        },
+        "on-redis:8",
+        {"worse": 1},
+    )
+
+
+@pytest.mark.asyncio
+async def test_other_clients_are_told_first(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of other clients their kinds are said, and not that their formulas differ, too."""
+    for run_id, kind in ((FAST, "redis-load"), (OLD, "redis-benchmark")):
+        told = [json.loads(text) for text in house.reads.documents[run_id]]
+        told = [{**each, "provenance": {"client": {"kind": kind}}} for each in told]
+        house.reads.documents[run_id] = [json.dumps(each) for each in told]
+    status, _, err = await benchctl(house, capsys, "compare", FAST, OLD)
+    assert (status, err.splitlines()) == (
+        4,
+        [
+            "",
+            "not compared: different clients: redis-load | redis-benchmark",
+            "their numbers mean different things, so no option will compare them",
+        ],
+    )
 
 
 @pytest.mark.asyncio

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from benchd.core.compare import Verdict, compare
+from benchd.core.headline import origin_text
 from benchd.core.intervals import (
     mean_interval,
     median,
@@ -20,6 +21,8 @@ from benchd.core.intervals import (
 )
 from benchd.core.numbers import effective_size, histogram, summarise
 from benchd.core.significance import holm, knee, mann_whitney
+from benchd.core.svg_forest import forest
+from benchd.core.unlike import origin
 
 
 def result(value: float, p50: float = 5.0, **said: Any) -> dict[str, Any]:
@@ -213,6 +216,90 @@ def test_clients_of_one_run_are_not_thrown_together() -> None:
     assert [({"client": "a"}, 5, "worse"), ({"client": "b"}, 5, "same")] == [
         (row.cell, len(row.base.values), str(row.verdict)) for row in rows
     ]
+
+
+def test_every_difference_has_both_values_also_those_that_are_meant() -> None:
+    """What is compared on purpose stays in the comparison, with what it is on each side."""
+    other = [result(80.0 + i, image="redis:8") for i in range(5)]
+    found = compare(BASE, other, across=("service.image", "client.kind"))
+    assert ([(d.key, d.base, d.other) for d in found.differences], found.across, found.notes) == (
+        [("service.image", "redis:7", "redis:8")],
+        ("service.image",),
+        ("they do not differ in client.kind: --across client.kind changes nothing",),
+    )
+
+
+def test_other_clients_come_first_and_without_what_follows() -> None:
+    """Formulas, units and parameters of another client are no differences of their own."""
+    other = result(100.0, image="redis:8", unit="1/ms", parameters={"clients": 9})
+    other["provenance"]["client"]["kind"] = "redis-load"
+    assert [(d.key, d.fatal) for d in compare(BASE, [other]).refused] == [
+        ("client.kind", True),
+        ("service.image", False),
+    ]
+
+
+def test_a_metric_of_one_side_is_named_and_refuses_nothing() -> None:
+    """What only one run has measured is not compared, and the rest is."""
+    other = [result(100.0 + i) for i in range(5)]
+    for each in other:
+        each["metrics"]["goodput"] = {**each["metrics"]["ops_s"], "formula": "goodput/v1"}
+    found = compare(BASE, other)
+    assert (found.notes, [row.column.metric for row in found.rows]) == (
+        ("measured only in other: goodput",),
+        ["ops_s", "latency_service"],
+    )
+
+
+@pytest.mark.parametrize(("repeats", "is_known"), [(2, False), (3, False), (4, True)])
+def test_no_interval_stands_where_no_verdict_can(repeats: int, is_known: bool) -> None:
+    """Of fewer repeats than a verdict needs an interval would only look like certainty."""
+    found = compare(BASE[:repeats], [result(80.0 + i) for i in range(repeats)])
+    assert [row.interval is not None for row in found.rows] == [is_known, is_known]
+
+
+def test_a_reason_that_all_have_is_said_once() -> None:
+    """Rows without a verdict for one reason leave it to the whole, which counts the verdicts."""
+    cells = [{"value_size": 10, "clients": n} for n in (1, 2)]
+    base = [result(100.0 + i, cell=cell) for cell in cells for i in range(2)]
+    found = compare(base, base)
+    assert ([list(row.cell) for row in found.rows][:1], found.reason, found.counts) == (
+        [["value_size", "clients"]],  # in the order of the recipe
+        "2 repeats: no verdict below 4 on both sides",
+        {Verdict.INCONCLUSIVE: 4},
+    )
+    assert {found.why(row) for row in found.rows} == {""}
+
+
+def test_a_run_tells_where_it_comes_from() -> None:
+    """Cluster, first and last moment, versions and recipe come from the valid results."""
+    documents = []
+    for minute, version, valid in ((5, "1.0", True), (1, "1.1", True), (0, "0.9", False)):
+        made = result(1.0, valid=valid)
+        made["provenance"] |= {
+            "cluster": {"name": "alpha"},
+            "benchd": {"version": version},
+            "recipe": {"name": "r", "path": "r.yaml", "sha256": "ab"},
+        }
+        start, end = (f"2026-11-02T10:{m:02}:00.000Z" for m in (minute, minute + 1))
+        documents.append({**made, "times": {"measure_start": start, "measure_end": end}})
+    assert origin_text(origin(documents)) == (
+        "cluster alpha, measured 2026-11-02 10:01:00 to 2026-11-02 10:06:00 UTC, "
+        "benchd 1.0, 1.1, recipe r.yaml ab"
+    )
+
+
+@pytest.mark.parametrize("slow", [3.0, 40.0])
+def test_the_chart_cuts_no_name_and_marks_what_goes_on(slow: float) -> None:
+    """Long names are broken into lines, and an interval beyond the edge ends in an arrow."""
+    cell = {"a_rather_long_parameter": 10000, "another_long_parameter": 64, "and_one": "x"}
+    runs = [[result(100.0, v + i, cell=cell) for i in range(5)] for v in (5.0, 5.0 * slow)]
+    drawn = forest(compare(*runs).rows, 0.05)
+    names = [f"{key}={value}" for key, value in cell.items()]
+    assert ([drawn.count(name) >= 4 for name in names], "beyond" in drawn) == (
+        [True] * 3,  # in a line and in a tip of each of two rows
+        slow > 5,
+    )
 
 
 def test_clients_of_another_name_are_compared() -> None:

@@ -134,6 +134,16 @@ def test_a_fresh_service_is_a_job_for_each_point_or_measurement(
             ),
         ),
         (
+            "sweep:\n  client.parameters.clients: [x, y]\n  client.parameters.theads: [1, 2]\n",
+            (
+                "4:31: sweep['client.parameters.clients'][0]: 'x' is not a whole number\n"
+                "web.yaml:4:34: sweep['client.parameters.clients'][1]: 'y' is not a whole number\n"
+                "web.yaml:5:3: sweep['client.parameters.theads']: kind 'redis-benchmark' has no "
+                "such parameter; did you mean 'threads'?; it has: clients, requests, tests, "
+                "data_size, pipeline, keyspace, threads, timeout"
+            ),
+        ),
+        (
             f"{GRID}exclude: [{{client.parameters.clients: 9}}]\n",
             "4:39: exclude[0]['client.parameters.clients']: 9 is none of its values: 1, 8",
         ),

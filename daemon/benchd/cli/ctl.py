@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from benchd import __version__
 from benchd.cli import catalog, commands, comparing, completion, follow, outcomes, upkeep
+from benchd.cli.choices import ChoosingParser
 from benchd.cli.start import INTERRUPTED
 from benchd.cli.wire import OK, USAGE, Daemon, Stop
 
@@ -58,7 +59,7 @@ def _age(text: str) -> str:
     return text
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(ChoosingParser):
     """Usage errors in one line that says what to do."""
 
     def error(self, message: str) -> NoReturn:
@@ -188,7 +189,7 @@ def _keeping(line: _CommandLine) -> None:
 def _reading(line: _CommandLine) -> None:
     sub = line.add("results", outcomes.results, "the numbers, of one run or of all")
     sub.add_argument("of_run", nargs="?", type=_name, metavar="RUN", help="default: all")
-    sub.add_argument("--csv", action="store_true", help="every number, one a line")
+    sub.add_argument("--csv", action="store_true", help="every number, one a line; of steps, too")
     sub.add_argument("--benchstat", action="store_true", help="valid repeats, for benchstat")
     sub = line.add("compare", comparing.compare, "runs side by side; 1 if one is surely worse")
     sub.add_argument("runs", nargs="+", type=_name, metavar="RUN", help="the first is the base")
@@ -202,12 +203,12 @@ def _reading(line: _CommandLine) -> None:
     sub.add_argument("--csv", action="store_true", help="a line for each number")
     sub.add_argument("--benchstat", action="store_true", help="every repeat, for benchstat")
     sub.add_argument(
-        "-o", dest="output", metavar="FILE", help="a page, or *.md; prints where it is"
+        "-o", dest="output", metavar="FILE", help="*.html: a page; *.md: Markdown; -: to output"
     )
     sub = line.add("report", outcomes.report, "write a run's report; prints where it is")
     sub.add_argument("of_run", type=_name, metavar="RUN", help="its id or the beginning of it")
     sub.add_argument("--open", action="store_true", help="open it in the browser")
-    sub.add_argument("-o", dest="output", metavar="FILE", help="*.md for Markdown, - for output")
+    sub.add_argument("-o", dest="output", metavar="FILE", help="*.html, *.md, or - for output")
     sub = line.add("catalog", catalog.catalog, "kinds of services and clients, and parameters")
     sub.add_argument("kind", nargs="?", type=_name, metavar="KIND", help="one of them, whole")
     sub = line.add("completion", _completion, "a script that lets a shell complete benchctl")

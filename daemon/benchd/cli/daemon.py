@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from benchd import __version__
+from benchd.cli.choices import ChoosingParser
 
 OK, NO, USAGE = 0, 1, 2
 BAD_CONFIGURATION = 78  # EX_CONFIG: systemd must not restart us for it
@@ -27,7 +28,7 @@ class _Usage(Exception):
     """The command line cannot be read."""
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(ChoosingParser):
     """Usage errors in one line that says what to do."""
 
     def error(self, message: str) -> NoReturn:

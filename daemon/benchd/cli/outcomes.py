@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-from benchd.cli import benchstat
+from benchd.cli import benchstat, result_csv
 from benchd.cli.commands import emit
-from benchd.cli.tables import show
+from benchd.cli.tables import clean, show
 from benchd.cli.wire import NO, OK, USAGE, Daemon, Stop, segment
 from benchd.core.headline import Column, cell_text, columns, distinct, figure, number
 
@@ -28,13 +27,26 @@ def results(daemon: Daemon, args: argparse.Namespace) -> int:
     if args.json:
         return emit(answer)
     if args.csv:
-        _csv(documents)
+        result_csv.write(documents)
         return OK
     if args.benchstat:
         _benchstat(documents)
         return OK
-    result_table(documents)
-    return OK if documents else NO
+    if documents or not args.of_run:
+        result_table(documents)
+        return OK if documents else NO
+    print(_none_of(daemon, args.of_run))
+    return NO
+
+
+def _none_of(daemon: Daemon, word: str) -> str:
+    """Say why a run has no results, and where to look."""
+    run = daemon.get(f"/v1/runs/{segment(word)}")
+    if not run["outcome"]:
+        return f"no results yet: run {run['id']} goes on: benchctl watch {run['id']}"
+    why = f": {run['why']}" if run["why"] else ""
+    said = f"run {run['id']} is {run['outcome']} without any result{why}"
+    return clean(f"{said}: see benchctl show {run['id']}")
 
 
 def result_table(documents: Sequence[Mapping[str, Any]]) -> None:
@@ -80,48 +92,6 @@ def validity_text(document: Mapping[str, Any]) -> str:
     return f"{word} ({', '.join(codes)})" if codes else word
 
 
-def _csv(documents: Sequence[Mapping[str, Any]]) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(
-        ("run", "job", "point", "repeat", "valid", "metric", "statistic", "unit", "value")
-    )
-    for d in documents:
-        head = (d["run"], d["job"], cell_text(d.get("cell") or {}), d.get("repeat"))
-        valid = str(bool((d.get("validity") or {}).get("valid"))).lower()
-        for name, statistic, unit, value in _numbers(d):
-            writer.writerow((*map(_cell, head), valid, name, statistic, unit, value))
-
-
-def _numbers(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str | None, float]]:
-    """Yield every number of a result: what was counted, and what was measured."""
-    for name, count in (document.get("counts") or {}).items():
-        if isinstance(count, int):
-            yield "counts", name, None, count
-    window = number(document.get("times") or {}, "window_s")
-    if window is not None:
-        yield "times", "window_s", "s", window
-    for name, metric in (document.get("metrics") or {}).items():
-        unit = metric.get("unit")
-        percentiles = [f"p{q}" for q in metric.get("percentiles") or {}]
-        for statistic in ("value", "n", "mean", "stdev", "min", "max", *percentiles):
-            value = number(metric, statistic)
-            if value is not None:
-                yield name, statistic, unit, value
-        for which, value in (metric.get("windows") or {}).items():
-            if isinstance(value, int | float):
-                yield name, f"value.{which}", unit, value
-        ci = metric.get("ci") or {}
-        if number(ci, "n_eff") is not None:
-            yield name, "n_eff", None, ci["n_eff"]
-        for which, ends in ci.items():
-            if isinstance(ends, list):
-                statistic = which if which == "mean" else f"p{which}"
-                yield from (
-                    (name, f"{statistic}.{side}", unit, end)
-                    for side, end in zip(("low", "high"), ends, strict=True)
-                )
-
-
 def _benchstat(documents: Sequence[Mapping[str, Any]]) -> None:
     """Print the telling numbers of every valid repeat, run by run."""
     valid = [d for d in documents if (d.get("validity") or {}).get("valid")]
@@ -136,13 +106,6 @@ def _benchstat(documents: Sequence[Mapping[str, Any]]) -> None:
             if value is not None:
                 name = benchstat.name_of(column.metric, column.statistic, d.get("cell") or {})
                 print(benchstat.line(name, value, column.unit))
-
-
-def _cell(value: object) -> object:
-    """Return a value that a spreadsheet will not take for a formula."""
-    if isinstance(value, str) and value[:1] in {"=", "+", "-", "@"}:
-        return f"'{value}"
-    return value
 
 
 def report(daemon: Daemon, args: argparse.Namespace) -> int:

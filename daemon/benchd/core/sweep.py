@@ -140,9 +140,22 @@ def complaints(recipe: Recipe, judged: Judge, points: Points) -> Iterator[Compla
         return
     found = [*_of_keys(recipe), *_of_rows(recipe)]
     found += _of_values(recipe, judged, points, but={place[1] for place, _, _ in found})
-    yield from found
+    yield from _once(recipe, found)
     if not found and combinations(recipe) <= MAX_COMBINATIONS:
         yield from _of_exclusions(recipe)
+
+
+def _once(recipe: Recipe, found: Sequence[Complaint]) -> Iterator[Complaint]:
+    """Yield the complaints; what is wrong with every value of a key is said of the key."""
+    several: dict[Path, int] = {("sweep", key): len(row) for key, row in recipe.sweep.items()}
+    often = Counter((place[:2], what) for place, what, _ in dict.fromkeys(found))
+    told: list[Complaint] = []
+    for place, what, at_key in found:
+        if len(place) > 2 and often[place[:2], what] == several[place[:2]] > 1:
+            told.append((place[:2], what, True))
+        else:
+            told.append((place, what, at_key))
+    yield from dict.fromkeys(told)
 
 
 def _of_keys(recipe: Recipe) -> Iterator[Complaint]:
