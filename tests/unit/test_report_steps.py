@@ -66,9 +66,26 @@ def test_rates_make_the_curves() -> None:
     assert [row[1] for row in ladder.rows][:3] == [
         "1 user",
         "64 users",
-        "arrivals",
+        "at a rate",
     ]
-    assert [row[-1] for row in ladder.rows][-2:] == ["borne", "latency grew"]
+    assert ladder.rows[-1][1] == "at a rate, beyond the ceiling"
+    assert [row[-1] for row in ladder.rows][-2:] == ["kept up", "latency kept growing"]
+
+
+def test_the_steps_are_told_in_words() -> None:
+    """Who got how many answers is said, and from when a latency counts where rows differ in it."""
+    waiting = {"req_s": value(SERVED), "latency_service": spread(5.0)}
+    users = [one | {"metrics": waiting} for one in CLOSED]
+    timed = step(40.0)["metrics"]
+    both = step(40.0, metrics=timed | {"latency_service": spread(5.0)})
+    (ladder,) = ladders({"a": [document([*users, both])]})
+    users, latency = ladder.words
+    assert users == (
+        "64 users, each asking again after its answer, got 100 answers a second (ceiling); "
+        "requests were good up to 100 a second; beyond 100 a second, more of them hardly gave more "
+        "answers (knee)."
+    )
+    assert latency == "Latency counts from the sending for users, and from the schedule at a rate."
 
 
 def test_repeats_are_curves_of_their_own() -> None:

@@ -21,7 +21,9 @@ _DRAWN = ("ttft_sched", "tpot", "e2e_sched", "latency_sched")
 _TOLD = (("ttft_sched", "ttft_service"), ("latency_sched", "latency_service"))
 _TAIL = ("99", "95", "90", "50")
 _FOUND = ("knee_rate", "peak_rate", "ceiling_rate")
-_ARRIVALS = {"rate": "arrivals", "beyond": "arrivals, beyond"}
+# What load a step with a rate is called; and what is said of steps that a service kept up with.
+_OPEN = {"rate": "at a rate", "beyond": "at a rate, beyond the ceiling"}
+_KEPT_UP = "kept up"
 _KEY = "offered rate [1/s]"
 
 Document = Mapping[str, Any]
@@ -45,7 +47,10 @@ def ladders(by_point: Mapping[str, Sequence[Document]]) -> Iterator[Ladder]:
     for point, documents in [(p, each) for p, each in found.items() if each][:POINTS]:
         yield Ladder(
             point=point,
-            words=tuple(_words(document, len(documents)) for document in documents),
+            words=(
+                *(_words(document, len(documents)) for document in documents),
+                *_how_latency_counts(documents),
+            ),
             heads=("Repeat", "Load", *_heads(_latency(documents))),
             rows=tuple(_table(documents)),
             curves=tuple(_curves(documents)),
@@ -77,12 +82,24 @@ def _words(document: Document, several: int) -> str:
     metrics = document.get("metrics") or {}
     told = {n: number(metrics.get(n) or {}, "value") for n in _FOUND}
     bend, peak, most = (told[name] for name in _FOUND)
-    said = f"Repeat {_repeat(document)}: m" if several > 1 else "M"
-    said += f"any users got {figure(most)} answers a second"
+    ceiling = next((s for s in _rows(document) if s.get("kind") == "ceiling"), {})
+    users = ceiling.get("concurrency")
+    said = f"Repeat {_repeat(document)}: " if several > 1 else ""
+    said += f"{users} user{_many(users)}" if users else "The users of the ceiling"
+    said += f", each asking again after its answer, got {figure(most)} answers a second (ceiling)"
     said += f"; requests were good up to {figure(peak)} a second" if peak is not None else ""
     if bend is None:
         return f"{said}; no knee is in the curve."
     return f"{said}; beyond {figure(bend)} a second, more of them hardly gave more answers (knee)."
+
+
+def _how_latency_counts(documents: Sequence[Document]) -> Iterator[str]:
+    """Yield from when the latencies of the table count, where that is not the same in all rows."""
+    scheduled, service = _latency(documents)
+    steps = [step for document in documents for step in _rows(document)]
+    if {bool(_metric(s, scheduled)) for s in steps if _metric(s, service)} == {True, False}:
+        name = label(scheduled).removesuffix(", scheduled")
+        yield f"{name} counts from the sending for users, and from the schedule at a rate."
 
 
 # --- the table ----------------------------------------------------------------------------------
@@ -110,9 +127,7 @@ def _table(documents: Sequence[Document]) -> Iterator[tuple[str, ...]]:
             rates = (number(step, name) for name in ("offered_rate", "achieved_rate"))
             yield (
                 _repeat(document),
-                f"{users} user{_many(users)}"
-                if users
-                else _ARRIVALS.get(str(step.get("kind")), NONE),
+                f"{users} user{_many(users)}" if users else _OPEN.get(str(step.get("kind")), NONE),
                 *map(figure, rates),
                 *(figure(number(_metric(step, m), "value")) for m in ("req_s", "goodput")),
                 figure(number(step, "errors")),
@@ -129,11 +144,11 @@ def _verdict(step: Document) -> str:
     """Return whether the service bore a step, and if not, what it did."""
     if "concurrency" in step:
         return NONE
-    said = {"delivered": "not all sent", "steady": "latency grew"}
+    said = {"delivered": "not all sent", "steady": "latency kept growing"}
     bad = [words for name, words in said.items() if step.get(name) is False]
     if not bad and step.get("good") is False:
         bad = ["too many errors" if step.get("errors") else "objectives missed"]
-    return ", ".join(bad) or "borne"
+    return ", ".join(bad) or _KEPT_UP
 
 
 # --- curves -------------------------------------------------------------------------------------
