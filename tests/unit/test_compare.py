@@ -297,7 +297,7 @@ def test_the_chart_cuts_no_name_and_marks_what_goes_on(slow: float) -> None:
     drawn = forest(compare(*runs).rows, 0.05)
     names = [f"{key}={value}" for key, value in cell.items()]
     assert ([drawn.count(name) >= 4 for name in names], "beyond" in drawn) == (
-        [True] * 3,  # in a line and in a tip of each of two rows
+        [True] * 3,  # in a line and in a tip of both rows
         slow > 5,
     )
 

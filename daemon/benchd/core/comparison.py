@@ -25,7 +25,7 @@ _KEY = (
 _MORE = "the repeats differ as much as the runs do, or are too few: five repeats or more help"
 _REFUSED = "These runs differ in more than their numbers, so nothing is compared."
 _CLIENTS = "These runs have different clients: their numbers mean different things."
-_WHAT = ("What", "Base", "Other", "To compare all the same")
+_WHAT = ("What", "Base", "Other", "Compared")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +185,7 @@ def _told(found: Comparison) -> list[list[str]]:
 def _meant(difference: Difference, across: Sequence[str]) -> str:
     if difference.fatal:
         return "never: other numbers"
-    return "meant" if difference.key in across else f"--across {difference.key}"
+    return "on purpose" if difference.key in across else f"only with --across {difference.key}"
 
 
 # --- Markdown -----------------------------------------------------------------------------------

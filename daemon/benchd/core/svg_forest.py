@@ -21,7 +21,7 @@ from benchd.core.svg import (
     tip,
 )
 
-VALUE = 76  # room for the change at the end of a row
+VALUE = 90  # room for the change at the end of a row, and for an arrow before it
 NAMES = 420  # the most room that names get; longer ones are broken into lines
 LINE = 14  # from one line of a name to the next
 WIDEST = 4.0  # changes beyond +400 % end at the edge: they would squeeze the others into a line
@@ -46,26 +46,29 @@ def name_of(row: Row) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Axis:
-    """From changes to places; what lies beyond ``reach`` ends at the edge."""
+    """From changes to places; what lies below ``low`` or above ``high`` ends at the edge."""
 
     left: float
     right: float
-    reach: float
+    low: float
+    high: float
 
     def __call__(self, change: float) -> float:
-        part = (min(max(change, -self.reach), self.reach) + self.reach) / (2 * self.reach)
+        part = (min(max(change, self.low), self.high) - self.low) / (self.high - self.low)
         return round(self.left + part * (self.right - self.left), 1)
 
 
 def forest(rows: Sequence[Row], threshold: float) -> Markup:
     """Draw every change that is known, in the order of the rows."""
     drawn = [row for row in rows if row.change is not None]
-    ends = [abs(end) for row in drawn for end in (row.change or 0.0, *(row.interval or ()))]
+    ends = [end for row in drawn for end in (row.change or 0.0, *(row.interval or ()))]
     longest = max((len(name_of(row)) for row in drawn), default=0)
     left = min(longest * CHARACTER + 22, NAMES)
     names = [_lines(name_of(row), int((left - 14) / CHARACTER)) for row in drawn]
-    reach: float = min(max([*ends, threshold * 2]), WIDEST) * 1.05
-    x = _Axis(left=left, right=LONG_WIDTH - VALUE, reach=reach)
+    reach: float = min(max(threshold * 2, *map(abs, ends)), WIDEST) * 1.05
+    # Nothing positive gets less by more than all of it.
+    low = -min(reach, 1.05) if min(ends) >= -1 else -reach
+    x = _Axis(left=left, right=LONG_WIDTH - VALUE, low=low, high=reach)
     heights = [ROW + LINE * (len(lines) - 1) for lines in names]
     bottom = TOP + sum(heights)
     band = {"x": x(-threshold), "y": TOP, "height": bottom - TOP}
@@ -94,8 +97,8 @@ def _lines(name: str, room: int) -> list[str]:
 
 
 def _grid(x: _Axis, bottom: float) -> Iterator[Markup]:
-    for tick in ticks(x.reach, 3):
-        for side in dict.fromkeys((tick, -tick)):
+    for tick in ticks(x.high, 3):
+        for side in (each for each in dict.fromkeys((tick, -tick)) if each >= x.low):
             place = x(side)
             kind = "zero" if not side else "grid"
             yield tag("line", class_=kind, x1=place, x2=place, y1=TOP, y2=bottom)
@@ -105,18 +108,20 @@ def _grid(x: _Axis, bottom: float) -> Iterator[Markup]:
 
 def _marks(row: Row, x: _Axis, middle: float) -> Iterator[Markup]:
     """Draw a change and its interval; an arrow stands where one of them goes on beyond the edge."""
-    low, high = row.interval or (row.change or 0.0, row.change or 0.0)
+    change = row.change or 0.0
+    low, high = row.interval or (change, change)
+    words = f"{name_of(row)}: {percent(change)}, {row.verdict}"
     if row.interval is not None:
         line = {"x1": x(low), "x2": x(high), "y1": middle, "y2": middle}
         yield tag("line", class_=f"reach {row.verdict}", **line)
-    words = f"{name_of(row)}: {percent(row.change)}, {row.verdict}"
-    if row.interval is not None:
         words += f", 95 %: {percent(low)} to {percent(high)}"
-    dot = {"cx": x(row.change or 0.0), "cy": middle, "r": DOT}
-    yield tag("circle", tip(words), class_=f"verdict {row.verdict}", **dot)
-    for end, sign in ((min(low, row.change or 0.0), -1), (max(high, row.change or 0.0), 1)):
-        if sign * end > x.reach:
-            edge = x(sign * x.reach)
+    if x.low <= change <= x.high:
+        dot = {"cx": x(change), "cy": middle, "r": DOT}
+        yield tag("circle", tip(words), class_=f"verdict {row.verdict}", **dot)
+    for edge, is_beyond, sign in (
+        (x.left, min(low, change) < x.low, -1),
+        (x.right, max(high, change) > x.high, 1),
+    ):
+        if is_beyond:
             shape = f"M{edge + 9 * sign} {middle}l{-9 * sign} -5v10z"
-            words = f"goes on to {percent(end)}"
             yield tag("path", tip(words), class_=f"verdict beyond {row.verdict}", d=shape)
