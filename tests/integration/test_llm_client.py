@@ -131,6 +131,20 @@ async def test_nothing_listens(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
+async def test_nothing_is_left_where_nobody_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By hand, without --out, a service that is not there leaves the sentence and nothing else."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    client = await start_load(tmp_path, "redis", "--url", f"redis://127.0.0.1:{closed_port()}")
+    assert await client.wait() == 1
+    assert client.stderr.startswith("load: no Redis at ")
+    assert (client.stdout, list(here.iterdir())) == ("", [])
+
+
+@pytest.mark.asyncio
 async def test_service_that_goes_away(tmp_path: Path) -> None:
     """When the service is gone for good the client gives up, and the rest counts as cancelled."""
     async with sim_llm(tmp_path, "--ttft-ms", "5", "--tpot-ms", "1") as url:
@@ -209,8 +223,9 @@ async def test_wrong_model_is_explained(tmp_path: Path) -> None:
             ("http", "--url", "http://n1", "--slo", "ttft_sched_ms<=5"),
             "--slo ttft_sched_ms<=5: with this workload and load there are latency_service_ms",
         ),
-        (("llm", "--url", "http://n1", "--slo", "fast"), "write it as ttft_sched_ms<=500"),
-        (("llm", "--url", "http://n1", "--requests", "0"), "0 is not between 1 and 100000000"),
+        (("llm", "--url", "http://n1", "--slo", "fast"), "write it as ttft_service_ms<=500"),
+        (("redis", "--url", "n1:1"), "--url 'n1:1': write it as redis://host:port"),
+        (("llm", "--url", "http://n1", "--requests", "0"), "0 is not between 1 and 2000000"),
         (("llm", "--url", "http://n1", "--run-id", "a b"), "a run id is 1 to 200 printable"),
         (("llm", "--url", "http://n1", "--nonsense"), "unknown arguments: --nonsense"),
     ],

@@ -116,7 +116,7 @@ def test_no_open_loop_of_a_tool_that_has_none(kind: str, instead: str, word: str
         parameters={word: 5},
     )
     ((where, what),) = CATALOG.check(part)
-    assert (where, what.startswith("5 cannot be: "), instead in what) == (
+    assert (where, what.startswith("not of this kind: "), instead in what) == (
         ("parameters", word),
         True,
         True,

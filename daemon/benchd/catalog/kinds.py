@@ -202,7 +202,7 @@ class Kind:
             elif name not in known and self.free_parameters:
                 continue
             elif name in self.elsewhere:
-                yield ("parameters", name), f"{value!r} cannot be: {self.elsewhere[name]}"
+                yield ("parameters", name), f"not of this kind: {self.elsewhere[name]}"
             elif name not in known:
                 accepted = ", ".join(known) or "none at all"
                 close = did_you_mean(name, list(known))

@@ -152,8 +152,8 @@ LOAD = (
         type="str",
         default=None,
         pattern=rf"{_SLO}(, ?{_SLO})*",
-        doc="objectives of a good request, separated by commas, such as ttft_sched_ms<=500; gives "
-        "goodput and slo_attainment",
+        doc="objectives of a good request, separated by commas, such as latency_sched_ms<=50; "
+        "gives goodput and slo_attainment",
     ),
     Parameter(
         name="processes",

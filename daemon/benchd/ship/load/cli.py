@@ -45,11 +45,12 @@ def _plan(args: argparse.Namespace, argv: List[str]) -> Plan:
     requests = args.requests
     if requests is None and args.duration is None and load.model not in ("trace", "saturate"):
         requests = getattr(args, "batches", _REQUESTS)
+    out = args.out or "."
     try:
-        os.makedirs(args.out, exist_ok=True)
+        os.makedirs(out, exist_ok=True)
     except OSError as error:
-        raise target.Usage("--out %s: %s" % (args.out, error.strerror)) from None
-    targets = target.parse_all(args.url)
+        raise target.Usage("--out %s: %s" % (out, error.strerror)) from None
+    targets = target.parse_all(args.url, "redis" if args.workload == "redis" else "http")
     together = _together(args, load, requests)
     run_id = args.run_id or uuid.uuid4().hex
     if together is not None:  # no two nodes send the same
@@ -66,14 +67,15 @@ def _plan(args: argparse.Namespace, argv: List[str]) -> Plan:
     workload.targets = targets
     workload.is_open = load.is_open
     if args.slo:
-        workload.slos = quality.parse(args.slo)
+        workload.slos = quality.parse(args.slo, list(workload.quantities()))
         quality.check(workload.slos, workload)
     return Plan(
         workload=workload,
         load=load,
         stop=Stop(requests, args.duration),
         warmup=args.warmup if args.warmup is not None else _warmup(load),
-        out=args.out,
+        out=out,
+        keeps_failures=args.out is not None or together is not None,
         argv=argv,
         together=together,
         processes=driving.processes(load, workload, args.processes),
@@ -102,7 +104,7 @@ def _together(args: argparse.Namespace, load: Load, requests: Optional[int]) -> 
     for name, total in shared:
         if total is not None and total < args.nodes:
             raise target.Usage("%s %d cannot be shared by %d nodes" % (name, total, args.nodes))
-    return Together(args.node, args.nodes, args.out)
+    return Together(args.node, args.nodes, args.out or ".")
 
 
 def main(argv: Optional[List[str]] = None, prog: str = "load") -> int:
@@ -120,8 +122,8 @@ def main(argv: Optional[List[str]] = None, prog: str = "load") -> int:
         top.error(str(error))
     if args.json:
         print(json.dumps(document, indent=1, sort_keys=True))
-    else:
-        print(_table(document, args.out))
+    elif document["counts"]["issued"] or not document["error"]:
+        print(_table(document, args.out or "."))
     if document["error"]:
         print("%s: %s" % (prog, document["error"]), file=sys.stderr)
     # Of several nodes, the first one judges: whether another's part is valid, its result says.

@@ -49,7 +49,7 @@ def add_load(parser: argparse.ArgumentParser) -> None:
     add("--step-time", type=seconds, help="seconds of each step (default 10)")
     add("--steps", type=whole(3, 100), help="rates up to the ceiling (saturate; default 8)")
     add("--arrivals", choices=("poisson", "constant"), help="of each rate (saturate)")
-    add("--slo", action="append", default=[], metavar="ttft_sched_ms<=500", help="for goodput")
+    add("--slo", action="append", default=[], metavar="TIME_ms<=MS", help="for goodput")
     add("--processes", type=whole(1, 256), help="that share the load (default: as needed)")
 
 

@@ -46,7 +46,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     """Add what every workload takes."""
     add = parser.add_argument
     add("--url", required=True, help="http://host:port of the service; several with commas")
-    add("--out", default=".", help="directory for result.json and samples.jsonl.gz")
+    add("--out", help="directory for result.json and samples.jsonl.gz (default: this one)")
     add("--json", action="store_true", help="print the result document, not a table")
     add("--requests", type=whole(1, MOST), help="to measure (default 100 without --duration)")
     add("--duration", type=seconds, help="seconds of measurement")

@@ -37,13 +37,17 @@ class Slo(NamedTuple):
         return "%s_ms<=%g" % (self.name, self.limit_ms)
 
 
-def parse(texts: Sequence[str]) -> List[Slo]:
-    """Return the objectives of ``--slo`` options, or raise ``Usage``."""
+def parse(texts: Sequence[str], names: Sequence[str] = ("latency_sched",)) -> List[Slo]:
+    """Return the objectives of ``--slo`` options, or raise ``Usage``.
+
+    ``names``: those that there can be.
+    """
+    example = next((name for name in names if name.endswith("_sched")), names[0])
     found = []
     for text in ",".join(texts).split(","):
         match = _SLO.match(text)
         if match is None or match.end() != len(text):
-            raise Usage("--slo %r: write it as ttft_sched_ms<=500" % text)
+            raise Usage("--slo %r: write it as %s_ms<=500" % (text, example))
         found.append(Slo(match.group(1), float(match.group(2))))
     return found
 

@@ -41,6 +41,13 @@ class Samples:
         if self._file is not None:
             self._file.flush()
 
+    def discard(self) -> None:
+        """Leave nothing: there was no measurement."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+            os.remove(self.path)
+
     def close(self) -> None:
         """Close and compress; the plain file goes when the compressed one is there."""
         if self._file is None:

@@ -44,6 +44,7 @@ class Plan(NamedTuple):
     stop: Stop
     warmup: Optional[int]
     out: str
+    keeps_failures: bool  # whether a result is written that has nothing but the reason
     argv: List[str]
     together: Optional[Together] = None
     processes: int = 1
@@ -110,6 +111,9 @@ class Run:
             if self.driver:
                 self.driver.close()
         document = self.document()
+        if self.error and not document["counts"]["issued"] and not self.plan.keeps_failures:
+            self.samples.discard()
+            return document
         self.samples.close()
         if self.plan.together:
             self.workload.leave(self.out)

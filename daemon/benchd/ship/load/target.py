@@ -28,23 +28,23 @@ class Target(NamedTuple):
         return "%s://%s%s" % ("https" if self.tls else "http", self.authority, self.base)
 
 
-def parse_all(urls: str) -> List[Target]:
+def parse_all(urls: str, scheme: str = "http") -> List[Target]:
     """Return the targets of URLs with commas between them, or raise ``Usage``."""
-    found = [parse(url) for url in urls.split(",")]
+    found = [parse(url, scheme) for url in urls.split(",")]
     if len(set(found)) < len(found):
         raise Usage("--url names the same address twice")
     return found
 
 
-def parse(url: str) -> Target:
-    """Return the target of a URL, or raise ``Usage``."""
+def parse(url: str, scheme: str = "http") -> Target:
+    """Return the target of a URL, or raise ``Usage``; ``scheme``: what is proposed then."""
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
         raise Usage("--url %r is no URL: %s" % (url, error)) from None
     if parts.scheme not in ("http", "https", "redis") or not parts.hostname:
-        raise Usage("--url %r: write it as http://host:port" % url)
+        raise Usage("--url %r: write it as %s://host:port" % (url, scheme))
     if parts.username or parts.password or parts.query or parts.fragment:
         raise Usage("--url takes a host, a port and a path, nothing else")
     base = parts.path.rstrip("/")
