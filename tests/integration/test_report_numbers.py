@@ -67,6 +67,15 @@ async def test_every_number_of_the_report_is_in_the_samples(inside: Inside) -> N
             [Claim(("not understood",), "17")],
         ),
         (
+            "<li><b>client cpu</b><i class='reach'>93\u00a0% of a core; limit 80\u00a0%</i></li>",
+            [
+                Claim(("flags", "client_cpu", side, "%", end), number)
+                for side, number in (("value", "93"), ("limit", "80"))
+                for end in ("least", "most")
+            ],
+        ),
+        ("<li><b>new</b><i class='reach'>17!</i></li>", [Claim(("not understood", "new"), "17!")]),
+        (
             (
                 "<section><h2>New</h2><figure><figcaption>Goodput</figcaption><circle class='sun'>"
                 "<title>17</title></circle></figure></section>"

@@ -20,7 +20,7 @@ DECLARED = {
     "head": "title, version, style",
     "header": "which run it is, when it was, how many measurements it has",
     "footer": "when and by which version the page was made",
-    "notices": "flags of the results in words",
+    "notices": "flags of the results in words; their values and limits are read all the same",
     "h2": "headings",
     "h3": "headings",
     "th": "names of columns",
@@ -125,7 +125,7 @@ def claims(page: str) -> list[Claim]:
     tree = _Tree()
     tree.feed(page)
     root = tree.open[0]
-    found: list[Claim] = []
+    found = [claim for node in root.all("li") for claim in _notice(node)]
     for section in root.all("section"):
         title = next(section.all("h2")).words()[0]
         if title in DECLARED:
@@ -143,6 +143,23 @@ def claims(page: str) -> list[Claim]:
         node.take()
     rest = [node.text for node in root.all("#") if not node.is_read]
     return found + [Claim(("not understood",), text) for text in rest if re.search(r"\d", text)]
+
+
+def _notice(item: Node) -> Iterator[Claim]:
+    """Yield values and limits of the flags of one kind: the least and the most, or the one."""
+    name = next((node.words()[0] for node in item.all("b")), "")
+    code = name.partition(" \N{MULTIPLICATION SIGN}")[0].replace(" ", "_")
+    for node in item.all("reach"):
+        for side, said in zip(("value", "limit"), node.take()[0].split("; limit "), strict=False):
+            plain = said.removeprefix("coefficient of variation ")
+            number = r"-?[\d.\u202f]+(?:e-?\d+)?"
+            ends = re.fullmatch(rf"({number})(?: to ({number}))?(?:\s(.+))?", plain)
+            if ends is None:
+                yield Claim(("not understood", code), said)
+                continue
+            scale = "%" if (ends[3] or "").startswith("%") else ""
+            yield Claim(("flags", code, side, scale, "least"), ends[1])
+            yield Claim(("flags", code, side, scale, "most"), ends[2] or ends[1])
 
 
 # --- tables -------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from support.printed import NONE, Claim, Key
@@ -36,6 +37,7 @@ class Truth:
         results = [json.loads(path.read_bytes()) for path in (folder / "results").glob("*.json")]
         clients = {_client(result["job"]) for result in results}
         self.has_gaps = all(result["workload"].get("record_chunks") for result in results)
+        self.flags = [flag for result in results for flag in result["validity"]["flags"]]
         self.names = {_point(r["job"]): _name(r, several=len(clients) > 1) for r in results}
         self.found: Found = {}
         for (point, name, *rest), values in found.items():
@@ -56,6 +58,8 @@ class Truth:
 
     def __contains__(self, claim: Claim) -> bool:
         """Tell whether a number is what it should be, as exactly as it is written."""
+        if claim.key[0] == "flags":
+            return self._is_of_flags(claim)
         *key, last = claim.key
         if last in {"low", "high"}:
             return self._is_end(tuple(key), claim.text, first=last == "low")
@@ -74,6 +78,18 @@ class Truth:
         values = self.found.get(self._known(claim.key), [])
         several = last == "pooled" and len(self._each((claim.key[0], "done"))) > 1
         return is_written(claim.text, values[0] if values else None, HISTOGRAM * several)
+
+    def _is_of_flags(self, claim: Claim) -> bool:
+        """Tell whether a number is what the flags of one kind have at one end."""
+        _, code, side, scale, end = claim.key
+        share = 100 if scale else 1
+        if code == "repeats_differ":
+            several = [values for values in self.sorted.values() if len(set(values)) > 1]
+            found = [stdev(values) / fmean(values) for values in several]
+            return any(is_written(claim.text, share * x) for x in ([0.1], found)[side == "value"])
+        known = [flag[side] for flag in self.flags if flag["code"] == code]
+        numbers = sorted(share * number for number in known if number is not None)
+        return bool(numbers) and is_written(claim.text, numbers[0 if end == "least" else -1])
 
     def _known(self, key: Key) -> Key:
         """Return a key with the name of its point as tables have it: its parts in any order."""

@@ -147,6 +147,18 @@ def test_repeats_that_differ_widely_are_said(numbers: tuple[float, ...], said: l
         assert "68.29 %" in render_markdown(report)
 
 
+def test_what_repeats_another_number_is_not_drawn_either() -> None:
+    """Operations that are the requests, one by one, have no column and no curve of their own."""
+    jobs = [client(point=p, cell={"n": p}) for p in (1, 2, 3)]
+    results = [
+        result(j, metrics={"req_s": value(9.0 * j.point), "ops_s": value(9.0 * j.point)})
+        for j in jobs
+    ]
+    report = made(jobs, results)
+    titles = [c.title for c in report.columns], [c.title for c in report.sweep.curves]
+    assert titles == (["Requests"], ["Requests"])
+
+
 def test_what_is_always_the_same_has_no_range() -> None:
     """Repeats without an error have no interval of 0 to 0 below them."""
     report = made(*repeats(7.0, 7.0, 7.0))

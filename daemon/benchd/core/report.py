@@ -56,7 +56,7 @@ def build(
     several = len({job.name for job in jobs if job.role is Role.CLIENT}) > 1
     every = [c for c in columns(documents) if family(c.metric) not in DIAGNOSTICS]
     chosen = tuple(distinct(every, documents, COLUMNS_SHOWN))
-    drawn = charted(every)
+    drawn = charted(distinct(every, documents))
     by_point = _by_point(documents, clients, several=several)
     rows = [_row(d, clients.get(str(d["job"])), chosen, several=several) for d in documents]
     end = run.finished_at if run.finished_at is not None else now
