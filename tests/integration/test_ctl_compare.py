@@ -64,9 +64,9 @@ async def test_a_slower_run_is_worse(house: House, capsys: pytest.CaptureFixture
     assert (status, err, head.split(), row.split()) == (
         1,
         "",
-        ["POINT", "NUMBER", "BASE", "OTHER", "CHANGE", "95", "%", "P", "VERDICT"],
+        ["POINT", "NUMBER", "BASE", "(N=5)", "OTHER", "(N=5)", "CHANGE", "95", "%", "P", "VERDICT"],
         [
-            *("pipeline=16", "Requests", "[1/s]", "1002", "(n=5)", "802", "(n=5)", "-20.0%"),
+            *("pipeline=16", "Requests", "[1/s]", "1002", "802", "-20.0%"),
             *("-20.2%", "...", "-19.7%", "0.008", "worse"),
         ],
     )

@@ -66,9 +66,16 @@ def _one(base: Side, other: Side) -> None:
     if other["reason"]:
         print(clean(f"inconclusive, all that are: {other['reason']}"))
     print()
+    # A number of repeats that all rows have stands in the head: it takes a tenth of a terminal.
+    repeats = [{row[label]["n"] for row in other["rows"]} for label in ("base", "other")]
+    alike = all(len(found) == 1 for found in repeats)
+    sides = [
+        f"{label} (n={min(found)})" if alike else label
+        for label, found in zip(("base", "other"), repeats, strict=True)
+    ]
     show(
-        ("point", "number", "base", "other", "change", "95 %", "p", "verdict"),
-        [_cells(row, other["reason"]) for row in other["rows"]],
+        ("point", "number", *sides, "change", "95 %", "p", "verdict"),
+        [_cells(row, other["reason"], alike=alike) for row in other["rows"]],
         empty="no point is in both with valid results",
         numbers=(2, 3, 4),
         prose=(0, 1, 7),
@@ -79,16 +86,16 @@ def _one(base: Side, other: Side) -> None:
         print(f"\n{len(other['rows'])} numbers: {told}")
 
 
-def _cells(row: Side, said: str) -> tuple[object, ...]:
-    """``said``: a reason that stands above the table."""
+def _cells(row: Side, said: str, *, alike: bool) -> tuple[object, ...]:
+    """``said``: a reason that stands above the table; ``alike``: so does the number of repeats."""
     title = with_unit(row["title"], row["unit"])
     why = "" if row["why"] == said else row["why"]
     verdict = f"{row['verdict']}: {why}" if why else row["verdict"]
     return (
         cell_text(row["cell"]),
         title,
-        _side(row["base"]),
-        _side(row["other"]),
+        _side(row["base"], counted=not alike),
+        _side(row["other"], counted=not alike),
         changed(row["change"], row["difference"]),
         " ... ".join(map(_percent, row["interval"])) if row["interval"] else NONE,
         NONE if row["p"] is None else f"{row['p']:.3f}",
@@ -96,9 +103,9 @@ def _cells(row: Side, said: str) -> tuple[object, ...]:
     )
 
 
-def _side(side: Side) -> str:
-    """Write a median with the number of repeats behind it."""
-    return f"{figure(side['median'], '')} (n={side['n']})"
+def _side(side: Side, *, counted: bool) -> str:
+    """Write a median, with the number of repeats behind it unless they are told above."""
+    return figure(side["median"], "") + (f" (n={side['n']})" if counted else "")
 
 
 def _percent(share: float | None) -> str:
