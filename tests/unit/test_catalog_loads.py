@@ -118,6 +118,8 @@ def test_both_know_the_same_models() -> None:
         ({"peak_held": True, "peak_cpu_share": 0.80}, 1.0, {}),
         ({"peak_held": False}, 1.0, {"peak_not_held": "warn"}),
         ({"peak_held": True, "peak_cpu_share": 0.81}, 1.0, {"peak_of_client": "warn"}),
+        ({"peak_cpu_share": 0.5, "peak_send_lag_ms": 10.0}, 1.0, {}),
+        ({"peak_cpu_share": 0.5, "peak_send_lag_ms": 10.1}, 1.0, {"peak_of_client": "warn"}),
         ({"prompt_tokens_mean": 101.0}, 1.0, {}),
         ({"prompt_tokens_mean": 101.1}, 1.0, {"prompt_len_mismatch": "warn"}),
         ({"prompt_tokens_mean": 90.0}, 1.0, {"prompt_len_mismatch": "warn"}),

@@ -66,9 +66,9 @@ def answered(times: Sequence[float]) -> list[Sample]:
 @pytest.mark.parametrize(
     ("late", "busy", "expected"),
     [
-        (0, 0.5, {"peak_held": True, "peak_cpu_share": 0.5}),
-        (1, 0.9, {"peak_held": True, "peak_cpu_share": 0.9}),
-        (2, 0.5, {"peak_held": False, "peak_cpu_share": 0.5}),
+        (0, 0.5, {"peak_held": True, "peak_cpu_share": 0.5, "peak_send_lag_ms": 7.0}),
+        (1, 0.9, {"peak_held": True, "peak_cpu_share": 0.9, "peak_send_lag_ms": 7.0}),
+        (2, 0.5, {"peak_held": False, "peak_cpu_share": 0.5, "peak_send_lag_ms": 7.0}),
     ],
 )
 def test_a_peak_is_judged_by_what_follows(
@@ -82,9 +82,12 @@ def test_a_peak_is_judged_by_what_follows(
     async def attempt(name: str, load: Load, stop: Stop) -> Phase:
         phase = Phase(name, stop)
         phase.samples = answered([0.01 if (load.rate or 0) <= 20 else 0.2] * 50)
+        for sample in phase.samples:
+            sample.sent = sample.scheduled + (0.007 if (load.rate or 0) < 21 else 0.5)
         phase.cpu_share = busy if (load.rate or 0) < 21 else 1.0
         return phase
 
     search = peak.Search(made, Load("find-peak", rate=10.0), attempt)
     assert asyncio.run(search.find()).rate == 20.0
-    assert search.facts(answered([0.2] * late + [0.01] * (100 - late))) == expected
+    found = search.facts(answered([0.2] * late + [0.01] * (100 - late)))
+    assert found == {name: pytest.approx(value) for name, value in expected.items()}

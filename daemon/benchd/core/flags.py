@@ -60,8 +60,9 @@ _EVERY = {
     "dropped": Doubt(
         WARN,
         "0",
-        "arrivals were never sent, because `max_in_flight` was reached; latencies are those of a "
-        "service that is spared them",
+        "arrivals were never sent, because `max_in_flight` was reached, or because the load "
+        "generator was too far behind (`generator_behind`); latencies are those of a service that "
+        "is spared them",
         "raise `max_in_flight`, or take the rate for more than the service bears",
     ),
     "counts_mismatch": Doubt(
@@ -239,9 +240,10 @@ _LOAD = {
     ),
     "peak_of_client": Doubt(
         WARN,
-        f"{percent(CLIENT_CPU)} of a core in any process",
-        "`load: find-peak`: the load generator was busy itself at the lowest rate that was not "
-        "good, so the peak may be its own",
+        f"{percent(CLIENT_CPU)} of a core in any process; requests that left late, as for "
+        "`send_lag_p99`",
+        "`load: find-peak`: the load generator was busy or late itself at the lowest rate that was "
+        "not good, so the peak may be its own",
         "more `processes`, `cpus_per_task` or cores for the client",
     ),
     "no_good_step": Doubt(

@@ -47,6 +47,7 @@ class _RawFacts(_Raw):
     ceiling_reached: bool | None = None
     peak_held: bool | None = None
     peak_cpu_share: float | None = None
+    peak_send_lag_ms: float | None = None
     client_ops: int | None = None
     server_ops: int | None = None
     client_tokens: int | None = None
@@ -241,6 +242,10 @@ def _peak(raw: _RawLoad) -> Iterator[Flag]:
         yield flag(
             "peak_of_client", Severity.WARN, value=cpu, limit=limits.CLIENT_CPU, detail=detail
         )
+    elif (raw.facts.peak_send_lag_ms or 0.0) > _allowed(raw)[1]:
+        detail = f"requests left {raw.facts.peak_send_lag_ms:,.0f} ms late (p99) at the first rate "
+        detail += "beyond the peak: the service may bear more"
+        yield flag("peak_of_client", Severity.WARN, detail=detail)
 
 
 def _resent(count: int, counts: Counts) -> Iterator[Flag]:

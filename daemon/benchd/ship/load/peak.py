@@ -71,7 +71,13 @@ class Search:
         phase = await self.attempt(name, load, Stop(None, self.load.step_time))
         if phase.gone:
             raise NotReady(phase.gone)
-        step = dict(judged(phase.samples, self.workload), rate=rate, client_cpu=phase.cpu_share)
+        lags = sorted(s.begun - s.scheduled for s in phase.samples if s.begun is not None)
+        step = dict(
+            judged(phase.samples, self.workload),
+            rate=rate,
+            client_cpu=phase.cpu_share,
+            send_lag_p99_ms=summary.percentile(lags, 99.0) * 1000.0 if lags else None,
+        )
         self.steps.append(step)
         return bool(step["good"])
 
@@ -85,6 +91,7 @@ class Search:
         return {
             "peak_held": judged(samples, self.workload)["good"] if self.peak and samples else None,
             "peak_cpu_share": lowest.get("client_cpu"),
+            "peak_send_lag_ms": lowest.get("send_lag_p99_ms"),
         }
 
     def described(self) -> Json:
