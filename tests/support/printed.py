@@ -56,6 +56,8 @@ METRICS = {
     "In flight": "concurrency",
     "Errors": "error_rate",
     "Queries": "queries_s",
+    "Latency of queries": "query_latency",
+    "Bytes": "bytes_s",
     "Buffer pool hits": "buffer_pool_hits",
     "Hit rate": "hit_rate",
     "Hit ratio": "hit_ratio",

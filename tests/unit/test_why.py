@@ -117,9 +117,7 @@ def test_a_finished_job_awaits_nothing() -> None:
         ended_at=CREATED_AT + 12,
         collected_at=NOW,
     )
-    assert (
-        explain(job, [], NOW, "")[1] == "It completed after 9.0s of running; nothing is awaited."
-    )
+    assert explain(job, [], NOW, "")[1] == "It completed after 9.0s of running; nothing is awaited."
 
 
 def test_a_stopped_service_says_who_wanted_it() -> None:
@@ -205,6 +203,7 @@ def test_a_failed_client_says_what_spoilt_its_result() -> None:
     job = client(state=JobState.FAILED, why="FAILED", exit_code=1, collected_at=CREATED_AT)
     flags = (
         {"code": "job_failed", "severity": "error", "detail": "ended FAILED", "value": 1},
+        {"code": "no_work", "severity": "error", "detail": "nothing succeeded", "value": 0},
         {"code": "error_rate", "severity": "error", "detail": "80 of 80 failed: 80 timeout"},
     )
     told = explain(job, [], NOW, "", document=result(job, flags=flags).document())

@@ -96,10 +96,11 @@ _ADVICE = {
 def _doubts(job: Job, document: str | None) -> Iterator[str]:
     """Yield what makes a result invalid or doubtful, each with what to do about it."""
     flags = reread(document, run="").validity.flags if document is not None else ()
+    told = () if ended_well(job) else ("job_failed", "no_work")  # with the failure
     for severity, head in _VERDICTS.items():
         for each in flags:
-            if each.severity is not severity or (each.code == "job_failed" and not ended_well(job)):
-                continue  # that it failed has been told
+            if each.severity is not severity or each.code in told:
+                continue
             parts = (each.detail, reach(each.code, [each.value], [each.limit]))
             said = "; ".join(part for part in parts if part)
             yield f"{head}: {_sentence(f'{each.code}: {said}' if said else each.code)}"

@@ -58,6 +58,8 @@ LABELS = {
     "concurrency": "In flight",
     "recall_at_k": "Recall at k",
     "queries_s": "Queries",
+    "query_latency": "Latency of queries",
+    "bytes_s": "Bytes",
     "buffer_pool_hits": "Buffer pool hits",
     "hit_rate": "Hit rate",
     "hit_ratio": "Hit ratio",
