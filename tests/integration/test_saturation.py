@@ -61,7 +61,7 @@ async def test_from_recipe_to_report(inside: Inside) -> None:
     page, text = (folder / "report.html").read_text(), (folder / "report.md").read_text()
     drawn = re.findall(r"<figcaption>([^<]+)", page[page.index("Step by step") :])
     assert drawn[:2] == ["Answered", "TTFT, scheduled p50"]
-    table = re.findall(r"^\| 1 \| (.*) \|$", text[text.index("## Step by step") :], re.MULTILINE)
+    table = re.findall(r"^\| 0 \| (.*) \|$", text[text.index("## Step by step") :], re.MULTILINE)
     due = ["send", "send", *["sched"] * 4]
     wanted = [reckoned(own, since) for own, since in zip(of_step, due, strict=True)]
     assert [numbers(row) for row in table] == [pytest.approx(each, rel=2e-3) for each in wanted]
