@@ -51,7 +51,7 @@ async def test_a_run_is_cancelled_while_its_image_is_made(
             owner = tmp_path / "images" / "shelf_1.sif.lock" / "owner"
             maker = Path("/proc", owner.read_text().split()[1])
             await until(lambda: not maker.exists())
-            assert [] == list((tmp_path / "images").iterdir())
+            await until(lambda: [] == list((tmp_path / "images").iterdir()))
         finally:
             crate.release()
 

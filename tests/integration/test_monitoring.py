@@ -140,7 +140,7 @@ async def test_prometheus_follows_the_services(inside: Inside) -> None:
 
     inside.drop(LATE, "late.yaml")
     late = await watch.job("late")
-    await watch.until("up", {**known, "newcomer-job": 1.0})
+    await watch.until("up", {**known, "newcomer": 1.0, "newcomer-job": 1.0})
     await inside.daemon.steering.cancel(late.token)
     await watch.until("up", known)
     assert began == await watch.ask("process_start_time_seconds{job='prometheus'}")

@@ -235,7 +235,7 @@ def count_flags(counts: Counts) -> Iterator[Flag]:
         )
     if not counts.ok:
         yield flag("no_work", Severity.ERROR, value=counts.ok, limit=1, detail="nothing succeeded")
-    if counts.errors:
+    if counts.errors and set(counts.by_class) != {"exit_status"}:  # that is job_failed's to tell
         rate = counts.errors / (counts.issued or counts.errors)
         severity = Severity.ERROR if rate > ERROR_RATE else Severity.WARN
         classes = ", ".join(f"{n} {name}" for name, n in sorted(counts.by_class.items()))
