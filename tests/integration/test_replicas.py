@@ -74,7 +74,7 @@ def said(home: Path, job: Job) -> str:
 
 
 async def test_a_client_spreads_over_all_replicas(slurm: EmbeddedCluster, tmp_path: Path) -> None:
-    """The load generator asks every replica equally often, and the result says what each did."""
+    """The load generator has work for every replica, more for quick ones, and tells how much."""
     async with daemon_on(slurm, tmp_path) as inside:
         inside.drop(recipe(service="replicas: 3"))
         run = await inside.wait_run()
@@ -86,7 +86,7 @@ async def test_a_client_spreads_over_all_replicas(slurm: EmbeddedCluster, tmp_pa
     rows = json.loads(document)["provenance"]["service"]["targets"]
     shares = [row["ok"] for row in rows]
     assert 40 == sum(shares)
-    assert 2 >= max(shares) - min(shares)
+    assert min(shares) >= 8  # 13 are even; whoever has the fewest in flight is asked next
 
 
 async def test_load_generators_of_two_nodes_share_the_work(
