@@ -46,7 +46,9 @@ def submitted(lease: Lease, name: str, *options: str) -> Observation:
     def is_refused() -> bool:
         said = testbed.run(*squeue_argv(name)).stdout
         seen[:] = parse_squeue(said.encode())
-        return seen[0].word == "CANCELLED" or "held" in seen[0].reason
+        # For a moment it is COMPLETING, with the reason of what it will be.
+        held = seen[0].word == "PENDING" and "held" in seen[0].reason
+        return held or seen[0].word == "CANCELLED"
 
     assert until(is_refused, 30.0), seen
     return seen[0]
