@@ -123,6 +123,7 @@ def test_both_know_the_same_models() -> None:
         ({"prompt_tokens_mean": 101.0}, 1.0, {}),
         ({"prompt_tokens_mean": 101.1}, 1.0, {"prompt_len_mismatch": "warn"}),
         ({"prompt_tokens_mean": 90.0}, 1.0, {"prompt_len_mismatch": "warn"}),
+        ({"prompt_tokens_mean": 90.1}, 1.0, {"prompt_len_mismatch": "warn"}),
         ({"prompt_tokens_mean": 89.0}, 1.0, {"prompt_len_mismatch": "error"}),
         ({"start_spread_ms": 103.0, "clock_error_ms": 3.0}, 1.0, {}),
         ({"start_spread_ms": 104.0, "clock_error_ms": 3.0}, 1.0, {"start_spread": "warn"}),

@@ -30,6 +30,8 @@ SHORT_OUTPUT = 0.05
 # Share by which the length of prompts may be missed; and the one by which a server that reads less
 # than it is sent has cut them: throughput and latency are then those of another workload.
 PROMPT_LENGTH, PROMPT_CUT = 0.01, 0.1
+# Tokens that a single word may have with a small model: prompts are made of whole words.
+WORD = 10
 # Share by which a server's own count may differ from that of benchd's generators; and the one by
 # which an LLM server's count of the tokens it made may, which nothing but the load adds to.
 COUNTED, TOKENS = 0.01, 0.005

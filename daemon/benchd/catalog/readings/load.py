@@ -389,7 +389,7 @@ def _prompts(got: float | None, wanted: float) -> Iterator[Flag]:
     off = abs(got - wanted) / wanted if got is not None else 0.0
     if got is None or off <= limits.PROMPT_LENGTH:
         return
-    cut = got < wanted and off > limits.PROMPT_CUT
+    cut = got < wanted - limits.WORD and off > limits.PROMPT_CUT
     detail = f"prompts had {got:.1f} tokens on average, {wanted:.0f} were asked for"
     detail += ": the server cuts them, so this is another workload" if cut else ""
     severity = Severity.ERROR if cut else Severity.WARN
